@@ -1,0 +1,85 @@
+"""The text form of a graph: ONNX text syntax, values renumbered, weights as references.
+
+A weight prints as `float[64,64] model.norm.weight = ["location": "KEY", "steps": "transpose"]`; node names are
+module paths, so the origin of every node survives. `parse` gives the graph back, its weights unbound.
+"""
+
+from __future__ import annotations
+
+import re
+
+import onnx
+import onnx_ir as ir
+
+from g4compile.errors import InputError
+from g4compile.graph.stage import stage_of
+from g4compile.ops import DOMAIN, attach_bodies
+from g4compile.weights.lazy import CheckpointTensor
+
+_STEPS = "steps"
+
+
+def renumber(model: ir.Model) -> None:
+    """Name intermediate values v0, v1, ... in node order; inputs, outputs and initializers keep theirs."""
+    kept = {*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()}
+    counter = 0
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value not in kept:
+                value.name = f"v{counter}"
+                counter += 1
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """Serialize without reading any weight: references become external tensors that name their key."""
+    lazy = {name: value for name, value in model.graph.initializers.items() if isinstance(value.const_value, CheckpointTensor)}
+    tensors = {name: value.const_value for name, value in lazy.items()}
+    try:
+        for name, value in lazy.items():
+            tensor = tensors[name]
+            assert isinstance(tensor, CheckpointTensor)
+            value.const_value = ir.ExternalTensor(tensor.key, None, None, tensor.dtype, shape=tensor.shape, name=name)
+        proto = ir.serde.serialize_model(model)
+    finally:
+        for name, value in lazy.items():
+            value.const_value = tensors[name]
+    for initializer in proto.graph.initializer:
+        tensor = tensors.get(initializer.name)
+        if isinstance(tensor, CheckpointTensor) and tensor.steps:
+            initializer.external_data.add(key=_STEPS, value=" ".join(tensor.steps))
+    return proto
+
+
+def to_text(model: ir.Model) -> str:
+    """The graph as text. Bodies of `g4` ops are not printed: they follow from the op."""
+    renumber(model)
+    proto = to_proto(model)
+    del proto.functions[:]
+    del proto.graph.value_info[:]
+    stage_of(model)
+    return str(onnx.printer.to_text(proto)) + "\n"
+
+
+def parse(text: str, where: str = "text") -> ir.Model:
+    """Read the text form. Raises InputError with the parser's position on a syntax error."""
+    try:
+        proto = onnx.parser.parse_model(text)
+    except onnx.parser.ParseError as error:
+        message = re.sub(r"^b'|'$", "", str(error)).replace("\\n", "\n")
+        raise InputError("this is not a graph in ONNX text syntax", where=where, why=message) from error
+    steps = {tensor.name: _steps(tensor) for tensor in proto.graph.initializer}
+    model = ir.serde.deserialize_model(proto)
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor):
+            shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
+            value.const_value = CheckpointTensor(str(tensor.location), tensor.dtype, shape, steps[name])
+            value.const_value.name = name
+    if any(node.domain == DOMAIN for node in model.graph.all_nodes()):
+        attach_bodies(model)
+    return model
+
+
+def _steps(tensor: onnx.TensorProto) -> tuple[str, ...]:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return tuple(entries.get(_STEPS, "").split())

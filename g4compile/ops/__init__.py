@@ -1,0 +1,36 @@
+"""The `g4` ops: what a node means. One file an op; this page lists them all."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from g4compile.ops.attention import ATTENTION
+from g4compile.ops.cache_update import CACHE_UPDATE
+from g4compile.ops.dual_rope_attention import DUAL_ROPE_ATTENTION
+from g4compile.ops.geglu import GEGLU
+from g4compile.ops.linear import LINEAR
+from g4compile.ops.masks import CAUSAL_MASK, WINDOWED_MASK
+from g4compile.ops.moe_experts import MOE_EXPERTS
+from g4compile.ops.registry import DOMAIN, OPSET, VERSION, Op
+from g4compile.ops.rms_norm import RMS_NORM
+from g4compile.ops.rope_key_value import ROPE_KEY_VALUE
+
+OPS: dict[str, Op] = {
+    op.name: op for op in (LINEAR, RMS_NORM, GEGLU, ATTENTION, CACHE_UPDATE, ROPE_KEY_VALUE, DUAL_ROPE_ATTENTION, CAUSAL_MASK, WINDOWED_MASK, MOE_EXPERTS)
+}
+
+__all__ = ["DOMAIN", "OPS", "OPSET", "VERSION", "Op", "attach_bodies"]
+
+
+def attach_bodies(model: ir.Model) -> None:
+    """Give ``model`` the body of every `g4` op it uses (and no other), so that any ONNX runtime can run it."""
+    model.functions.clear()
+    pending = [node.op_identifier() for node in model.graph.all_nodes() if node.domain == DOMAIN]
+    while pending:
+        identifier = pending.pop()
+        if identifier in model.functions:
+            continue
+        function = OPS[identifier[1]].functions[identifier[2]].clone()
+        model.functions[identifier] = function
+        pending += [node.op_identifier() for node in function.all_nodes() if node.domain == DOMAIN]
+    model.graph.opset_imports[DOMAIN] = VERSION

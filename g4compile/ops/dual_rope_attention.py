@@ -1,0 +1,90 @@
+"""DualRopeAttention: a layer's attention from its query projection to the input of `o_proj`.
+
+    q   = rope(rms_norm(query, query_norm), cos, sin)
+    out = softmax(scale * q k^T + mask) v
+
+Shapes: query [B, S, N*D], query_norm [D], cos, sin [B, S, D/2], key, value [B, K, T, D], mask [B, 1, S, T] ->
+out [B, S, N*D]. One op for both kinds of layer: local RoPE (all D rotated) and global p-RoPE (zero angles past
+the first quarter) differ in the angles alone. Without a mask the queries are the last S of the T keys, and
+`window` limits how far back they see (0: no limit), as in `Attention`. With a mask (`insert-windowed-masks`),
+S need not be the number of new tokens and `window` says only what the mask was built for.
+Source: transformers `Gemma4TextAttention.forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from g4compile.ops import attention, rms_norm
+from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+from g4compile.ops.rope_key_value import rope, split_heads
+
+
+def reference(
+    query: Array, query_norm: Array, cos: Array, sin: Array, key: Array, value: Array, mask: Array | None = None, *, heads: int, epsilon: float, scale: float, window: int
+) -> Array:
+    rotated = rope(rms_norm.reference(split_heads(query, heads), query_norm, epsilon=epsilon), cos, sin)
+    if mask is None:
+        out = attention.reference(rotated, key, value, scale=scale, window=window)
+    else:
+        out = attention.attend(rotated, key, value, mask == 0, scale).swapaxes(1, 2)
+    return out.reshape(query.shape)
+
+
+def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
+    return [shapes[0]]
+
+
+_ROTATE = """
+  heads_scalar = Constant <value_int: int = @heads> ()
+  first = Constant <value_ints = [0]> ()
+  last = Constant <value_ints = [-1]> ()
+  heads_dim = Unsqueeze (heads_scalar, first)
+  split = Concat <axis = 0> (first, first, heads_dim, last)
+  query_split = Reshape (query, split)
+  query_heads = Transpose <perm = [0, 2, 1, 3]> (query_split)
+  query_normed = RMSNormalization <axis = -1, epsilon: float = @epsilon> (query_heads, query_norm)
+  rotated = RotaryEmbedding (query_normed, cos, sin)
+"""
+
+_MERGE = """
+  merged = Concat <axis = 0> (first, first, last)
+  out = Reshape (attended, merged)
+"""
+
+_UNMASKED = f"""
+DualRopeAttention <heads, epsilon, scale, window> (query, query_norm, cos, sin, key, value) => (out) {{
+{_ROTATE}
+  attended = g4.Attention <scale: float = @scale, window: int = @window> (rotated, key, value)
+{_MERGE}
+}}
+"""
+
+_MASKED = f"""
+DualRopeAttention <heads, epsilon, scale, window> (query, query_norm, cos, sin, key, value, mask) => (out) {{
+{_ROTATE}
+  additive = CastLike (mask, query)
+  heads_first = Attention <scale: float = @scale> (rotated, key, value, additive)
+  attended = Transpose <perm = [0, 2, 1, 3]> (heads_first)
+{_MERGE}
+}}
+"""
+
+DUAL_ROPE_ATTENTION = Op(
+    name="DualRopeAttention",
+    doc=__doc__ or "",
+    inputs=(
+        Operand("query", "[B, S, N*D]"),
+        Operand("query_norm", "[D]"),
+        Operand("cos", "[B, S, D/2]"),
+        Operand("sin", "[B, S, D/2]"),
+        Operand("key", "[B, K, T, D]"),
+        Operand("value", "[B, K, T, D]"),
+        Operand("mask", "[B, 1, S, T]", "M", optional=True),
+    ),
+    outputs=(Operand("out", "[B, S, N*D]"),),
+    attributes={"heads": int, "epsilon": float, "scale": float, "window": int},
+    reference=reference,
+    infer=infer,
+    bodies={"": _MASKED, "no_mask": _UNMASKED},
+).register()

@@ -1,0 +1,84 @@
+"""RopeKeyValue: the new keys and values of a layer, from its projections.
+
+    key   = rope(rms_norm(key_in, key_norm), cos, sin)
+    value = rms_norm(value_in)                          (scale-free)
+
+Shapes: key_in, value_in [B, S, K*D], key_norm [D], cos, sin [B, S, D/2] -> key, value [B, K, S, D]. Where a
+layer has no value projection (12B, 26B, 31B global layers) both operands are the one key projection: the value
+is the *un-normed, un-rotated* projection. Source: transformers `Gemma4TextAttention.forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from g4compile.ops import rms_norm
+from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """[B, S, N*D] -> [B, N, S, D]."""
+    batch, new, width = x.shape
+    return x.reshape(batch, new, heads, width // heads).swapaxes(1, 2)
+
+
+def rope(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotate pairs (i, i + D/2) of [B, N, S, D] by angles whose cos and sin are [B, S, D/2]."""
+    low, high = np.split(x, 2, axis=-1)
+    cos, sin = cos[:, None], sin[:, None]
+    return np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=-1)
+
+
+def reference(key_in: Array, value_in: Array, key_norm: Array, cos: Array, sin: Array, *, kv_heads: int, epsilon: float) -> tuple[Array, Array]:
+    key = rms_norm.reference(split_heads(key_in, kv_heads), key_norm, epsilon=epsilon)
+    value = rms_norm.reference(split_heads(value_in, kv_heads), epsilon=epsilon)
+    return rope(key, cos, sin), value
+
+
+def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
+    batch, new, _ = shapes[0]
+    out: Shape = (batch, attributes["kv_heads"], new, shapes[2][0])
+    return [out, out]
+
+
+_BODY = """
+RopeKeyValue <kv_heads, epsilon> (key_in, value_in, key_norm, cos, sin) => (key, value) {
+  heads_scalar = Constant <value_int: int = @kv_heads> ()
+  first = Constant <value_ints = [0]> ()
+  last = Constant <value_ints = [-1]> ()
+  heads = Unsqueeze (heads_scalar, first)
+  split = Concat <axis = 0> (first, first, heads, last)
+  key_split = Reshape (key_in, split)
+  value_split = Reshape (value_in, split)
+  key_heads = Transpose <perm = [0, 2, 1, 3]> (key_split)
+  value_heads = Transpose <perm = [0, 2, 1, 3]> (value_split)
+  key_normed = RMSNormalization <axis = -1, epsilon: float = @epsilon> (key_heads, key_norm)
+  key = RotaryEmbedding (key_normed, cos, sin)
+  square = Mul (value_heads, value_heads)
+  mean = ReduceMean <keepdims = 1> (square, last)
+  offset = Constant <value_float: float = @epsilon> ()
+  offset_like = CastLike (offset, mean)
+  shifted = Add (mean, offset_like)
+  root = Sqrt (shifted)
+  value = Div (value_heads, root)
+}
+"""
+
+ROPE_KEY_VALUE = Op(
+    name="RopeKeyValue",
+    doc=__doc__ or "",
+    inputs=(
+        Operand("key_in", "[B, S, K*D]"),
+        Operand("value_in", "[B, S, K*D]"),
+        Operand("key_norm", "[D]"),
+        Operand("cos", "[B, S, D/2]"),
+        Operand("sin", "[B, S, D/2]"),
+    ),
+    outputs=(Operand("key", "[B, K, S, D]"), Operand("value", "[B, K, S, D]")),
+    attributes={"kv_heads": int, "epsilon": float},
+    reference=reference,
+    infer=infer,
+    bodies={"": _BODY},
+).register()

@@ -1,0 +1,239 @@
+"""ATen op -> ONNX node: one rule each. Rules keep the meaning and the dtype; they optimise nothing.
+
+A rule gets the importer, the FX node, and its arguments with tensors as `ir.Value`. Negative axes throughout
+where the source has them counted from the end, so that rank-agnostic passes can match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from g4compile.errors import Defect
+from g4compile.trace.importer import Importer, Scalar
+
+RULES: dict[str, Callable[..., Any]] = {}
+_MAX = 2**63 - 1
+
+
+def _rule(*targets: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        RULES.update(dict.fromkeys(targets, function))
+        return function
+
+    return register
+
+
+def _from_end(axis: int, rank: int) -> int:
+    return axis - rank if axis >= 0 else axis
+
+
+def _rank(value: ir.Value) -> int:
+    assert value.shape is not None
+    return len(value.shape)
+
+
+def _operand(i: Importer, value: ir.Value | Scalar, dtype: ir.DataType) -> ir.Value:
+    if not isinstance(value, ir.Value):
+        return i.constant(value, dtype)
+    if value.dtype == dtype:
+        return value
+    cast: ir.Value = i.op("Cast", [value], {"to": int(dtype)})
+    cast.shape, cast.type = value.shape, ir.TensorType(dtype)
+    return cast
+
+
+def _binary(op_type: str) -> Callable[..., Any]:
+    def rule(i: Importer, node: torch.fx.Node, left: Any, right: Any, alpha: Scalar = 1) -> ir.Value:
+        if alpha != 1:
+            raise Defect(f"{node.target} with alpha {alpha} is not imported")
+        dtype = i.dtype(node.meta["val"])
+        value: ir.Value = i.op(op_type, [_operand(i, left, dtype), _operand(i, right, dtype)])
+        return value
+
+    return rule
+
+
+def _in_place(op_type: str) -> Callable[..., Any]:
+    out_of_place = _binary(op_type)
+
+    def rule(i: Importer, node: torch.fx.Node, left: Any, right: Any) -> ir.Value:
+        """The mutated tensor is the result from here on; nothing may still read the old value."""
+        value: ir.Value = out_of_place(i, node, left, right)
+        mutated = node.args[0]
+        assert isinstance(mutated, torch.fx.Node)
+        i.values[mutated] = value
+        return value
+
+    return rule
+
+
+for _name, _onnx in (("mul", "Mul"), ("add", "Add"), ("sub", "Sub"), ("div", "Div")):
+    RULES[f"aten.{_name}.Tensor"] = _binary(_onnx)
+    RULES[f"aten.{_name}_.Tensor"] = _in_place(_onnx)
+
+
+@_rule("aten.alias.default", "aten.contiguous.default", "aten.clone.default", "aten.detach.default")
+def _same(i: Importer, node: torch.fx.Node, value: ir.Value, **_: Any) -> ir.Value:
+    return value
+
+
+@_rule("aten._assert_tensor_metadata.default")
+def _nothing(i: Importer, node: torch.fx.Node, *_: Any, **__: Any) -> None:
+    return None
+
+
+@_rule("aten.to.dtype", "aten.type_as.default", "aten.to.dtype_layout", "aten.to.device")
+def _cast(i: Importer, node: torch.fx.Node, value: ir.Value, *_: Any, **__: Any) -> ir.Value:
+    return _operand(i, value, i.dtype(node.meta["val"]))
+
+
+@_rule("aten.sym_size.int")
+def _size(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int) -> Any:
+    return node.meta["val"]
+
+
+@_rule("aten.neg.default", "aten.cos.default", "aten.sin.default", "aten.tanh.default")
+def _unary(i: Importer, node: torch.fx.Node, value: ir.Value) -> ir.Value:
+    out: ir.Value = i.op(str(node.target).split(".")[1].capitalize(), [value])
+    return out
+
+
+@_rule("aten.pow.Tensor_Scalar")
+def _pow(i: Importer, node: torch.fx.Node, value: ir.Value, exponent: Scalar) -> ir.Value:
+    out: ir.Value = i.op("Pow", [value, i.constant(float(exponent), i.dtype(node.meta["val"]))])
+    return out
+
+
+@_rule("aten.mean.dim", "aten.sum.dim_IntList")
+def _reduce(i: Importer, node: torch.fx.Node, value: ir.Value, axes: list[int], keep: bool = False) -> ir.Value:
+    op_type = "ReduceMean" if "mean" in str(node.target) else "ReduceSum"
+    last = [_from_end(axis, _rank(value)) for axis in axes]
+    out: ir.Value = i.op(op_type, [value, i.constant(last)], {"keepdims": int(keep)})
+    return out
+
+
+@_rule("aten.gelu.default")
+def _gelu(i: Importer, node: torch.fx.Node, value: ir.Value, approximate: str = "none") -> ir.Value:
+    out: ir.Value = i.op("Gelu", [value], {"approximate": approximate})
+    return out
+
+
+@_rule("aten.softmax.int")
+def _softmax(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, dtype: torch.dtype | None = None) -> ir.Value:
+    wide = _operand(i, value, i.dtype(node.meta["val"]))
+    out: ir.Value = i.op("Softmax", [wide], {"axis": _from_end(axis, _rank(value))})
+    return out
+
+
+@_rule("aten.topk.default")
+def _topk(i: Importer, node: torch.fx.Node, value: ir.Value, k: int, axis: int = -1, largest: bool = True, is_sorted: bool = True) -> Any:
+    attributes = {"axis": _from_end(axis, _rank(value)), "largest": int(largest), "sorted": int(is_sorted)}
+    return i.op("TopK", [value, i.constant([k])], attributes, count=2)
+
+
+@_rule("aten.linear.default")
+def _linear(i: Importer, node: torch.fx.Node, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value:
+    out: ir.Value = i.op("Linear", [x, weight], domain="g4")
+    return out if bias is None else i.op("Add", [out, bias])  # type: ignore[no-any-return]  # one output
+
+
+@_rule("aten.embedding.default")
+def _embedding(i: Importer, node: torch.fx.Node, weight: ir.Value, indices: ir.Value, *_: Any) -> ir.Value:
+    out: ir.Value = i.op("Gather", [weight, indices], {"axis": 0})
+    return out
+
+
+@_rule("aten.index.Tensor")
+def _index(i: Importer, node: torch.fx.Node, value: ir.Value, indices: list[ir.Value | None]) -> ir.Value:
+    if len(indices) != 1 or indices[0] is None:
+        raise Defect("only indexing the first axis by one tensor is imported")
+    out: ir.Value = i.op("Gather", [value, indices[0]], {"axis": 0})
+    return out
+
+
+@_rule("aten.select.int")
+def _select(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, index: int) -> ir.Value:
+    out: ir.Value = i.op("Gather", [value, i.constant(index)], {"axis": _from_end(axis, _rank(value))})
+    return out
+
+
+@_rule("aten.slice.Tensor")
+def _slice(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int = 0, start: Any = None, end: Any = None, step: int = 1) -> ir.Value:
+    if (start or 0) == 0 and (end is None or end == _MAX) and step == 1:
+        return value
+    bounds = [i.constant([start or 0]), i.constant([_MAX if end is None else end]), i.constant([_from_end(axis, _rank(value))])]
+    out: ir.Value = i.op("Slice", [value, *bounds])
+    return out
+
+
+@_rule("aten.cat.default")
+def _cat(i: Importer, node: torch.fx.Node, values: list[ir.Value], axis: int = 0) -> ir.Value:
+    out: ir.Value = i.op("Concat", values, {"axis": _from_end(axis, _rank(values[0]))})
+    return out
+
+
+@_rule("aten.unsqueeze.default")
+def _unsqueeze(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int) -> ir.Value:
+    out: ir.Value = i.op("Unsqueeze", [value, i.constant([_from_end(axis, _rank(value) + 1)])])
+    return out
+
+
+@_rule("aten.transpose.int")
+def _transpose(i: Importer, node: torch.fx.Node, value: ir.Value, first: int, second: int) -> ir.Value:
+    order = list(range(_rank(value)))
+    order[first], order[second] = order[second], order[first]
+    out: ir.Value = i.op("Transpose", [value], {"perm": order})
+    return out
+
+
+@_rule("aten.view.default", "aten.reshape.default")
+def _reshape(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[Any]) -> ir.Value:
+    """Sizes equal to the operand's become 0 (copy); one other dynamic size becomes -1; more need `Shape`."""
+    source = node.args[0]
+    assert isinstance(source, torch.fx.Node)
+    before, after = i.dims(source.meta["val"]), i.dims(node.meta["val"])
+    target: list[int] = []
+    for axis, size in enumerate(after):
+        if isinstance(size, int):
+            target.append(size)
+        elif axis < len(before) and before[axis] == size:
+            target.append(0)
+        elif -1 not in target:
+            target.append(-1)
+        else:
+            return _reshape_dynamic(i, node, value, after)
+    out: ir.Value = i.op("Reshape", [value, i.constant(target)])
+    return out
+
+
+def _reshape_dynamic(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[int | str]) -> ir.Value:
+    """[B*S, H] -> [B, S, H]: the leading sizes are those of the token ids, the rest is fixed."""
+    tokens = i.inputs[0]
+    if sizes[: _rank(tokens)] != [str(size) for size in tokens.shape or ()] or not all(isinstance(size, int) for size in sizes[_rank(tokens) :]):
+        raise Defect(f"reshape to {sizes} is not imported")
+    leading = i.op("Shape", [tokens], like=torch.empty(_rank(tokens), dtype=torch.int64))
+    shape = i.op("Concat", [leading, i.constant([int(size) for size in sizes[_rank(tokens) :]])], {"axis": 0}, like=torch.empty(len(sizes), dtype=torch.int64))
+    out: ir.Value = i.op("Reshape", [value, shape])
+    return out
+
+
+@_rule("g4.attention.default")
+def _attention(i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int) -> ir.Value:
+    out: ir.Value = i.op("Attention", [query, key, value], {"scale": scale, "window": window}, domain="g4")
+    return out
+
+
+@_rule("g4.cache_update.default")
+def _cache_update(i: Importer, node: torch.fx.Node, new: ir.Value, past: ir.Value) -> ir.Value:
+    out: ir.Value = i.op("CacheUpdate", [new, past], domain="g4")
+    return out
+
+
+@_rule("g4.moe_experts.default")
+def _moe_experts(i: Importer, node: torch.fx.Node, *operands: ir.Value) -> ir.Value:
+    out: ir.Value = i.op("MoEExperts", operands, domain="g4")
+    return out

@@ -1,0 +1,169 @@
+"""Exported program -> [traced] graph, node by node, straight into `onnx_ir`.
+
+Each ATen op has one rule (`aten.py`); an op without a rule is an error that names it and the line of model code
+it came from. Node names are module paths. Shapes and dtypes come from the export; dynamic sizes get the names
+of the input dimensions they are (`batch`, `new`, `past_full`, `past_sliding`).
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx_ir import tensor_adapters
+
+from g4compile.config import ModelFacts
+from g4compile.errors import Defect
+from g4compile.graph.stage import set_stage
+from g4compile.ops import OPSET, attach_bodies
+from g4compile.trace.export import Exported
+from g4compile.weights.keys import checkpoint_key
+from g4compile.weights.lazy import CheckpointTensor
+
+Scalar = int | float | bool
+
+
+class Importer:
+    """State of one import: the values of FX nodes seen so far, and the graph built from them."""
+
+    def __init__(self, exported: Exported, facts: ModelFacts) -> None:
+        self.exported, self.facts = exported, facts
+        self.values: dict[torch.fx.Node, Any] = {}
+        self.nodes: list[ir.Node] = []
+        self.initializers: dict[str, ir.Value] = {}
+        self.inputs: list[ir.Value] = []
+        self._symbols: dict[Any, Any] = {}
+        self._names: Counter[str] = Counter()
+        self._here: torch.fx.Node | None = None
+
+    def run(self) -> ir.Model:
+        """Import all nodes. Raises Defect for an ATen op without a rule."""
+        from g4compile.trace.aten import RULES
+
+        graph = self.exported.program.graph
+        names = iter(self.exported.inputs)
+        stored = self._stored_names()
+        outputs: list[ir.Value] = []
+        for node in graph.nodes:
+            self._here = node
+            if node.op == "placeholder":
+                self.values[node] = self._weight(node, stored[node.name]) if node.name in stored else self._input(node, next(names))
+            elif node.op == "output":
+                outputs = [self.values[arg] for arg in torch.utils._pytree.tree_leaves(node.args[0])]
+            elif node.target is operator.getitem:
+                self.values[node] = self.values[node.args[0]][node.args[1]]
+            else:
+                rule = RULES.get(str(node.target))
+                if rule is None:
+                    raise Defect(f"no rule imports {node.target}", where=f"{self._module(node)}: {_source_line(node)}")
+                self.values[node] = rule(self, node, *self._resolve(node.args), **self._resolve(node.kwargs))
+        return self._model(outputs)
+
+    # What rules use.
+
+    def op(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, *, domain: str = "", overload: str = "", like: Any = None, count: int = 1) -> Any:
+        """Append a node. ``like`` is the exported value (or tuple) its outputs look like; default: the node's."""
+        assert self._here is not None
+        meta = self._here.meta["val"] if like is None else like
+        metas = meta if isinstance(meta, (tuple, list)) else [meta]
+        base = f"{self._module(self._here)}/{op_type}".lstrip("/")
+        self._names[base] += 1
+        name = base if self._names[base] == 1 else f"{base}_{self._names[base]}"
+        outputs = [self._value(meta) for meta in metas[:count]]
+        node = ir.node(op_type, inputs, dict(attributes or {}), domain=domain, overload=overload, outputs=outputs, name=name)
+        self.nodes.append(node)
+        return outputs[0] if count == 1 else outputs
+
+    def constant(self, value: Scalar | list[int] | np.ndarray[Any, Any], dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
+        """An initializer holding ``value``; equal constants are one."""
+        array = np.asarray(value).astype(dtype.numpy())
+        name = f"const.{dtype.name.lower()}.{'x'.join(map(str, array.shape)) or 's'}.{_digest(array)}"
+        return self._initializer(name, ir.Tensor(array, name=name))
+
+    def dims(self, value: torch.Tensor) -> list[int | str]:
+        """The sizes of an exported tensor, dynamic ones by name."""
+        return [size if isinstance(size, int) else self._dim_name(size) for size in value.shape]
+
+    def dtype(self, value: torch.Tensor) -> ir.DataType:
+        return tensor_adapters.from_torch_dtype(value.dtype)
+
+    # How the graph is put together.
+
+    def _stored_names(self) -> dict[str, str]:
+        signature = self.exported.program.graph_signature
+        return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+
+    def _input(self, node: torch.fx.Node, name: str) -> ir.Value:
+        meta = node.meta["val"]
+        names = {"input_ids": ("batch", "new"), "position_ids": ("batch", "new")}.get(name)
+        if names is None:
+            layer = int(name.split(".")[1])
+            names = ("batch", "", f"past_{self.facts.text.layers[layer].kind.split('_')[0]}", "")
+        for size, symbol in zip(meta.shape, names, strict=True):
+            if symbol and not isinstance(size, int):
+                self._symbols[size.node.expr] = symbol
+        value = self._value(meta, name)
+        self.inputs.append(value)
+        return value
+
+    def _weight(self, node: torch.fx.Node, path: str) -> ir.Value:
+        meta, dtype = node.meta["val"], self.dtype(node.meta["val"])
+        if path in self.exported.buffers:
+            return self._initializer(path.removeprefix("model."), ir.Tensor(self.exported.buffers[path].astype(dtype.numpy())))
+        key = checkpoint_key(path.removeprefix("model."), self.facts)
+        return self._initializer(key, CheckpointTensor(key, dtype, tuple(meta.shape)))
+
+    def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        if name not in self.initializers:
+            value = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+            self.initializers[name] = value
+        return self.initializers[name]
+
+    def _value(self, meta: torch.Tensor, name: str | None = None) -> ir.Value:
+        return ir.Value(name=name, shape=ir.Shape(self.dims(meta)), type=ir.TensorType(self.dtype(meta)))
+
+    def _dim_name(self, size: torch.SymInt) -> str:
+        return str(size.node.expr.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
+
+    def _resolve(self, args: Any) -> Any:
+        return torch.fx.node.map_arg(args, lambda node: self.values[node])
+
+    def _module(self, node: torch.fx.Node) -> str:
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        return stack[-1][0].removeprefix("model.").removeprefix("model.") if stack else ""
+
+    def _model(self, outputs: list[ir.Value]) -> ir.Model:
+        for value, name in zip(outputs, self.exported.outputs, strict=True):
+            value.name = name
+        used = {operand for node in self.nodes for operand in node.inputs}
+        initializers = [value for value in self.initializers.values() if value in used]
+        graph = ir.Graph(self.inputs, outputs, nodes=self.nodes, initializers=initializers, opset_imports={"": OPSET}, name="decoder")
+        model = ir.Model(graph, ir_version=11)
+        set_stage(model, "traced")
+        attach_bodies(model)
+        return model
+
+
+def _symbol(name: str) -> Any:
+    import sympy
+
+    return sympy.Symbol(name, integer=True, nonnegative=True)
+
+
+def _digest(array: np.ndarray[Any, Any]) -> str:
+    if array.size <= 4:
+        return "_".join(str(item) if array.dtype.kind in "iub" else format(float(item), ".9g") for item in array.ravel().tolist())
+    import hashlib
+
+    return hashlib.sha256(array.tobytes()).hexdigest()[:12]
+
+
+def _source_line(node: torch.fx.Node) -> str:
+    frames = re.findall(r'File "(.*?)", line (\d+), in (\w+)', node.meta.get("stack_trace") or "")
+    return "{}:{} in {}".format(*frames[-1]) if frames else "unknown source line"

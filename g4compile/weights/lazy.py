@@ -1,0 +1,90 @@
+"""Weights as references: an initializer names a checkpoint key and is read when a bundle is written.
+
+The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape the graph wants,
+and the layout steps between the stored and the wanted form; `bind` attaches the checkpoint it reads from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from g4compile.errors import CheckpointError, Defect
+from g4compile.weights.checkpoint import Checkpoint
+
+TRANSPOSE = "transpose"
+
+
+class CheckpointTensor(ir.LazyTensor):
+    """One stored tensor as the graph wants it. ``steps`` apply in order after the cast to ``dtype``."""
+
+    def __init__(self, key: str, dtype: ir.DataType, shape: tuple[int, ...], steps: tuple[str, ...] = (), source: Checkpoint | None = None) -> None:
+        super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=key)
+        self.key, self.steps, self.source = key, steps, source
+
+    def transposed(self) -> CheckpointTensor:
+        """The same weights, last two axes swapped."""
+        *batch, rows, columns = (int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
+        steps = self.steps[:-1] if self.steps[-1:] == (TRANSPOSE,) else (*self.steps, TRANSPOSE)
+        return CheckpointTensor(self.key, self.dtype, (*batch, columns, rows), steps, self.source)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape the checkpoint must store."""
+        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
+        return (*shape[:-2], shape[-1], shape[-2]) if self.steps.count(TRANSPOSE) % 2 else shape
+
+    def _load(self) -> ir.Tensor:
+        if self.source is None:
+            raise Defect(f"the weight {self.key} was asked for before a checkpoint was bound")
+        array: np.ndarray[Any, Any] = self.source.read(self.key).astype(self.dtype.numpy(), copy=False)
+        for step in self.steps:
+            if step != TRANSPOSE:
+                raise Defect(f"unknown layout step {step!r} of weight {self.key}")
+            array = np.ascontiguousarray(np.swapaxes(array, -1, -2))
+        return ir.Tensor(array, name=self.key)
+
+
+def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:
+    """All weight references of a graph, by initializer name."""
+    return {name: value.const_value for name, value in model.graph.initializers.items() if isinstance(value.const_value, CheckpointTensor)}
+
+
+# Tensors of other modalities, and ones that published checkpoints carry although no module reads them.
+_OTHER_MODALITIES = ("model.vision_tower.", "model.audio_tower.", "model.embed_vision.", "model.embed_audio.", "model.vision_embedder.")
+_STALE_OF_SHARED = ("self_attn.k_proj.weight", "self_attn.v_proj.weight", "self_attn.k_norm.weight", "self_attn.v_norm.weight")
+
+
+def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
+    """Attach ``checkpoint`` to every weight reference of ``model``.
+
+    Raises CheckpointError for a missing tensor, a wrong shape (both shapes named), and a decoder tensor that
+    nothing reads. K and V tensors of layers that share another layer's KV are stale by design and ignored.
+    """
+    wanted = lazy_initializers(model)
+    for tensor in wanted.values():
+        stored = checkpoint.tensors.get(tensor.key)
+        if stored is None:
+            raise CheckpointError(f"the checkpoint has no tensor {tensor.key}", where=str(checkpoint.folder), why=_near(tensor.key, checkpoint))
+        if stored.shape != tensor.stored_shape:
+            raise CheckpointError(f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(tensor.stored_shape)}", where=str(stored.file))
+        tensor.source = checkpoint
+    unread = sorted(set(checkpoint.tensors) - {tensor.key for tensor in wanted.values()})
+    for key in unread:
+        if not key.startswith(_OTHER_MODALITIES) and not _is_stale(key, checkpoint):
+            raise CheckpointError(f"unexpected tensor {key}: no module of this config reads it", where=str(checkpoint.tensors[key].file), fix="check that config.json belongs to these weights")
+
+
+def _is_stale(key: str, checkpoint: Checkpoint) -> bool:
+    if key == "lm_head.weight":
+        return checkpoint.facts.text.tied
+    shared = (layer.index for layer in checkpoint.facts.text.layers if not layer.owns_kv)
+    return key.endswith(_STALE_OF_SHARED) and any(f".layers.{index}." in key for index in shared)
+
+
+def _near(key: str, checkpoint: Checkpoint) -> str:
+    tail = key.split("layers.")[-1]
+    similar = [other for other in checkpoint.tensors if other.endswith(tail)]
+    return f"it has {similar[0]}" if similar else ""
