@@ -23,9 +23,9 @@ _SHAPING = {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Concat", "Slice", "
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Tanh", "Cos", "Sin", "ReduceSum", "Softmax", "TopK"}
 _NORM_PARTS = {"Pow", "ReduceMean", "Neg", "Gelu"}
 _ROUTED = {"g4.Linear", "g4.MoEExperts", "g4.CacheUpdate"}
-_TRACED = frozenset(_SHAPING | _ARITHMETIC | _NORM_PARTS | _ROUTED | {"g4.Attention"})
+_TRACED = frozenset(_SHAPING | _ARITHMETIC | _NORM_PARTS | _ROUTED | {"g4.CausalAttention"})
 _CANONICAL = frozenset((_TRACED - {"Pow", "ReduceMean", "Gelu", "Identity"}) | {"g4.RMSNorm", "g4.GeGLU"})
-_FUSED = frozenset((_CANONICAL - {"g4.Attention", "Neg"}) | {"g4.RopeKeyValue", "g4.DualRopeAttention"})
+_FUSED = frozenset((_CANONICAL - {"g4.CausalAttention", "Neg"}) | {"g4.RopeKeyValue", "g4.DualRopeAttention"})
 _SCHEDULED = frozenset((_FUSED - {"g4.CacheUpdate"}) | {"g4.CausalMask", "g4.WindowedMask", "TensorScatter"})
 SPECS: dict[str, frozenset[str]] = {"traced": _TRACED, "canonical": _CANONICAL, "fused": _FUSED, "scheduled": _SCHEDULED, "quantized": _SCHEDULED}
 

@@ -6,7 +6,7 @@
 Shapes: query [B, S, N*D], query_norm [D], cos, sin [B, S, D/2], key, value [B, K, T, D], mask [B, 1, S, T] ->
 out [B, S, N*D]. One op for both kinds of layer: local RoPE (all D rotated) and global p-RoPE (zero angles past
 the first quarter) differ in the angles alone. Without a mask the queries are the last S of the T keys, and
-`window` limits how far back they see (0: no limit), as in `Attention`. With a mask (`insert-windowed-masks`),
+`window` limits how far back they see (0: no limit), as in `CausalAttention`. With a mask (`insert-windowed-masks`),
 S need not be the number of new tokens and `window` says only what the mask was built for.
 Source: transformers `Gemma4TextAttention.forward`.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from g4compile.ops import attention, rms_norm
+from g4compile.ops import causal_attention, rms_norm
 from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
 from g4compile.ops.rope_key_value import rope, split_heads
 
@@ -25,9 +25,9 @@ def reference(
 ) -> Array:
     rotated = rope(rms_norm.reference(split_heads(query, heads), query_norm, epsilon=epsilon), cos, sin)
     if mask is None:
-        out = attention.reference(rotated, key, value, scale=scale, window=window)
+        out = causal_attention.reference(rotated, key, value, scale=scale, window=window)
     else:
-        out = attention.attend(rotated, key, value, mask == 0, scale).swapaxes(1, 2)
+        out = causal_attention.attend(rotated, key, value, mask == 0, scale).swapaxes(1, 2)
     return out.reshape(query.shape)
 
 
@@ -55,7 +55,7 @@ _MERGE = """
 _UNMASKED = f"""
 DualRopeAttention <heads, epsilon, scale, window> (query, query_norm, cos, sin, key, value) => (out) {{
 {_ROTATE}
-  attended = g4.Attention <scale: float = @scale, window: int = @window> (rotated, key, value)
+  attended = g4.CausalAttention <scale: float = @scale, window: int = @window> (rotated, key, value)
 {_MERGE}
 }}
 """

@@ -2,7 +2,7 @@
 
     out[t] = sum_k weight[t, k] * down[e] (gelu_tanh(g) * u),   [g; u] = gate_up[e] x[t],   e = index[t, k]
 
-Shapes: x [..., H], index [..., k] int64, weight [..., k], gate_up [E, 2I, H] (gate rows first),
+Shapes: x [..., H], index [..., k] int64, weight [..., k] float32, gate_up [E, 2I, H] (gate rows first),
 down [E, H, I] -> out [..., H]. The body gathers the weights of each token: right for any size, fast for none;
 `lower-moe-to-gather-scatter` is the form to run. Source: transformers `Gemma4TextExperts.forward`.
 """
@@ -43,8 +43,10 @@ MoEExperts (x, index, weight, gate_up, down) => (out) {
   product_column = MatMul (chosen_down, hidden_column)
   product = Squeeze (product_column, column)
   share = Unsqueeze (weight, column)
-  weighted = Mul (product, share)
-  out = ReduceSum <keepdims = 0> (weighted, choice)
+  wide = Cast <to = 1> (product)
+  weighted = Mul (wide, share)
+  sum = ReduceSum <keepdims = 0> (weighted, choice)
+  out = CastLike (sum, x)
 }
 """
 
@@ -54,7 +56,7 @@ MOE_EXPERTS = Op(
     inputs=(
         Operand("x", "[..., H]"),
         Operand("index", "[..., k]", "I"),
-        Operand("weight", "[..., k]"),
+        Operand("weight", "[..., k]", "M"),
         Operand("gate_up", "[E, 2I, H]"),
         Operand("down", "[E, H, I]"),
     ),

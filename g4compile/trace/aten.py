@@ -223,7 +223,7 @@ def _reshape_dynamic(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: l
 
 @_rule("g4.attention.default")
 def _attention(i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int) -> ir.Value:
-    out: ir.Value = i.op("Attention", [query, key, value], {"scale": scale, "window": window}, domain="g4")
+    out: ir.Value = i.op("CausalAttention", [query, key, value], {"scale": scale, "window": window}, domain="g4")
     return out
 
 

@@ -80,14 +80,15 @@ def _example(facts: ModelFacts, dtype: torch.dtype) -> tuple[tuple[Any, ...], tu
     batch, new = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("new", min=1, max=1 << 20)
     past_dims = {kind: torch.export.Dim(name, min=0, max=1 << 24) for kind, name in PAST.items()}
     lengths = dict(zip(PAST, (3, 5), strict=True))
-    ids = torch.zeros(2, 4, dtype=torch.long, device="meta")
+    # Two tensors: one tensor given twice would be traced as one input.
+    ids, positions = (torch.zeros(2, 4, dtype=torch.long, device="meta") for _ in range(2))
     past, past_dynamic, names = [], [], ["input_ids", "position_ids"]
     for layer in facts.text.kv_layers:
         shape = (2, layer.kv_heads, lengths[layer.kind], layer.head_dim)
         past.append(tuple(torch.empty(shape, dtype=dtype, device="meta") for _ in range(2)))
         past_dynamic.append(({0: batch, 2: past_dims[layer.kind]},) * 2)
         names += [f"past_key_values.{layer.index}.key", f"past_key_values.{layer.index}.value"]
-    return (ids, ids, past), ({0: batch, 1: new}, {0: batch, 1: new}, past_dynamic), tuple(names)
+    return (ids, positions, past), ({0: batch, 1: new}, {0: batch, 1: new}, past_dynamic), tuple(names)
 
 
 def _buffers(program: torch.export.ExportedProgram, model: Any, config: Any) -> dict[str, np.ndarray[Any, Any]]:

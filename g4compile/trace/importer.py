@@ -20,6 +20,7 @@ from onnx_ir import tensor_adapters
 
 from g4compile.config import ModelFacts
 from g4compile.errors import Defect
+from g4compile.graph.edit import constant_name
 from g4compile.graph.stage import set_stage
 from g4compile.ops import OPSET, attach_bodies
 from g4compile.trace.export import Exported
@@ -83,8 +84,7 @@ class Importer:
     def constant(self, value: Scalar | list[int] | np.ndarray[Any, Any], dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
         """An initializer holding ``value``; equal constants are one."""
         array = np.asarray(value).astype(dtype.numpy())
-        name = f"const.{dtype.name.lower()}.{'x'.join(map(str, array.shape)) or 's'}.{_digest(array)}"
-        return self._initializer(name, ir.Tensor(array, name=name))
+        return self._initializer(constant_name(array, dtype), ir.Tensor(array))
 
     def dims(self, value: torch.Tensor) -> list[int | str]:
         """The sizes of an exported tensor, dynamic ones by name."""
@@ -154,14 +154,6 @@ def _symbol(name: str) -> Any:
     import sympy
 
     return sympy.Symbol(name, integer=True, nonnegative=True)
-
-
-def _digest(array: np.ndarray[Any, Any]) -> str:
-    if array.size <= 4:
-        return "_".join(str(item) if array.dtype.kind in "iub" else format(float(item), ".9g") for item in array.ravel().tolist())
-    import hashlib
-
-    return hashlib.sha256(array.tobytes()).hexdigest()[:12]
 
 
 def _source_line(node: torch.fx.Node) -> str:

@@ -1,4 +1,4 @@
-"""Attention: softmax(scale * q k^T + causal and window mask) v, grouped heads, the queries last in the keys.
+"""CausalAttention: softmax(scale * q k^T + causal and window mask) v, grouped heads, the queries last in the keys.
 
 Shapes: query [B, N, S, D], key [B, K, T, D], value [B, K, T, D] -> out [B, S, N, D]; N a multiple of K. Query i
 stands at key T - S + i; it sees keys up to itself and, when window > 0, only the last `window` of those.
@@ -47,7 +47,7 @@ def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
 
 
 _BODY = """
-Attention <scale, window> (query, key, value) => (out) {
+CausalAttention <scale, window> (query, key, value) => (out) {
   new = Shape <start = 2, end = 3> (query)
   total = Shape <start = 2, end = 3> (key)
   past = Sub (total, new)
@@ -73,8 +73,8 @@ Attention <scale, window> (query, key, value) => (out) {
 }
 """
 
-ATTENTION = Op(
-    name="Attention",
+CAUSAL_ATTENTION = Op(
+    name="CausalAttention",
     doc=__doc__ or "",
     inputs=(Operand("query", "[B, N, S, D]"), Operand("key", "[B, K, T, D]"), Operand("value", "[B, K, T, D]")),
     outputs=(Operand("out", "[B, S, N, D]"),),

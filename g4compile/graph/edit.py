@@ -1,0 +1,114 @@
+"""Editing a graph: nodes inserted before an anchor, constants shared by value, names that keep the origin.
+
+Passes use this and `onnx_ir`'s own replace and remove; nothing else creates nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from g4compile.ops import DOMAIN, OPS
+
+Constant = int | float | Sequence[int] | np.ndarray[Any, Any]
+
+
+def module_of(node: ir.Node) -> str:
+    """The module path a node came from: its name up to the last slash."""
+    return (node.name or "").rpartition("/")[0]
+
+
+def constant(graph: ir.Graph, value: Constant, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
+    """An initializer holding ``value``; equal constants are one."""
+    array = np.asarray(value).astype(dtype.numpy())
+    name = constant_name(array, dtype)
+    if name not in graph.initializers:
+        tensor = ir.Tensor(array, name=name)
+        graph.register_initializer(ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor))
+    return graph.initializers[name]
+
+
+def constant_name(array: np.ndarray[Any, Any], dtype: ir.DataType) -> str:
+    """`const.DTYPE.SHAPE.VALUE`: the value in full when it is short, else a digest; equal data, equal name."""
+    if array.size > 4:
+        content = hashlib.sha256(array.tobytes()).hexdigest()[:12]
+    else:
+        content = "_".join(str(item) if array.dtype.kind in "iub" else format(float(item), ".9g") for item in array.ravel().tolist())
+    return f"const.{dtype.name.lower()}.{'x'.join(map(str, array.shape)) or 's'}.{content}"
+
+
+def constant_array(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """The data of a constant in the graph; None for activations and for weights, which are not read."""
+    if value is None or value.const_value is None or isinstance(value.const_value, ir.LazyTensor):
+        return None
+    return value.const_value.numpy()
+
+
+class Inserter:
+    """Creates nodes before ``anchor``, named after the module the anchor came from."""
+
+    def __init__(self, anchor: ir.Node) -> None:
+        graph = anchor.graph
+        assert isinstance(graph, ir.Graph)
+        self.anchor, self.graph = anchor, graph
+
+    def constant(self, value: Constant, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
+        return constant(self.graph, value, dtype)
+
+    def op(
+        self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, *, shape: Sequence[int | str | None] | None = None, dtype: ir.DataType | None = None
+    ) -> ir.Value:
+        """A standard op with one output. ``dtype`` defaults to the first input's; an unknown ``shape`` stays unknown."""
+        return self._insert(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
+
+    def op_outputs(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, *, count: int) -> list[ir.Value]:
+        """A standard op with ``count`` outputs of the first input's dtype and unknown shapes."""
+        node = ir.node(op_type, inputs, dict(attributes or {}), num_outputs=count)
+        return self._insert(node, [None] * count, inputs[0].dtype)  # type: ignore[union-attr]  # first inputs are never omitted
+
+    def g4(self, name: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Any] | None = None) -> list[ir.Value]:
+        """An op of our domain; shapes come from its own rule."""
+        op = OPS[name]
+        shapes = [tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()) for value in inputs]
+        node = ir.node(name, inputs, dict(attributes or {}), domain=DOMAIN, overload=op.overload(len(inputs)), num_outputs=len(op.outputs))
+        kinds = {"I": ir.DataType.INT64, "M": ir.DataType.FLOAT}
+        first = next((value.dtype for value, operand in zip(inputs, op.inputs, strict=False) if operand.kind == "T"), ir.DataType.FLOAT)
+        values = self._insert(node, op.infer(shapes, attributes or {}), first)
+        for value, operand in zip(values, op.outputs, strict=True):
+            value.type = ir.TensorType(kinds.get(operand.kind, value.dtype))  # type: ignore[arg-type]  # typed just above
+        return values
+
+    def _insert(self, node: ir.Node, shapes: Sequence[Sequence[int | str | None] | None], dtype: ir.DataType | None) -> list[ir.Value]:
+        node.name = f"{module_of(self.anchor)}/{node.op_type}"
+        for value, shape in zip(node.outputs, shapes, strict=True):
+            value.shape = None if shape is None else ir.Shape(shape)
+            value.type = None if dtype is None else ir.TensorType(dtype)
+        self.graph.insert_before(self.anchor, node)
+        return list(node.outputs)
+
+
+def replace(old: ir.Value, new: ir.Value) -> None:
+    """Let every reader of ``old`` read ``new``; a graph output keeps its name."""
+    if old.is_graph_output():
+        new.name, old.name = old.name, None
+        if new.shape is None:
+            new.shape = old.shape
+        new.type = new.type or old.type
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def name_uniquely(model: ir.Model) -> None:
+    """Suffix repeated node names with _2, _3, ... in node order, so that a message names one node."""
+    seen: Counter[str] = Counter()
+    taken = {node.name for node in model.graph.all_nodes()}
+    for node in model.graph.all_nodes():
+        name = node.name or f"/{node.op_type}"
+        seen[name] += 1
+        while seen[name] > 1 and f"{name}_{seen[name]}" in taken:
+            seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"

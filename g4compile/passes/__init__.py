@@ -1,0 +1,35 @@
+"""Passes: graph to graph, one file each, named as the pass. This page lists them all, in the order they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from g4compile.passes.base import Pass
+from g4compile.passes.canonicalize_constants import CanonicalizeConstants
+from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
+from g4compile.passes.canonicalize_geglu import CanonicalizeGeGLU
+from g4compile.passes.canonicalize_rms_norm import CanonicalizeRMSNorm
+from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
+from g4compile.passes.fuse_dual_rope_attention import FuseDualRopeAttention
+from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
+from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
+from g4compile.passes.schedule_kv_cache import ScheduleKVCache
+from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
+
+PASSES: dict[str, type[Any]] = {
+    kind.name: kind
+    for kind in (
+        CanonicalizeConstants,
+        CanonicalizeRMSNorm,
+        CanonicalizeGeGLU,
+        CanonicalizeDeadCode,
+        CanonicalizeTokenAxes,
+        FuseDualRopeAttention,
+        InsertWindowedMasks,
+        ScheduleKVCache,
+        ScheduleSharedTail,
+        LowerMoEToGatherScatter,
+    )
+}
+
+__all__ = ["PASSES", "Pass"]

@@ -1,0 +1,76 @@
+"""canonicalize-constants: fold what is known, drop what does nothing.
+
+Before:                                            After:
+    scale = Cast <to = 16> (const 39.19184)            v1 = Mul (v0, const 39.25)
+    v1 = Mul (v0, scale)
+    v2 = Mul (v1, const 1.0)                           (readers of v2 read v1)
+
+The embedding scale is folded at the rounding of the weights' dtype (39.25 for bfloat16 E2B), because the export
+computes it so. Weights are never read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from g4compile.graph import edit
+
+_SMALL = 1 << 16
+_NEUTRAL = {"Mul": 1.0, "Div": 1.0, "Add": 0.0, "Sub": 0.0}
+
+
+@dataclass(frozen=True)
+class CanonicalizeConstants:
+    name: ClassVar[str] = "canonicalize-constants"
+    stages: ClassVar[tuple[str, ...]] = ("traced", "canonical", "fused", "scheduled", "quantized")
+
+    def apply(self, model: ir.Model) -> None:
+        for node in list(model.graph):
+            if node.domain == "" and not self._fold(node):
+                self._drop_neutral(node)
+
+    def _fold(self, node: ir.Node) -> bool:
+        """Evaluate a node whose operands are all constants."""
+        arrays = [edit.constant_array(value) for value in node.inputs if value is not None]
+        if not arrays or len(node.outputs) != 1 or any(array is None or array.size > _SMALL for array in arrays):
+            return False
+        output = node.outputs[0]
+        proto = ir.serde.serialize_node(node)
+        proto.domain, proto.name = "", ""
+        types = [value.dtype for value in node.inputs if value is not None]
+        inputs = [onnx.helper.make_tensor_value_info(name, int(dtype), None) for name, dtype in zip(proto.input, types, strict=True) if dtype is not None]
+        graph = onnx.helper.make_graph([proto], "fold", inputs, [onnx.helper.make_tensor_value_info(proto.output[0], 0, None)])
+        opset = model_opset(node)
+        evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)]))
+        (result,) = evaluator.run(None, dict(zip(proto.input, arrays, strict=True)))
+        result = np.asarray(result)
+        assert isinstance(node.graph, ir.Graph)
+        edit.replace(output, edit.constant(node.graph, result, ir.DataType.from_numpy(result.dtype)))
+        return True
+
+    def _drop_neutral(self, node: ir.Node) -> None:
+        """x * 1, x / 1, x + 0, x - 0, and casts to the dtype a value has."""
+        if node.op_type == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype == node.outputs[0].dtype:
+            edit.replace(node.outputs[0], node.inputs[0])
+        neutral = _NEUTRAL.get(node.op_type)
+        if neutral is None or len(node.inputs) != 2:
+            return
+        left, right = node.inputs
+        sides = [(left, right)] if node.op_type in ("Sub", "Div") else [(left, right), (right, left)]
+        for kept, other in sides:
+            array = edit.constant_array(other)
+            if array is not None and array.size == 1 and array.ndim == 0 and float(array) == neutral and kept is not None:
+                edit.replace(node.outputs[0], kept)
+                return
+
+
+def model_opset(node: ir.Node) -> int:
+    """The standard opset of the graph ``node`` is in."""
+    assert isinstance(node.graph, ir.Graph)
+    return node.graph.opset_imports[""]

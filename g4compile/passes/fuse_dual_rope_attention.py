@@ -1,0 +1,130 @@
+"""fuse-dual-rope-attention: a layer's norms, rotations and attention become one op for keys and values, one for queries.
+
+Before (one sliding layer; rot(x) stands for Concat (Neg (Slice (x, D/2, end)), Slice (x, 0, D/2))):
+    q0 = g4.RMSNorm (Reshape (q, [0, 0, N, D]), q_norm)
+    q1 = Add (Mul (q0, Unsqueeze (cos)), Mul (rot (q0), Unsqueeze (sin)))
+    k0 = g4.RMSNorm (Reshape (k, [0, 0, K, D]), k_norm)
+    k1 = Add (Mul (k0, Unsqueeze (cos)), Mul (rot (k0), Unsqueeze (sin)))
+    v0 = g4.RMSNorm:no_scale (Reshape (v, [0, 0, K, D]))
+    K  = g4.CacheUpdate (Transpose (k1), past_key)
+    V  = g4.CacheUpdate (Transpose (v0), past_value)
+    a  = g4.CausalAttention <window = 512> (Transpose (q1), K, V)
+    y  = Reshape (a, [0, 0, N*D])
+After:
+    k1, v1 = g4.RopeKeyValue <kv_heads = K> (k, v, k_norm, half_cos, half_sin)
+    K  = g4.CacheUpdate (k1, past_key)
+    V  = g4.CacheUpdate (v1, past_value)
+    y  = g4.DualRopeAttention:no_mask <heads = N, window = 512> (q, q_norm, half_cos, half_sin, K, V)
+
+The angles of both halves are equal, so cos and sin are computed on one half: `Cos (Concat (f, f))` becomes
+`Cos (f)`. Layers that share KV read the producer's K and V. Where k is v (12B, 26B, 31B global layers) both
+operands of `RopeKeyValue` are the one projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from g4compile.graph import edit
+from g4compile.graph.match import Any_, Bindings, Ints, Miss, Op, Skip, match
+from g4compile.passes.base import expect
+
+_HEADS_FIRST = (0, 2, 1, 3)
+_END = 2**63 - 1
+
+
+def _angle(function: str) -> Op:
+    """cos or sin of angles that are the same list twice, spread over the heads."""
+    return Op("Unsqueeze", Skip("Cast", Op(function, Op("Concat", Any_("angles"), Any_("angles"), axis=-1))), Ints(value=(-2,)))
+
+
+_SPLIT = Op("Reshape", Any_("projected"), Ints("split"))
+_NORMED = Op("g4.RMSNorm", _SPLIT, Any_("scale"), name="norm", value="x")
+_LOW = Op("Slice", Any_("x"), Ints(value=(0,)), Ints("half"), Ints(value=(-1,)))
+_HIGH = Op("Slice", Any_("x"), Ints("half"), Ints(value=(_END,)), Ints(value=(-1,)))
+_TURNED = Op("Concat", Op("Neg", _HIGH), _LOW, axis=-1)
+_ROTATED = Op("Add", Op("Mul", _NORMED, _angle("Cos")), Op("Mul", _TURNED, _angle("Sin")))
+_QUERY = Op("Transpose", _ROTATED, perm=_HEADS_FIRST)
+_KEY = Op("g4.CacheUpdate", Op("Transpose", _ROTATED, perm=_HEADS_FIRST, value="new"), Any_("past"))
+_VALUE = Op("g4.CacheUpdate", Op("Transpose", Op("g4.RMSNorm", _SPLIT, name="norm"), perm=_HEADS_FIRST, value="new"), Any_("past"))
+
+
+@dataclass(frozen=True)
+class FuseDualRopeAttention:
+    """``layers``: attentions the model has; ``producers``: layers that own KV. None accepts any number."""
+
+    name: ClassVar[str] = "fuse-dual-rope-attention"
+    stages: ClassVar[tuple[str, ...]] = ("canonical",)
+    layers: int | None = None
+    producers: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        nearest = Miss(-1, "no g4.CausalAttention is left")
+        layers, producers = 0, 0
+        sites = [node for node in model.graph if node.op_type == "CausalAttention"]
+        for key, value in dict.fromkeys((node.inputs[1], node.inputs[2]) for node in sites):
+            assert key is not None and value is not None
+            miss = _fuse_producer(key, value)
+            producers += miss is None
+            nearest = max(nearest, miss or nearest, key=lambda miss: miss.depth)
+        for node in sites:
+            miss = _fuse_attention(node)
+            layers += miss is None
+            nearest = max(nearest, miss or nearest, key=lambda miss: miss.depth)
+        expect(self.name, "layers that own keys and values", producers, self.producers, nearest.reason)
+        expect(self.name, "attention layers", layers, self.layers, nearest.reason)
+
+
+def _fuse_attention(node: ir.Node) -> Miss | None:
+    assert node.inputs[0] is not None
+    query = match(_QUERY, node.inputs[0])
+    if isinstance(query, Miss):
+        return query
+    heads, width = query["split"][2], query["half"][0] * 2
+    readers = node.outputs[0].consumers()
+    merge = Op("Reshape", Any_("attended"), Ints(value=(0, 0, heads * width)))
+    merged = match(merge, readers[0].outputs[0]) if len(readers) == 1 else Miss(0, f"{len(readers)} nodes read the attention {node.name}")
+    if isinstance(merged, Miss):
+        return merged
+    insert = edit.Inserter(node)
+    attributes = {
+        "heads": heads,
+        "epsilon": query["norm"].attributes["epsilon"].as_float(),
+        "scale": node.attributes["scale"].as_float(),
+        "window": node.attributes["window"].as_int(),
+    }
+    operands = [query["projected"], query["scale"], *_half_angles(insert, query), *node.inputs[1:]]
+    (out,) = insert.g4("DualRopeAttention", operands, attributes)
+    edit.replace(readers[0].outputs[0], out)
+    return None
+
+
+def _fuse_producer(key: ir.Value, value: ir.Value) -> Miss | None:
+    keys, values = match(_KEY, key), match(_VALUE, value)
+    if isinstance(keys, Miss):
+        return keys
+    if isinstance(values, Miss):
+        return values
+    epsilon = keys["norm"].attributes["epsilon"].as_float()
+    if values["norm"].attributes["epsilon"].as_float() != epsilon or keys["split"] != values["split"]:
+        return Miss(9, f"key and value of {key.name} differ in epsilon or in heads: {keys['split']} and {values['split']}")
+    update = key.producer()
+    assert update is not None  # matched just above
+    insert = edit.Inserter(update)
+    operands = [keys["projected"], values["projected"], keys["scale"], *_half_angles(insert, keys)]
+    new_key, new_value = insert.g4("RopeKeyValue", operands, {"kv_heads": keys["split"][2], "epsilon": epsilon})
+    edit.replace(keys["new"], new_key)
+    edit.replace(values["new"], new_value)
+    return None
+
+
+def _half_angles(insert: edit.Inserter, rotation: Bindings) -> list[ir.Value]:
+    """cos and sin of one half, in the dtype of what they rotate; equal ones are merged by `canonicalize-dead-code`."""
+    angles, dtype = rotation["angles"], rotation["projected"].dtype
+    halves = [insert.op(function, [angles], shape=list(angles.shape)) for function in ("Cos", "Sin")]
+    if angles.dtype == dtype:
+        return halves
+    return [insert.op("Cast", [half], {"to": int(dtype)}, shape=list(angles.shape), dtype=dtype) for half in halves]

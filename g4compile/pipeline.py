@@ -1,0 +1,91 @@
+"""Runs passes: the spec of the stage is checked after each, each is timed, and its result can be dumped.
+
+A phase is a stage and the passes that lead to it. While a phase runs, ops of the stage before and of the stage
+to come may both appear; at its end only those of the new stage. No pass knows any of this.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from g4compile.errors import Defect
+from g4compile.graph import text
+from g4compile.graph.edit import name_uniquely
+from g4compile.graph.stage import SPECS, check, set_stage, stage_of
+from g4compile.ops import attach_bodies
+from g4compile.passes.base import Pass
+
+Observer = Callable[["Step", ir.Model], None]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """``passes`` take a graph from the stage before to ``stage``, whose spec is ``allowed``."""
+
+    stage: str
+    passes: tuple[Pass, ...]
+    allowed: Set[str]
+
+    @classmethod
+    def to(cls, stage: str, *passes: Pass) -> Phase:
+        """A phase to one of the named stages, with its own spec."""
+        return cls(stage, passes, SPECS[stage])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pass that ran. ``nodes`` is the count after it, ``seconds`` the time of pass and check together."""
+
+    number: int
+    stage: str
+    name: str
+    nodes: int
+    seconds: float
+    ends_stage: bool = False
+
+
+def run(model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = (), before: Set[str] | None = None) -> list[Step]:
+    """Run ``phases`` on ``model`` in place. Raises SpecError or MatchError naming the pass."""
+    steps: list[Step] = []
+    allowed = before or SPECS[stage_of(model)]
+    for phase in phases:
+        start_stage = stage_of(model)
+        for index, step_pass in enumerate(phase.passes):
+            if start_stage not in step_pass.stages:
+                raise Defect(f"{step_pass.name} runs in {', '.join(step_pass.stages)}, the graph is at {start_stage}", where=step_pass.name)
+            start = time.perf_counter()
+            step_pass.apply(model)
+            check(model, allowed | phase.allowed, step_pass.name)
+            steps.append(Step(len(steps) + 1, phase.stage, step_pass.name, model.graph.num_nodes(), time.perf_counter() - start, index == len(phase.passes) - 1))
+            _report(steps[-1], model, observe)
+        last = phase.passes[-1].name if phase.passes else "no pass"
+        check(model, phase.allowed, f"{last}, at the end of stage {phase.stage}")
+        set_stage(model, phase.stage)
+        name_uniquely(model)
+        attach_bodies(model)
+        allowed = phase.allowed
+    return steps
+
+
+def _report(step: Step, model: ir.Model, observe: Sequence[Observer]) -> None:
+    if int(os.environ.get("G4_DEBUG") or 0) >= 1:
+        print(f"[{step.stage}] {step.number:2d} {step.name:34s} {step.nodes:6d} nodes {step.seconds * 1e3:8.1f} ms", file=sys.stderr)
+    for observer in observe:
+        observer(step, model)
+
+
+def dump_to(folder: Path) -> Observer:
+    """An observer that writes the graph after every pass, as `NN-pass-name.onnxtxt`."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(step: Step, model: ir.Model) -> None:
+        (folder / f"{step.number:02d}-{step.name}.onnxtxt").write_text(text.to_text(model), encoding="utf-8")
+
+    return write

@@ -1,0 +1,61 @@
+"""The pass list every target shares: [traced] to [quantized], its expectations filled in from the config."""
+
+from __future__ import annotations
+
+from g4compile.config import TextFacts
+from g4compile.passes import (
+    CanonicalizeConstants,
+    CanonicalizeDeadCode,
+    CanonicalizeGeGLU,
+    CanonicalizeRMSNorm,
+    CanonicalizeTokenAxes,
+    FuseDualRopeAttention,
+    InsertWindowedMasks,
+    ScheduleKVCache,
+    ScheduleSharedTail,
+)
+from g4compile.pipeline import Phase
+
+
+def canonical(facts: TextFacts) -> Phase:
+    """Norms and gated units as one op each, constants folded, tokens unflattened."""
+    layers, owners = len(facts.layers), len(facts.kv_layers)
+    ple, moe = bool(facts.ple_dim), facts.moe is not None
+    norms = layers * (5 + ple + 4 * moe) + 2 * owners + 1 + ple
+    gates = layers * (1 + ple)
+    return Phase.to(
+        "canonical",
+        CanonicalizeConstants(),
+        CanonicalizeRMSNorm(norms=norms),
+        CanonicalizeGeGLU(gates=gates),
+        CanonicalizeDeadCode(),
+        CanonicalizeTokenAxes(),
+        CanonicalizeDeadCode(),
+    )
+
+
+def fused(facts: TextFacts) -> Phase:
+    """One attention op a layer, one key-value op a layer that owns KV."""
+    return Phase.to("fused", FuseDualRopeAttention(layers=len(facts.layers), producers=len(facts.kv_layers)), CanonicalizeDeadCode())
+
+
+def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
+    """Masks, cache layout, and which positions are computed where."""
+    layers, owners = len(facts.layers), len(facts.kv_layers)
+    shared = layers - 1 - facts.last_producer
+    passes = [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners)]
+    ple = 2 * bool(facts.ple_dim)
+    router = int(facts.moe is not None)
+    linears = shared * (5 + ple + router) + 5 + ple + router + 1
+    tail = [ScheduleSharedTail(linears=linears)] if shared_tail else []
+    return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
+
+
+def quantized(facts: TextFacts) -> Phase:
+    """Float weights stay as they are."""
+    return Phase.to("quantized")
+
+
+def frontend(facts: TextFacts, rewind: int, shared_tail: bool = True) -> tuple[Phase, ...]:
+    """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back."""
+    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail), quantized(facts)

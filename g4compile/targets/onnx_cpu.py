@@ -1,0 +1,117 @@
+"""The `onnx-cpu` target: standard ONNX (opset 24), float32 activations, for ONNX Runtime's CPU provider.
+
+Chosen by measurement on ONNX Runtime 1.32: the standard Attention op with one additive mask a step beats the
+contributed GroupQueryAttention in decode where query heads are many to a KV head, and TensorScatter writes a
+bound buffer in place. No fp16 activations: half of the CPU kernels lack them.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from g4compile.config import TextFacts
+from g4compile.graph.edit import Inserter
+from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerMoEToGatherScatter
+from g4compile.passes.legalize import Legalize
+from g4compile.pipeline import Phase
+from g4compile.targets.base import Target
+from g4compile.weights.lazy import CheckpointTensor
+
+LEGAL = frozenset(
+    {"Add", "And", "Attention", "Cast", "CastLike", "Concat", "Cos", "Div", "Equal", "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LessOrEqual", "Loop", "MatMul", "Mul", "Neg"}
+    | {"NonZero", "RMSNormalization", "Range", "ReduceSum", "Reshape", "RotaryEmbedding", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter"}
+    | {"TopK", "Transpose", "Unique", "Unsqueeze", "Where"}
+)
+_DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL})
+
+
+def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+    """x W^T. The weight is stored transposed, as MatMul wants it; one that others read too (a tied embedding)
+    is read as it is by Gemm, so that there is one copy of it."""
+    x, weight = node.inputs
+    assert x is not None and x.shape is not None and weight is not None and weight.shape is not None and node.outputs[0].shape is not None
+    shape = list(node.outputs[0].shape)
+    stored = weight.const_value
+    if len(weight.uses()) == 1 and isinstance(stored, CheckpointTensor):
+        transposed = stored.transposed()
+        weight.const_value, weight.shape = transposed, ir.Shape(transposed.shape)
+        return [insert.op("MatMul", [x, weight], shape=shape)]
+    width, out = weight.shape[1], weight.shape[0]
+    assert isinstance(width, int) and isinstance(out, int)
+    rows = insert.op("Reshape", [x, insert.constant([-1, width])], shape=["rows", width])
+    product = insert.op("Gemm", [rows, weight], {"transB": 1}, shape=["rows", out])
+    leading = insert.op("Shape", [x], {"start": 0, "end": len(x.shape) - 1}, shape=[len(x.shape) - 1], dtype=ir.DataType.INT64)
+    target = insert.op("Concat", [leading, insert.constant([out])], {"axis": 0}, shape=[len(x.shape)])
+    return [insert.op("Reshape", [product, target], shape=shape)]
+
+
+def _norm(x: ir.Value, scale: ir.Value | None, epsilon: float, insert: Inserter) -> ir.Value:
+    """RMSNormalization over the last axis; a scale-free norm gets a scale of ones."""
+    assert x.shape is not None and isinstance(x.shape[-1], int)
+    if scale is None:
+        import numpy as np
+
+        scale = insert.constant(np.ones(x.shape[-1], np.float32), ir.DataType.FLOAT)
+    return insert.op("RMSNormalization", [x, scale], {"axis": -1, "epsilon": epsilon, "stash_type": 1}, shape=list(x.shape))
+
+
+def _rms_norm(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+    x, scale = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    assert x is not None
+    return [_norm(x, scale, node.attributes["epsilon"].as_float(), insert)]
+
+
+def _split(x: ir.Value, heads: int, insert: Inserter) -> ir.Value:
+    """[B, S, N*D] -> [B, N, S, D]."""
+    assert x.shape is not None and isinstance(x.shape[-1], int)
+    batch, new, width = list(x.shape)
+    assert isinstance(width, int)
+    split = insert.op("Reshape", [x, insert.constant([0, 0, heads, width // heads])], shape=[batch, new, heads, width // heads])
+    return insert.op("Transpose", [split], {"perm": [0, 2, 1, 3]}, shape=[batch, heads, new, width // heads])
+
+
+def _rotate(x: ir.Value, cos: ir.Value | None, sin: ir.Value | None, insert: Inserter) -> ir.Value:
+    assert x.shape is not None
+    return insert.op("RotaryEmbedding", [x, cos, sin], {"interleaved": 0}, shape=list(x.shape))
+
+
+def _rope_key_value(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+    key_in, value_in, key_norm, cos, sin = node.inputs
+    assert key_in is not None and value_in is not None
+    heads, epsilon = node.attributes["kv_heads"].as_int(), node.attributes["epsilon"].as_float()
+    key = _rotate(_norm(_split(key_in, heads, insert), key_norm, epsilon, insert), cos, sin, insert)
+    return [key, _norm(_split(value_in, heads, insert), None, epsilon, insert)]
+
+
+def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+    query, query_norm, cos, sin, key, value, mask = node.inputs
+    assert query is not None and query.shape is not None
+    heads = node.attributes["heads"].as_int()
+    normed = _norm(_split(query, heads, insert), query_norm, node.attributes["epsilon"].as_float(), insert)
+    rotated = _rotate(normed, cos, sin, insert)
+    assert rotated.shape is not None
+    attended = insert.op("Attention", [rotated, key, value, mask], {"scale": node.attributes["scale"].as_float()}, shape=list(rotated.shape))
+    batch, _, new, width = list(rotated.shape)
+    tokens = insert.op("Transpose", [attended], {"perm": [0, 2, 1, 3]}, shape=[batch, new, heads, width])
+    return [insert.op("Reshape", [tokens, insert.constant([0, 0, -1])], shape=list(query.shape))]
+
+
+def _backend(facts: TextFacts) -> tuple[Phase, ...]:
+    lower = LowerMoEToGatherScatter(layers=len(facts.layers) if facts.moe else 0)
+    legalize = Legalize(ONNX_CPU.name, LEGAL, ONNX_CPU.lowerings, _DTYPES)
+    return (Phase(ONNX_CPU.stage, (lower, legalize, CanonicalizeConstants(), CanonicalizeDeadCode()), LEGAL),)
+
+
+ONNX_CPU = Target(
+    name="onnx-cpu",
+    legal=LEGAL,
+    dtypes=_DTYPES,
+    weights=("float32",),
+    lowerings={
+        "g4.Linear": _linear,
+        "g4.RMSNorm": _rms_norm,
+        "g4.RopeKeyValue": _rope_key_value,
+        "g4.DualRopeAttention": _dual_rope_attention,
+    },
+    backend=_backend,
+)
