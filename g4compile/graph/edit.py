@@ -56,6 +56,7 @@ class Inserter:
         graph = anchor.graph
         assert isinstance(graph, ir.Graph)
         self.anchor, self.graph = anchor, graph
+        self.made: list[ir.Node] = []
 
     def constant(self, value: Constant, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
         return constant(self.graph, value, dtype)
@@ -66,10 +67,10 @@ class Inserter:
         """A standard op with one output. ``dtype`` defaults to the first input's; an unknown ``shape`` stays unknown."""
         return self._insert(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
 
-    def op_outputs(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, *, count: int) -> list[ir.Value]:
-        """A standard op with ``count`` outputs of the first input's dtype and unknown shapes."""
-        node = ir.node(op_type, inputs, dict(attributes or {}), num_outputs=count)
-        return self._insert(node, [None] * count, inputs[0].dtype)  # type: ignore[union-attr]  # first inputs are never omitted
+    def node(self, domain: str, op_type: str, inputs: Sequence[ir.Value | None], attributes: Sequence[ir.Attr], overload: str, count: int) -> list[ir.Value]:
+        """Any op, its attributes as they are; shapes and dtypes of its ``count`` outputs stay unknown."""
+        node = ir.Node(domain, op_type, inputs, attributes, overload=overload, num_outputs=count)
+        return self._insert(node, [None] * count, None)
 
     def g4(self, name: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Any] | None = None) -> list[ir.Value]:
         """An op of our domain; shapes come from its own rule."""
@@ -89,6 +90,7 @@ class Inserter:
             value.shape = None if shape is None else ir.Shape(shape)
             value.type = None if dtype is None else ir.TensorType(dtype)
         self.graph.insert_before(self.anchor, node)
+        self.made.append(node)
         return list(node.outputs)
 
 
