@@ -2,7 +2,8 @@
 
 A fresh model leaves norms, `layer_scalar`, `per_expert_scale`, clip bounds and standardisation at values that do
 nothing, so a mistake in them would not show. Here each gets values that matter. Products are scaled so that
-activations stay near unit size at any depth, and logits spread far enough to make the soft-cap bend them.
+activations and attention scores stay near unit size at any depth (float32 rounding is then what it is in a trained
+model), and logits spread far enough for the soft-cap to bend them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ def _product(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return random.standard_normal(shape, np.float32) / np.float32(np.sqrt(max(inputs, 1)))
 
 
+def _head_norm(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Attention is not scaled by 1/sqrt(D), so the norms of q and k are what keeps its scores near unit size."""
+    return _around_one(0.2, float(shape[0]) ** -0.25)(random, shape)
+
+
 # Suffix of a key -> rule; the first that fits. Everything else is a product.
 _RULES: tuple[tuple[str, _Rule], ...] = (
     ("layer_scalar", _between(0.6, 1.1)),
@@ -46,8 +52,10 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     ("position_embedding_table", _around_one(1.0, 0.1)),
     ("pos_embedding", _around_one(1.0, 0.1)),
     ("bias", _around_one(1.0, 0.1)),
-    ("language_model.norm.weight", _around_one(0.2, 4.0)),
-    ("model.norm.weight", _around_one(0.2, 4.0)),
+    ("q_norm.weight", _head_norm),
+    ("k_norm.weight", _head_norm),
+    ("language_model.norm.weight", _around_one(0.2, 2.0)),
+    ("model.norm.weight", _around_one(0.2, 2.0)),
 )
 
 

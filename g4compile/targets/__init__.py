@@ -1,1 +1,10 @@
 """Targets: what may stay in a graph, how the rest is lowered, and how the result is written."""
+
+from __future__ import annotations
+
+from g4compile.targets.base import Target
+from g4compile.targets.onnx_cpu import ONNX_CPU
+
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX_CPU,)}
+
+__all__ = ["TARGETS", "Target"]

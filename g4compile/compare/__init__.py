@@ -1,0 +1,1 @@
+"""Comparing: a bundle with the HF module, a stage with the next, one backend with another."""

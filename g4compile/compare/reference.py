@@ -1,0 +1,51 @@
+"""The judge: the Hugging Face module, eager, in float32, loaded by transformers' own loader."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from g4compile.config import load_config, model_facts
+from g4compile.weights.checkpoint import locate
+
+Logits = np.ndarray[Any, Any]
+
+
+class Reference:
+    """HF eager float32 over a checkpoint folder, with a KV cache. Holds the whole model in memory."""
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        import torch
+        import transformers
+
+        folder = locate(checkpoint)
+        facts = model_facts(load_config(folder), where=str(folder))
+        model_class = getattr(transformers, facts.architecture)
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+        with contextlib.redirect_stderr(io.StringIO()):  # the loader draws its progress bars there
+            self.model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+        self._cache: Any = None
+
+    @property
+    def layers(self) -> Any:
+        """The decoder layers, for hooks."""
+        inner = self.model.model
+        return getattr(inner, "language_model", inner).layers
+
+    def reset(self) -> None:
+        self._cache = None
+
+    def forward(self, input_ids: Logits) -> Logits:
+        """Append int64 [B, S] to the cache; float32 logits [B, S, V] of all positions."""
+        import torch
+
+        with torch.no_grad():
+            out = self.model(input_ids=torch.from_numpy(input_ids), past_key_values=self._cache, use_cache=True)
+        self._cache = out.past_key_values
+        logits: Logits = out.logits.numpy()
+        return logits

@@ -1,0 +1,95 @@
+"""Keys and values between steps, as the graph lays them out.
+
+A full layer has one buffer that the graph writes in place; past and present are the same memory. It grows in
+blocks, so that attention never runs over much more than what is written. A sliding layer has the recent keys
+the graph gave back last time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from g4compile.bundle import KVLayer, KVSpec
+from g4compile.errors import InputError
+
+BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway
+_PARTS = ("key", "value")
+
+
+class KVCache:
+    """The state of one conversation (or of a batch of equally long ones). ``length``: tokens written."""
+
+    def __init__(self, spec: KVSpec, batch: int, context: int) -> None:
+        self.spec, self.batch, self.context = spec, batch, context
+        self.length, self.capacity = 0, 0
+        self._values: dict[str, ort.OrtValue] = {}
+        for layer in spec.layers:
+            for part in _PARTS:
+                self._set(layer, part, _empty(layer, batch, 0))
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for ``tokens`` more in the full layers' buffers."""
+        needed = self.length + tokens
+        if needed <= self.capacity:
+            return
+        self.capacity = min(-(-needed // BLOCK) * BLOCK, self.context)
+        for layer in self.spec.layers:
+            if layer.keep is None:
+                for part in _PARTS:
+                    grown = _empty(layer, self.batch, self.capacity)
+                    grown[:, :, : self.length] = self._array(layer, part)[:, :, : self.length]
+                    self._set(layer, part, grown)
+
+    def bind(self, binding: Any) -> None:
+        """Bind all past inputs and present outputs of one run."""
+        for layer in self.spec.layers:
+            for part in _PARTS:
+                value = self._values[f"{layer.layer}.{part}"]
+                binding.bind_ortvalue_input(f"past_key_values.{layer.layer}.{part}", value)
+                if layer.keep is None:
+                    binding.bind_ortvalue_output(f"present.{layer.layer}.{part}", value)
+                else:
+                    binding.bind_output(f"present.{layer.layer}.{part}")
+
+    def advance(self, tokens: int, outputs: dict[str, ort.OrtValue]) -> None:
+        """Take over what a run of ``tokens`` new tokens gave back, by output name."""
+        for layer in self.spec.layers:
+            if layer.keep is not None:
+                for part in _PARTS:
+                    self._values[f"{layer.layer}.{part}"] = outputs[f"present.{layer.layer}.{part}"]
+        self.length += tokens
+
+    def rewind(self, tokens: int) -> None:
+        """Forget the last ``tokens``. Raises InputError when a sliding layer no longer holds what would be seen then."""
+        if tokens < 0 or tokens > self.length:
+            raise InputError(f"cannot rewind {tokens} tokens of {self.length}")
+        left = self.length - tokens
+        for layer in self.spec.layers:
+            if layer.keep is not None and layer.window is not None:
+                held = self._array(layer, "key").shape[2]
+                if held - tokens < min(left, layer.window - 1):
+                    raise InputError(f"cannot rewind {tokens} tokens: the windowed caches hold {self.spec.rewind} more than their window", fix=f"rewind at most {self.spec.rewind}, or reset and run the prompt again")
+        for layer in self.spec.layers:
+            if layer.keep is not None and tokens:
+                for part in _PARTS:
+                    array = self._array(layer, part)
+                    self._set(layer, part, np.ascontiguousarray(array[:, :, : array.shape[2] - tokens]))
+        self.length = left
+
+    @property
+    def bytes(self) -> int:
+        return sum(int(value.tensor_size_in_bytes()) for value in self._values.values())
+
+    def _array(self, layer: KVLayer, part: str) -> np.ndarray[Any, Any]:
+        array: np.ndarray[Any, Any] = self._values[f"{layer.layer}.{part}"].numpy()
+        return array
+
+    def _set(self, layer: KVLayer, part: str, array: np.ndarray[Any, Any]) -> None:
+        self._values[f"{layer.layer}.{part}"] = ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _empty(layer: KVLayer, batch: int, tokens: int) -> np.ndarray[Any, Any]:
+    return np.zeros((batch, layer.heads, tokens, layer.head_dim), np.float32)
