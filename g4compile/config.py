@@ -19,6 +19,8 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 _TEXT_TYPES = ("gemma4_text", "gemma4_unified_text")
 _MODEL_TYPES = {"gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text"}
 _ROPE_TYPES = ("default", "proportional")
+# Token ids that stand for encoder outputs, with transformers' defaults.
+_PLACEHOLDERS = {"image_token_id": 258_880, "video_token_id": 258_884, "audio_token_id": 258_881}
 _ASSISTANTS = ("gemma4_assistant", "gemma4_unified_assistant")
 
 
@@ -79,12 +81,16 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A checkpoint's config: its decoder, and the other modalities it has weights for."""
+    """A checkpoint's config: its decoder, and the other modalities it has weights for.
+
+    ``placeholder_ids``: tokens that a multimodal model embeds as padding, to put encoder outputs in their place.
+    """
 
     model_type: str
     architecture: str
     text: TextFacts
     modalities: tuple[str, ...]
+    placeholder_ids: tuple[int, ...]
     raw: Mapping[str, Any]
 
     @property
@@ -133,7 +139,10 @@ def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFact
     named = raw.get("architectures")
     default = {"gemma4_text": "Gemma4ForCausalLM", "gemma4_unified_text": "Gemma4UnifiedForCausalLM"}.get(model_type, "")
     architecture = str(named[0]) if named else default
-    return ModelFacts(model_type, architecture, text, ("text", *has), raw)
+    multimodal = model_type in _MODEL_TYPES
+    placeholders = [raw.get(key, default) for key, default in _PLACEHOLDERS.items()] if multimodal else []
+    ids = tuple(int(token) for token in placeholders if token is not None)
+    return ModelFacts(model_type, architecture, text, ("text", *has), ids, raw)
 
 
 @dataclass(frozen=True)

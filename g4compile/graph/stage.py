@@ -20,7 +20,7 @@ _KEY = "g4.stage"
 
 # Standard ops by their name, ours with the domain in front.
 _SHAPING = {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Concat", "Slice", "Gather", "Split", "Shape", "Expand", "Identity", "Cast"}
-_ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Tanh", "Cos", "Sin", "ReduceSum", "Softmax", "TopK"}
+_ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Tanh", "Cos", "Sin", "ReduceSum", "Softmax", "TopK", "Equal", "Or", "Where"}
 _NORM_PARTS = {"Pow", "ReduceMean", "Neg", "Gelu"}
 _ROUTED = {"g4.Linear", "g4.MoEExperts", "g4.CacheUpdate"}
 _TRACED = frozenset(_SHAPING | _ARITHMETIC | _NORM_PARTS | _ROUTED | {"g4.CausalAttention"})

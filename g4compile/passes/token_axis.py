@@ -11,7 +11,7 @@ import onnx_ir as ir
 from g4compile.graph import edit
 from g4compile.graph.stage import op_name
 
-_ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Tanh", "Cast", "Cos", "Sin", "Neg", "g4.GeGLU"}
+_ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Tanh", "Cast", "Cos", "Sin", "Equal", "Or", "Where", "g4.GeGLU"}
 _FIRST_OPERAND = {"g4.RMSNorm", "g4.Linear"}
 _LAST_AXIS = {"Softmax", "TopK", "ReduceSum"}
 

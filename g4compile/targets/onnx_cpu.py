@@ -19,7 +19,7 @@ from g4compile.weights.lazy import CheckpointTensor
 
 LEGAL = frozenset(
     {"Add", "And", "Attention", "Cast", "CastLike", "Concat", "Cos", "Div", "Equal", "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LessOrEqual", "Loop", "MatMul", "Mul", "Neg"}
-    | {"NonZero", "RMSNormalization", "Range", "ReduceSum", "Reshape", "RotaryEmbedding", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter"}
+    | {"NonZero", "Or", "RMSNormalization", "Range", "ReduceSum", "Reshape", "RotaryEmbedding", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter"}
     | {"TopK", "Transpose", "Unique", "Unsqueeze", "Where"}
 )
 _DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL})

@@ -102,6 +102,26 @@ def _unary(i: Importer, node: torch.fx.Node, value: ir.Value) -> ir.Value:
     return out
 
 
+@_rule("aten.eq.Scalar")
+def _equal(i: Importer, node: torch.fx.Node, value: ir.Value, other: Scalar) -> ir.Value:
+    assert value.dtype is not None
+    out: ir.Value = i.op("Equal", [value, i.constant(other, value.dtype)])
+    return out
+
+
+@_rule("aten.bitwise_or.Tensor", "aten.__or__.Tensor")
+def _or(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) -> ir.Value:
+    out: ir.Value = i.op("Or", [left, right])
+    return out
+
+
+@_rule("aten.where.ScalarSelf", "aten.where.self")
+def _where(i: Importer, node: torch.fx.Node, condition: ir.Value, yes: Any, no: Any) -> ir.Value:
+    dtype = i.dtype(node.meta["val"])
+    out: ir.Value = i.op("Where", [condition, _operand(i, yes, dtype), _operand(i, no, dtype)])
+    return out
+
+
 @_rule("aten.pow.Tensor_Scalar")
 def _pow(i: Importer, node: torch.fx.Node, value: ir.Value, exponent: Scalar) -> ir.Value:
     out: ir.Value = i.op("Pow", [value, i.constant(float(exponent), i.dtype(node.meta["val"]))])

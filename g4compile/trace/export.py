@@ -39,15 +39,21 @@ class Decoder(torch.nn.Module):
     """`Gemma4ForCausalLM` with explicit past tensors. All tensors of one dtype, ids int64.
 
     input_ids [B, S], position_ids [B, S], past: (key, value) [B, K, P, D] for each layer that owns KV ->
-    logits [B, S, V] (soft-capped), present: the same pairs, [B, K, P+S, D].
+    logits [B, S, V] (soft-capped), present: the same pairs, [B, K, P+S, D]. Placeholders of other modalities are
+    embedded as padding, as `Gemma4Model.forward` does before it puts encoder outputs in their place.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, placeholder_ids: tuple[int, ...], pad_token_id: int) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.placeholder_ids, self.pad_token_id = model, placeholder_ids, pad_token_id
 
     def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, past: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
         cache = TraceCache(past)
+        if self.placeholder_ids:
+            placeholder = input_ids == self.placeholder_ids[0]
+            for token in self.placeholder_ids[1:]:
+                placeholder = placeholder | (input_ids == token)
+            input_ids = torch.where(placeholder, self.pad_token_id, input_ids)
         out = self.model(
             input_ids=input_ids,
             position_ids=position_ids,
@@ -70,7 +76,7 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype) -> Exported:
     inputs, dynamic, names = _example(facts, dtype)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.export.export(Decoder(model), inputs, dynamic_shapes=dynamic, strict=False)
+        program = torch.export.export(Decoder(model, facts.placeholder_ids, facts.text.pad_token_id), inputs, dynamic_shapes=dynamic, strict=False)
     owners = [layer.index for layer in facts.text.kv_layers]
     outputs = ("logits", *(f"present.{i}.{part}" for i in owners for part in ("key", "value")))
     return Exported(program, names, outputs, _buffers(program, model, config))
