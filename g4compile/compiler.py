@@ -24,8 +24,8 @@ from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.external import write_graph
 from g4compile.weights.lazy import bind
 
-REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 Progress = Callable[[str], None]
+REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 
 
 def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
@@ -43,7 +43,7 @@ def lower(model: ir.Model, facts: ModelFacts, target: Target, observe: tuple[pip
     return pipeline.run(model, (*frontend(facts.text, REWIND, shared_tail), *target.backend(facts.text)), observe)
 
 
-def compile_checkpoint(
+def compile(  # the public name; the builtin is not used here
     checkpoint: str | Path,
     target: str,
     output: str | Path,

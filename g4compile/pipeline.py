@@ -15,10 +15,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from g4compile.errors import Defect
+from g4compile.errors import Defect, InputError
 from g4compile.graph import text
 from g4compile.graph.edit import name_uniquely
-from g4compile.graph.stage import SPECS, check, set_stage, stage_of
+from g4compile.graph.stage import SPECS, STAGES, check, set_stage, stage_of
 from g4compile.ops import attach_bodies
 from g4compile.passes.base import Pass
 
@@ -72,6 +72,33 @@ def run(model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = 
         attach_bodies(model)
         allowed = phase.allowed
     return steps
+
+
+def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
+    """Run ``passes`` one after the other on a graph of any stage, as `g4compile opt` does.
+
+    A graph that already meets the spec of the next stage is taken to be there when a pass asks for that stage.
+    """
+    for one in passes:
+        stage = _stage_for(model, one)
+        set_stage(model, stage)
+        following = STAGES[STAGES.index(stage) + 1 :][:1]
+        one.apply(model)
+        if following:
+            check(model, SPECS[stage] | SPECS[following[0]], one.name)
+    name_uniquely(model)
+
+
+def _stage_for(model: ir.Model, one: Pass) -> str:
+    current = stage_of(model)
+    if current not in STAGES:
+        raise InputError(f"the graph is at the stage {current}, which no pass takes", fix=f"stages: {', '.join(STAGES)}")
+    for stage in STAGES[STAGES.index(current) :]:
+        if stage != current:
+            check(model, SPECS[stage], f"the passes before {one.name}")
+        if stage in one.stages:
+            return stage
+    raise InputError(f"{one.name} runs in the stages {', '.join(one.stages)}, the graph is at {current}")
 
 
 def _report(step: Step, model: ir.Model, observe: Sequence[Observer]) -> None:

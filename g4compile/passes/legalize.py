@@ -20,6 +20,7 @@ from g4compile.graph.edit import Inserter, replace
 from g4compile.graph.stage import describe, op_name
 from g4compile.ops import DOMAIN, OPS
 
+# Inserts what replaces a node and returns the values that stand for its outputs.
 Lowering = Callable[[ir.Node, Inserter], list[ir.Value]]
 
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from g4compile.config import TextFacts
-from g4compile.graph.edit import Inserter
+from g4compile.graph.stage import LEGAL
+from g4compile.passes.legalize import Legalize, Lowering
 from g4compile.pipeline import Phase
-
-# A lowering inserts what replaces a node and returns the values that stand for its outputs.
-Lowering = Callable[[ir.Node, Inserter], list[ir.Value]]
 
 
 @dataclass(frozen=True)
@@ -28,4 +26,9 @@ class Target:
 
     @property
     def stage(self) -> str:
-        return f"legal:{self.name}"
+        return f"{LEGAL}{self.name}"
+
+    @property
+    def legalize(self) -> Legalize:
+        """The generic pass with this target's data."""
+        return Legalize(self.name, self.legal, self.lowerings, self.dtypes)

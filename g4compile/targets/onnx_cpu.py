@@ -12,7 +12,6 @@ import onnx_ir as ir
 from g4compile.config import TextFacts
 from g4compile.graph.edit import Inserter
 from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerMoEToGatherScatter
-from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
 from g4compile.targets.base import Target
 from g4compile.weights.lazy import CheckpointTensor
@@ -98,8 +97,7 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
 
 def _backend(facts: TextFacts) -> tuple[Phase, ...]:
     lower = LowerMoEToGatherScatter(layers=len(facts.layers) if facts.moe else 0)
-    legalize = Legalize(ONNX_CPU.name, LEGAL, ONNX_CPU.lowerings, _DTYPES)
-    return (Phase(ONNX_CPU.stage, (lower, legalize, CanonicalizeConstants(), CanonicalizeDeadCode()), LEGAL),)
+    return (Phase(ONNX_CPU.stage, (lower, ONNX_CPU.legalize, CanonicalizeConstants(), CanonicalizeDeadCode()), LEGAL),)
 
 
 ONNX_CPU = Target(

@@ -1,0 +1,40 @@
+"""`g4compile`: all verbs."""
+
+from __future__ import annotations
+
+import typer
+
+from g4compile.cli import bench, compile, doctor, inspect, opt, run, synth, verify
+
+app = typer.Typer(
+    name="g4compile",
+    help="Compile Gemma 4: trace a checkpoint, optimise its graph, emit ONNX, run it, and prove it equal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for name, function in {
+    "synth": synth.synth,
+    "compile": compile.compile,
+    "inspect": inspect.inspect,
+    "run": run.run,
+    "verify": verify.verify,
+    "bench": bench.bench,
+    "opt": opt.opt,
+    "doctor": doctor.doctor,
+}.items():
+    app.command(name)(function)
+
+
+def _version(show: bool) -> None:
+    if show:
+        import g4compile
+
+        print(f"g4compile {g4compile.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    """Compile Gemma 4: trace a checkpoint, optimise its graph, emit ONNX, run it, and prove it equal."""

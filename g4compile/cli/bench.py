@@ -1,0 +1,36 @@
+"""`g4compile bench`: how fast a bundle is on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g4compile.cli.console import Json, result, size, status, table, verb
+
+
+@verb
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="The bundle.")],
+    prompt_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    new_tokens: Annotated[int, typer.Option(min=1)] = 32,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs after one to warm up; medians are shown.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Time load, prefill and decode of a random prompt."""
+    import msgspec
+
+    from g4compile.runtime.measure import measure
+
+    with status("bench"):
+        timings = measure(bundle, prompt_tokens=prompt_tokens, new_tokens=new_tokens, threads=threads, repeats=repeats)
+    rows = {
+        "load": f"{timings.load_s:.2f} s",
+        "prefill": f"{timings.prefill_tokens_per_second:,.1f} tokens/s ({timings.prompt_tokens} tokens in {timings.time_to_first_token_s:.3f} s)",
+        "decode": f"{timings.decode_tokens_per_second:,.1f} tokens/s",
+        "memory": f"{size(timings.resident_bytes)} resident, {size(timings.anonymous_bytes)} of it anonymous",
+        "KV state": size(timings.kv_bytes),
+    }
+    result(as_json, msgspec.to_builtins(timings), lambda: table(f"{bundle}: medians of {repeats}, {threads} threads", rows))

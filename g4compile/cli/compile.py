@@ -1,0 +1,50 @@
+"""`g4compile compile`: checkpoint in, bundle out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g4compile.cli.console import Json, result, size, status, table, verb
+
+
+@verb
+def compile(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a Hub id.")],
+    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
+    weights: Annotated[str, typer.Option(help="How weights are stored: float32.")] = "float32",
+    modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
+    context: Annotated[int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")] = None,
+    dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compile a checkpoint for a target. The output appears whole or not at all."""
+    from g4compile.compiler import compile as compile_checkpoint
+
+    start = time.perf_counter()
+    with status("compile") as progress:
+        bundle = compile_checkpoint(checkpoint, target, output, weights=weights, modalities=tuple(modalities.split(",")), context=context, dump_dir=dump_dir, force=force, progress=progress)
+    seconds = time.perf_counter() - start
+    manifest = bundle.manifest
+    data = {
+        "bundle": str(output),
+        "target": manifest.target,
+        "weights": manifest.weights,
+        "modalities": list(manifest.modalities),
+        "context": manifest.context,
+        "bundle_bytes": bundle.size,
+        "compile_s": round(seconds, 3),
+    }
+    rows = {
+        "model": manifest.architecture,
+        "target": f"{manifest.target}, {manifest.weights} weights, {', '.join(manifest.modalities)}",
+        "context": f"{manifest.context:,} tokens",
+        "size": size(bundle.size),
+        "time": f"{seconds:.1f} s",
+    }
+    result(as_json, data, lambda: table(f"wrote {output}", rows))

@@ -1,0 +1,93 @@
+"""Which decoder layer diverges first: every layer's output of the bundle's graph beside the HF module's.
+
+Nodes of a bundle keep the module path they came from, so a layer's output is the last value its nodes compute.
+The graph is run once with those values as extra outputs, and the HF module once with hooks. Only the last
+position is compared: behind the last KV producer it is the only one the graph computes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from g4compile.bundle import Bundle
+from g4compile.compare.reference import Reference
+from g4compile.errors import BundleError
+
+Ids = np.ndarray[Any, Any]
+# Rounding grows with depth; a wrong step is off by far more than this part of the activations' size.
+_RELATIVE_LIMIT = 1e-3
+
+
+class LayerDifference(msgspec.Struct, frozen=True):
+    """``relative_difference``: largest difference over the largest HF activation of that layer's output."""
+
+    layer: int
+    max_abs_difference: float
+    relative_difference: float
+
+    @property
+    def diverges(self) -> bool:
+        return not self.relative_difference <= _RELATIVE_LIMIT
+
+
+def localize(bundle: Bundle, reference: Reference, input_ids: Ids) -> tuple[LayerDifference, ...]:
+    """Compare each layer's output for one prefill of ``input_ids`` [B, S]. Raises BundleError when names are lost."""
+    expected = _reference_layers(reference, input_ids)
+    ours = _bundle_layers(bundle, input_ids, len(expected))
+    differences = []
+    for index, (theirs, mine) in enumerate(zip(expected, ours, strict=True)):
+        largest = float(np.abs(theirs - mine).max())
+        differences.append(LayerDifference(index, largest, largest / max(float(np.abs(theirs).max()), 1e-30)))
+    return tuple(differences)
+
+
+def _reference_layers(reference: Reference, input_ids: Ids) -> list[Ids]:
+    seen: list[Ids] = []
+    hooks = [layer.register_forward_hook(lambda module, args, output: seen.append(output[:, -1].numpy().copy())) for layer in reference.layers]
+    try:
+        reference.reset()
+        reference.forward(input_ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _bundle_layers(bundle: Bundle, input_ids: Ids, count: int) -> list[Ids]:
+    file = bundle.graph_path("decoder")
+    model = onnx.load(str(file), load_external_data=False)
+    last: dict[int, str] = {}
+    for node in model.graph.node:
+        found = re.match(r"layers\.(\d+)/", node.name)
+        if found:
+            last[int(found[1])] = node.output[0]
+    if sorted(last) != list(range(count)):
+        raise BundleError("the graph's nodes do not name all layers, so they cannot be compared", where=str(file), fix="compile it again")
+    for index in range(count):
+        model.graph.output.add(name=last[index])
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.folder.resolve()))
+    graph = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = graph.run([last[index] for index in range(count)], _empty_feeds(bundle, input_ids))
+    return [output[:, -1] for output in outputs]
+
+
+def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Ids]:
+    batch, new = input_ids.shape
+    feeds: dict[str, Ids] = {
+        "input_ids": input_ids,
+        "position_ids": np.tile(np.arange(new, dtype=np.int64), (batch, 1)),
+        "num_logits_to_keep": np.array(1, np.int64),
+    }
+    for layer in bundle.manifest.kv.layers:
+        slots = new if layer.keep is None else 0
+        for part in ("key", "value"):
+            feeds[f"past_key_values.{layer.layer}.{part}"] = np.zeros((batch, layer.heads, slots, layer.head_dim), np.float32)
+    return feeds

@@ -1,0 +1,59 @@
+"""Timing a bundle: load, prefill, decode, and what memory it stands in. Medians of repeated runs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from g4compile.runtime.session import load
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Rates are of one sequence. Memory is the process's after the runs; anonymous bytes exclude mapped files."""
+
+    threads: int
+    repeats: int
+    prompt_tokens: int
+    new_tokens: int
+    load_s: float
+    time_to_first_token_s: float
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+    resident_bytes: int
+    anonymous_bytes: int
+    kv_bytes: int
+
+
+def measure(bundle: str | Path, *, prompt_tokens: int = 128, new_tokens: int = 32, threads: int = 2, repeats: int = 5, seed: int = 0) -> Timings:
+    """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up."""
+    start = time.perf_counter()
+    session = load(bundle, threads=threads)
+    load_s = time.perf_counter() - start
+    prompt = np.random.default_rng(seed).integers(0, session.bundle.manifest.vocab_size, (1, prompt_tokens))
+    prefills, decodes = [], []
+    for _ in range(repeats + 1):
+        session.reset()
+        start = time.perf_counter()
+        token = session.forward(prompt).argmax(-1)
+        prefills.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        for _ in range(new_tokens):
+            token = session.forward(token[:, None]).argmax(-1)
+        decodes.append(time.perf_counter() - start)
+    first, decode = statistics.median(prefills[1:]), statistics.median(decodes[1:])
+    resident, anonymous = memory()
+    return Timings(threads, repeats, prompt_tokens, new_tokens, load_s, first, prompt_tokens / first, new_tokens / decode, resident, anonymous, session.kv_bytes)
+
+
+def memory() -> tuple[int, int]:
+    """Resident and anonymous bytes of this process (Linux; zeros where the system does not say)."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0, 0
+    values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+    return values.get("Rss", 0), values.get("Anonymous", 0)
