@@ -78,10 +78,11 @@ class Inserter:
         shapes = [tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()) for value in inputs]
         node = ir.node(name, inputs, dict(attributes or {}), domain=DOMAIN, overload=op.overload(len(inputs)), num_outputs=len(op.outputs))
         kinds = {"I": ir.DataType.INT64, "M": ir.DataType.FLOAT}
-        first = next((value.dtype for value, operand in zip(inputs, op.inputs, strict=False) if operand.kind == "T"), ir.DataType.FLOAT)
+        first = next((value.dtype for value, operand in zip(inputs, op.inputs, strict=False) if operand.kind == "T"), None)
         values = self._insert(node, op.infer(shapes, attributes or {}), first)
         for value, operand in zip(values, op.outputs, strict=True):
-            value.type = ir.TensorType(kinds.get(operand.kind, value.dtype))  # type: ignore[arg-type]  # typed just above
+            if operand.kind in kinds:
+                value.type = ir.TensorType(kinds[operand.kind])
         return values
 
     def _insert(self, node: ir.Node, shapes: Sequence[Sequence[int | str | None] | None], dtype: ir.DataType | None) -> list[ir.Value]:

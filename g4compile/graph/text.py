@@ -17,6 +17,8 @@ from g4compile.ops import DOMAIN, attach_bodies
 from g4compile.weights.lazy import CheckpointTensor
 
 _STEPS = "steps"
+# Between two declarations of the header: a comma before a type name. They print on a line each.
+_ENTRY = re.compile(r", (?=(?:float|float16|bfloat16|double|int64|int32|bool)[\[ ])")
 
 
 def renumber(model: ir.Model) -> None:
@@ -55,9 +57,8 @@ def to_text(model: ir.Model) -> str:
     renumber(model)
     proto = to_proto(model)
     del proto.functions[:]
-    del proto.graph.value_info[:]
     stage_of(model)
-    return str(onnx.printer.to_text(proto)) + "\n"
+    return _ENTRY.sub(",\n    ", str(onnx.printer.to_text(proto))) + "\n"
 
 
 def parse(text: str, where: str = "text") -> ir.Model:

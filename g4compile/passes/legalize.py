@@ -41,7 +41,7 @@ class Legalize:
             node = pending.pop()
             if op_name(node) in self.legal:
                 continue
-            lowering = self.lowerings.get(op_name(node)) or (_inline_body if node.domain == DOMAIN else None)
+            lowering = self.lowerings.get(op_name(node)) or (inline_body if node.domain == DOMAIN else None)
             if lowering is None:
                 raise SpecError(
                     f"{self.target} cannot run {op_name(node)}", where=describe(node), why="it is not legal, has no lowering for this target and no body", fix="add a lowering to the target"
@@ -57,7 +57,7 @@ class Legalize:
                     raise SpecError(f"{self.target} cannot hold {value.dtype.name} values", where=describe(node))
 
 
-def _inline_body(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+def inline_body(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     """The op's own body in place of the node; its constants become shared initializers."""
     function = OPS[node.op_type].functions[node.overload]
     values: dict[ir.Value, ir.Value | None] = dict(zip(function.inputs, node.inputs, strict=True))

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from g4compile.config import TextFacts
 from g4compile.graph.edit import Inserter
 from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerMoEToGatherScatter
+from g4compile.passes.legalize import inline_body
 from g4compile.pipeline import Phase
 from g4compile.targets.base import Target
 from g4compile.weights.lazy import CheckpointTensor
@@ -83,6 +84,8 @@ def _rope_key_value(node: ir.Node, insert: Inserter) -> list[ir.Value]:
 
 
 def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+    if node.overload == "no_mask":
+        return inline_body(node, insert)
     query, query_norm, cos, sin, key, value, mask = node.inputs
     assert query is not None and query.shape is not None
     heads = node.attributes["heads"].as_int()

@@ -24,6 +24,9 @@ class CheckpointTensor(ir.LazyTensor):
         super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=key)
         self.key, self.steps, self.source = key, steps, source
 
+    def __repr__(self) -> str:
+        return f"CheckpointTensor({self.key!r}, {self.dtype}, {self.shape}, steps={self.steps})"
+
     def transposed(self) -> CheckpointTensor:
         """The same weights, last two axes swapped."""
         *batch, rows, columns = (int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static

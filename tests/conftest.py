@@ -1,0 +1,105 @@
+"""Shared fixtures. Expensive ones (checkpoints, traces, HF logits) are made once a run, whatever the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from filelock import FileLock
+
+from g4compile.bundle import Bundle
+from g4compile.compiler import compile, lower, trace
+from g4compile.graph.stage import set_stage
+from g4compile.graph.text import parse, to_text
+from g4compile.synth.checkpoint import synthesize
+from g4compile.targets import TARGETS
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.lazy import bind
+from tests.scenario import Expected, reference_logits
+
+VARIANTS = ("tiny-e2b", "tiny-e4b", "tiny-12b", "tiny-26b-a4b", "tiny-31b")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run see."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if base.name.startswith("popen-") else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def once(shared: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The path ``name`` in the shared folder, made by whichever worker comes first."""
+    path = shared / name
+    with FileLock(shared / f"{name}.lock"):
+        if not path.exists():
+            make(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoints(shared: Path) -> Callable[[str], Checkpoint]:
+    """Opened synthetic checkpoints, by preset name."""
+
+    def get(variant: str) -> Checkpoint:
+        return Checkpoint.open(once(shared, f"{variant}-checkpoint", lambda path: _synth(variant, path)))
+
+    return get
+
+
+def _synth(variant: str, path: Path) -> None:
+    synthesize(variant, path, seed=7)
+
+
+@pytest.fixture(scope="session")
+def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], ir.Model]:
+    """A fresh copy of the [traced] graph of a preset, its weights bound."""
+
+    def get(variant: str) -> ir.Model:
+        facts = checkpoints(variant).facts
+        file = once(shared, f"{variant}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
+        model = parse(file.read_text())
+        set_stage(model, "traced")
+        bind(model, checkpoints(variant))
+        return model
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def legal(shared: Path, checkpoints: Callable[[str], Checkpoint], traced: Callable[[str], ir.Model]) -> Callable[[str], ir.Model]:
+    """The legal:onnx-cpu graph of a preset, weights unbound."""
+
+    def get(variant: str) -> ir.Model:
+        model = traced(variant)
+        lower(model, checkpoints(variant).facts, TARGETS["onnx-cpu"])
+        return model
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def bundles(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], Bundle]:
+    """Compiled onnx-cpu bundles, by preset name. Tests must not change them."""
+
+    def get(variant: str) -> Bundle:
+        folder = checkpoints(variant).folder
+        return Bundle.open(once(shared, f"{variant}-bundle", lambda path: compile(folder, "onnx-cpu", path) and None))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def expected(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str, int], Expected]:
+    """What HF eager float32 says to the standard scenario, by preset and batch size."""
+
+    def get(variant: str, batch: int) -> Expected:
+        checkpoint = checkpoints(variant)
+        file = once(shared, f"{variant}-{batch}.npz", lambda path: np.savez(path, **reference_logits(checkpoint, batch)))
+        return Expected(**np.load(file))
+
+    return get

@@ -1,0 +1,148 @@
+"""How to draw inputs for each op: sizes are small, and S = 1, W-1, W, W+1 are always among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+Array = np.ndarray[Any, Any]
+Case = tuple[list[Array], dict[str, Any]]
+EPSILON = {"epsilon": 1e-6}
+
+
+def _random(draw: Any) -> Callable[..., Array]:
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return lambda *shape: generator.standard_normal(shape).astype(np.float32)
+
+
+def _sizes(draw: Any, window: int = 4) -> tuple[int, int, int]:
+    """Batch, new tokens, past tokens."""
+    new = draw(st.sampled_from([1, window - 1, window, window + 1, 2 * window + 3]))
+    return draw(st.integers(1, 3)), new, draw(st.sampled_from([0, 1, window - 1, window, 3 * window]))
+
+
+def _heads(draw: Any) -> tuple[int, int, int]:
+    """Query heads, KV heads, head dim."""
+    kv = draw(st.integers(1, 2))
+    return kv * draw(st.integers(1, 4)), kv, draw(st.sampled_from([4, 8, 16]))
+
+
+def _angles(draw: Any, batch: int, new: int, width: int) -> list[Array]:
+    """cos and sin of positions; the p-RoPE form leaves the last three quarters unrotated."""
+    start = draw(st.integers(0, 5000))
+    frequency = 1e4 ** (-np.arange(width // 2) / (width // 2))
+    if draw(st.booleans()):
+        frequency[max(1, width // 8) :] = 0
+    angle = (np.arange(start, start + new)[None, :, None] * frequency).astype(np.float32).repeat(batch, 0)
+    return [np.cos(angle), np.sin(angle)]
+
+
+@st.composite
+def linear(draw: Any) -> Case:
+    random = _random(draw)
+    batch, new, _ = _sizes(draw)
+    width, out = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    return [random(batch, new, width), random(out, width)], {}
+
+
+@st.composite
+def rms_norm(draw: Any) -> Case:
+    random = _random(draw)
+    batch, new, _ = _sizes(draw)
+    width = draw(st.integers(1, 16))
+    scale = [random(width)] if draw(st.booleans()) else []
+    return [random(batch, new, width) * draw(st.sampled_from([1e-3, 1.0, 100.0])), *scale], EPSILON
+
+
+@st.composite
+def geglu(draw: Any) -> Case:
+    random = _random(draw)
+    batch, new, _ = _sizes(draw)
+    width = draw(st.integers(1, 9))
+    return [4 * random(batch, new, width), random(batch, new, width)], {}
+
+
+@st.composite
+def causal_attention(draw: Any) -> Case:
+    random = _random(draw)
+    window = draw(st.sampled_from([0, 4]))
+    (batch, new, past), (heads, kv, width) = _sizes(draw), _heads(draw)
+    keys = [random(batch, kv, past + new, width) for _ in range(2)]
+    return [random(batch, heads, new, width), *keys], {"scale": 1.0, "window": window}
+
+
+@st.composite
+def cache_update(draw: Any) -> Case:
+    random = _random(draw)
+    (batch, new, past), (_, kv, width) = _sizes(draw), _heads(draw)
+    return [random(batch, kv, new, width), random(batch, kv, past, width)], {}
+
+
+@st.composite
+def rope_key_value(draw: Any) -> Case:
+    random = _random(draw)
+    (batch, new, _), (_, kv, width) = _sizes(draw), _heads(draw)
+    key = random(batch, new, kv * width)
+    value = key if draw(st.booleans()) else random(batch, new, kv * width)
+    return [key, value, random(width), *_angles(draw, batch, new, width)], {"kv_heads": kv, **EPSILON}
+
+
+@st.composite
+def dual_rope_attention(draw: Any) -> Case:
+    random = _random(draw)
+    (batch, new, past), (heads, kv, width) = _sizes(draw), _heads(draw)
+    window = draw(st.sampled_from([0, 4]))
+    operands = [random(batch, new, heads * width), random(width), *_angles(draw, batch, new, width)]
+    operands += [random(batch, kv, past + new, width) for _ in range(2)]
+    if draw(st.booleans()):
+        allowed = random(batch, 1, new, past + new) > 0
+        allowed[..., -1] = True  # a row that may look nowhere has no meaning
+        operands.append(np.where(allowed, 0, -np.inf).astype(np.float32))
+    return operands, {"heads": heads, "scale": 1.0, "window": window, **EPSILON}
+
+
+def _positions(draw: Any, batch: int, new: int, past: int) -> Array:
+    return np.arange(past, past + new)[None].repeat(batch, 0)
+
+
+@st.composite
+def causal_mask(draw: Any) -> Case:
+    random = _random(draw)
+    (batch, new, past), spare = _sizes(draw), draw(st.integers(0, 5))
+    return [_positions(draw, batch, new, past), random(batch, 1, past + new + spare, 2)], {}
+
+
+@st.composite
+def windowed_mask(draw: Any) -> Case:
+    random = _random(draw)
+    batch, new, past = _sizes(draw)
+    held = draw(st.integers(0, past))
+    return [_positions(draw, batch, new, past), random(batch, 1, held + new, 2)], {"window": draw(st.sampled_from([1, 4]))}
+
+
+@st.composite
+def moe_experts(draw: Any) -> Case:
+    random = _random(draw)
+    batch, new, _ = _sizes(draw)
+    experts, width, inner = draw(st.integers(1, 5)), draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    top_k = draw(st.integers(1, experts))
+    scores = random(batch, new, experts)
+    index = np.argsort(-scores, -1)[..., :top_k]
+    return [random(batch, new, width), index, np.abs(random(batch, new, top_k)), random(experts, 2 * inner, width), random(experts, width, inner)], {}
+
+
+CASES = {
+    "Linear": linear(),
+    "RMSNorm": rms_norm(),
+    "GeGLU": geglu(),
+    "CausalAttention": causal_attention(),
+    "CacheUpdate": cache_update(),
+    "RopeKeyValue": rope_key_value(),
+    "DualRopeAttention": dual_rope_attention(),
+    "CausalMask": causal_mask(),
+    "WindowedMask": windowed_mask(),
+    "MoEExperts": moe_experts(),
+}

@@ -1,0 +1,115 @@
+"""Every op, on drawn inputs: reference = body = what the target lowers it to; inferred = real shapes."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from g4compile.graph.edit import name_uniquely
+from g4compile.graph.stage import set_stage
+from g4compile.graph.text import renumber
+from g4compile.ops import DOMAIN, OPS, OPSET, VERSION, attach_bodies
+from g4compile.passes import LowerMoEToGatherScatter
+from g4compile.targets import TARGETS
+from tests.ops.cases import CASES
+
+
+def one_node(name, arrays, attributes):
+    """A model of one op; its inputs are graph inputs."""
+    op = OPS[name]
+    inputs = [
+        ir.Value(name=f"in{i}", shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.from_numpy(array.dtype))) for i, array in enumerate(arrays)
+    ]
+    node = ir.node(name, inputs, attributes, domain=DOMAIN, overload=op.overload(len(arrays)), num_outputs=len(op.outputs), name="layers.0/it")
+    shapes = op.infer([array.shape for array in arrays], attributes)
+    for i, (value, shape) in enumerate(zip(node.outputs, shapes, strict=True)):
+        value.name, value.shape, value.type = f"out{i}", ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
+    graph = ir.Graph(inputs, node.outputs, nodes=[node], opset_imports={"": OPSET, DOMAIN: VERSION}, name="one")
+    model = ir.Model(graph, ir_version=11)
+    set_stage(model, "quantized")
+    attach_bodies(model)
+    return model
+
+
+def run(model, arrays):
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    proto = ir.serde.serialize_model(model)
+    onnx.checker.check_model(proto)
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {f"in{i}": array for i, array in enumerate(arrays)})
+
+
+def reference(name, arrays, attributes):
+    out = OPS[name].reference(*arrays, **attributes)
+    return list(out) if isinstance(out, tuple) else [out]
+
+
+def assert_close(wanted, found):
+    for left, right in zip(wanted, found, strict=True):
+        assert left.shape == right.shape
+        np.testing.assert_allclose(right, left, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(left[np.isfinite(left)]).max(initial=0))))
+
+
+QUICK = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def test_every_op_has_cases():
+    assert set(CASES) == set(OPS)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_body_is_the_reference(name):
+    @QUICK
+    @given(CASES[name])
+    def check(case):
+        arrays, attributes = case
+        wanted = reference(name, arrays, attributes)
+        assert_close(wanted, run(one_node(name, arrays, attributes), arrays))
+        assert [list(shape) for shape in OPS[name].infer([array.shape for array in arrays], attributes)] == [list(array.shape) for array in wanted]
+
+    check()
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_lowering_is_the_reference(name, target):
+    @QUICK
+    @given(CASES[name])
+    def check(case):
+        arrays, attributes = case
+        model = one_node(name, arrays, attributes)
+        LowerMoEToGatherScatter().apply(model)
+        TARGETS[target].legalize.apply(model)
+        name_uniquely(model)
+        renumber(model)
+        assert not any(node.domain == DOMAIN for node in model.graph.all_nodes())
+        model.functions.clear()
+        assert_close(reference(name, arrays, attributes), run(model, arrays))
+
+    check()
+
+
+@QUICK
+@given(st.data())
+def test_masks_agree_with_attention_without_one(data):
+    """An attention with the mask of its window is the attention that knows its window itself."""
+    arrays, attributes = data.draw(CASES["DualRopeAttention"])
+    arrays = arrays[:6]
+    new, total = arrays[0].shape[1], arrays[4].shape[2]
+    positions = np.arange(total - new, total)[None].repeat(arrays[0].shape[0], 0)
+    window = attributes["window"]
+    mask = OPS["WindowedMask"].reference(positions, arrays[4], window=window) if window else OPS["CausalMask"].reference(positions, arrays[4])
+    op = OPS["DualRopeAttention"]
+    assert_close([op.reference(*arrays, **attributes)], [op.reference(*arrays, mask, **attributes)])
+
+
+def test_a_wrong_body_would_be_caught():
+    """The comparison is not vacuous: quick GELU in place of tanh GELU is off by more than the tolerance."""
+    gate, up = np.array([[1.5]], np.float32), np.array([[1.0]], np.float32)
+    right, wrong = reference("GeGLU", [gate, up], {})[0], gate / (1 + np.exp(-1.702 * gate)) * up
+    with pytest.raises(AssertionError):
+        assert_close([right], [wrong])
