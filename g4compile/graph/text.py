@@ -57,6 +57,10 @@ def to_text(model: ir.Model) -> str:
     renumber(model)
     proto = to_proto(model)
     del proto.functions[:]
+    declared = {tensor.name for tensor in proto.graph.initializer}
+    kept = [info for info in proto.graph.value_info if info.name not in declared]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
     stage_of(model)
     return _ENTRY.sub(",\n    ", str(onnx.printer.to_text(proto))) + "\n"
 
@@ -69,7 +73,13 @@ def parse(text: str, where: str = "text") -> ir.Model:
         message = re.sub(r"^b'|'$", "", str(error)).replace("\\n", "\n")
         raise InputError("this is not a graph in ONNX text syntax", where=where, why=message) from error
     steps = {tensor.name: _steps(tensor) for tensor in proto.graph.initializer}
-    model = ir.serde.deserialize_model(proto)
+    try:
+        model = ir.serde.deserialize_model(proto)
+    except ir.serde.SerdeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise InputError("this is not a valid graph", where=where, why=str(cause)) from error
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):

@@ -78,12 +78,20 @@ class FuseDualRopeAttention:
         expect(self.name, "attention layers", layers, self.layers, nearest.reason)
 
 
+def _match_rotation(pattern: Op, value: ir.Value | None) -> Bindings | Miss:
+    """Match a rotated projection, whose pairs must be half a head apart."""
+    assert value is not None
+    found = match(pattern, value)
+    if isinstance(found, dict) and found["split"][-1] != 2 * found["half"][0]:
+        return Miss(10, f"half of the head dimension is {found['split'][-1] // 2}, the rotation splits at {found['half'][0]}")
+    return found
+
+
 def _fuse_attention(node: ir.Node) -> Miss | None:
-    assert node.inputs[0] is not None
-    query = match(_QUERY, node.inputs[0])
+    query = _match_rotation(_QUERY, node.inputs[0])
     if isinstance(query, Miss):
         return query
-    heads, width = query["split"][2], query["half"][0] * 2
+    heads, width = query["split"][2:]
     readers = node.outputs[0].consumers()
     merge = Op("Reshape", Any_("attended"), Ints(value=(0, 0, heads * width)))
     merged = match(merge, readers[0].outputs[0]) if len(readers) == 1 else Miss(0, f"{len(readers)} nodes read the attention {node.name}")
@@ -103,7 +111,7 @@ def _fuse_attention(node: ir.Node) -> Miss | None:
 
 
 def _fuse_producer(key: ir.Value, value: ir.Value) -> Miss | None:
-    keys, values = match(_KEY, key), match(_VALUE, value)
+    keys, values = _match_rotation(_KEY, key), match(_VALUE, value)
     if isinstance(keys, Miss):
         return keys
     if isinstance(values, Miss):
