@@ -36,8 +36,18 @@ def config() -> dict[str, Any]:
     """E2B's published config, scaled down: hidden and MLP by 3, layers to 20, a small vocabulary."""
     raw = presets.config("e2b")
     text = raw["text_config"]
-    text |= {"hidden_size": HIDDEN, "intermediate_size": 4 * HIDDEN, "num_hidden_layers": LAYERS, "num_kv_shared_layers": SHARED}
-    text |= {"layer_types": text["layer_types"][:LAYERS], "vocab_size": 4096, "vocab_size_per_layer_input": 4096, "hidden_size_per_layer_input": 64}
+    text |= {
+        "hidden_size": HIDDEN,
+        "intermediate_size": 4 * HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_kv_shared_layers": SHARED,
+    }
+    text |= {
+        "layer_types": text["layer_types"][:LAYERS],
+        "vocab_size": 4096,
+        "vocab_size_per_layer_input": 4096,
+        "hidden_size_per_layer_input": 64,
+    }
     return {**raw, "vision_config": None, "audio_config": None}
 
 
@@ -63,7 +73,9 @@ def feeds(session: ort.InferenceSession, checkpoint: Checkpoint) -> dict[str, An
     for layer in checkpoint.facts.text.kv_layers:
         slots = tokens if layer.window is None else 0
         for part in ("key", "value"):
-            values[f"past_key_values.{layer.index}.{part}"] = np.zeros((1, layer.kv_heads, slots, layer.head_dim), np.float32)
+            values[f"past_key_values.{layer.index}.{part}"] = np.zeros(
+                (1, layer.kv_heads, slots, layer.head_dim), np.float32
+            )
     wanted = {graph_input.name for graph_input in session.get_inputs()}
     return {name: value for name, value in values.items() if name in wanted}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ class KVLayer(msgspec.Struct, frozen=True):
     """
 
     layer: int
-    kind: Literal["sliding_attention", "full_attention"]
+    kind: str
     heads: int
     head_dim: int
     window: int | None
@@ -92,14 +92,27 @@ class Bundle:
         folder = Path(path)
         file = folder / MANIFEST
         if not folder.is_dir() or not file.exists():
-            raise BundleError(f"there is no bundle at {folder}", why=f"{MANIFEST} is not there", fix="give the folder that `g4compile compile` wrote")
+            raise BundleError(
+                f"there is no bundle at {folder}",
+                why=f"{MANIFEST} is not there",
+                fix="give the folder that `g4compile compile` wrote",
+            )
         manifest = _decode(file)
         for name, spec in manifest.files.items():
             part = folder / name
             if not part.exists():
-                raise BundleError(f"the bundle lacks its file {name}", where=str(folder), fix="compile it again, or copy the whole folder")
+                raise BundleError(
+                    f"the bundle lacks its file {name}",
+                    where=str(folder),
+                    fix="compile it again, or copy the whole folder",
+                )
             if part.stat().st_size != spec.bytes:
-                raise BundleError(f"{name} has {part.stat().st_size:,} bytes, the manifest says {spec.bytes:,}", where=str(folder), why="the file was cut short or replaced", fix="compile it again, or copy the whole folder")
+                raise BundleError(
+                    f"{name} has {part.stat().st_size:,} bytes, the manifest says {spec.bytes:,}",
+                    where=str(folder),
+                    why="the file was cut short or replaced",
+                    fix="compile it again, or copy the whole folder",
+                )
         return cls(folder, manifest)
 
     def graph_path(self, name: str) -> Path:
@@ -109,7 +122,9 @@ class Bundle:
         """Compare the content of every file with the manifest. Raises BundleError naming the first that differs."""
         for name, spec in self.manifest.files.items():
             if sha256(self.folder / name) != spec.sha256:
-                raise BundleError(f"the content of {name} is not what was compiled", where=str(self.folder), fix="compile it again")
+                raise BundleError(
+                    f"the content of {name} is not what was compiled", where=str(self.folder), fix="compile it again"
+                )
 
     @property
     def size(self) -> int:
@@ -123,15 +138,23 @@ def _decode(file: Path) -> Manifest:
         head: dict[str, Any] = msgspec.json.decode(data)
         version = head.get("manifest_version")
     except (msgspec.DecodeError, AttributeError) as error:
-        raise BundleError("the bundle's manifest cannot be read", where=str(file), why=str(error), fix="compile it again") from error
+        raise BundleError(
+            "the bundle's manifest cannot be read", where=str(file), why=str(error), fix="compile it again"
+        ) from error
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         fix = "update g4compile" if newer else "compile it again"
-        raise BundleError(f"the bundle has manifest version {version}, this g4compile reads version {VERSION}", where=str(file), fix=fix)
+        raise BundleError(
+            f"the bundle has manifest version {version}, this g4compile reads version {VERSION}",
+            where=str(file),
+            fix=fix,
+        )
     try:
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.ValidationError as error:
-        raise BundleError("the bundle's manifest is not valid", where=str(file), why=str(error), fix="compile it again") from error
+        raise BundleError(
+            "the bundle's manifest is not valid", where=str(file), why=str(error), fix="compile it again"
+        ) from error
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +38,14 @@ def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
     return Importer(export_decoder(facts, getattr(torch, dtype)), facts).run()
 
 
-def lower(model: ir.Model, facts: ModelFacts, target: Target, observe: tuple[pipeline.Observer, ...] = (), *, shared_tail: bool = True) -> list[pipeline.Step]:
+def lower(
+    model: ir.Model,
+    facts: ModelFacts,
+    target: Target,
+    observe: tuple[pipeline.Observer, ...] = (),
+    *,
+    shared_tail: bool = True,
+) -> list[pipeline.Step]:
     """[traced] -> [legal:target], in place."""
     return pipeline.run(model, (*frontend(facts.text, REWIND, shared_tail), *target.backend(facts.text)), observe)
 
@@ -102,7 +109,10 @@ def _context(context: int | None, facts: ModelFacts) -> int:
     if context is None:
         return most
     if not 1 <= context <= most:
-        raise InputError(f"a context of {context} tokens is not possible: the model has {most:,} positions", fix=f"--context between 1 and {most}")
+        raise InputError(
+            f"a context of {context} tokens is not possible: the model has {most:,} positions",
+            fix=f"--context between 1 and {most}",
+        )
     return context
 
 
@@ -140,10 +150,25 @@ def _generation_stops(source: Checkpoint) -> list[int]:
     return list(stops) if isinstance(stops, list) else [stops]
 
 
-def _io(values: list[ir.Value]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(str(value.name), str(value.dtype).lower(), tuple(size if isinstance(size, int) else str(size) for size in value.shape or ())) for value in values)
+def _io(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            str(value.name),
+            str(value.dtype).lower(),
+            tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()),
+        )
+        for value in values
+    )
 
 
 def _kv_layer(layer: LayerFacts) -> KVLayer:
     keep = None if layer.window is None else layer.window - 1 + REWIND
-    return KVLayer(layer.index, layer.kind, layer.kv_heads, layer.head_dim, layer.window, keep, 2 * layer.kv_heads * layer.head_dim * 4)  # type: ignore[arg-type]  # one of the two kinds, checked when read
+    return KVLayer(
+        layer.index,
+        layer.kind,
+        layer.kv_heads,
+        layer.head_dim,
+        layer.window,
+        keep,
+        2 * layer.kv_heads * layer.head_dim * 4,
+    )

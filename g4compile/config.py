@@ -109,7 +109,9 @@ def load_config(source: str | Path) -> dict[str, Any]:
         path = path / "config.json"
     if not path.exists():
         names = ", ".join(presets.NAMES)
-        raise InputError(f"no config found at {path}", fix=f"give a checkpoint folder, a config.json, or a preset: {names}")
+        raise InputError(
+            f"no config found at {path}", fix=f"give a checkpoint folder, a config.json, or a preset: {names}"
+        )
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -123,7 +125,11 @@ def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFact
     """Type and check a config. Raises InputError naming the field, its value and what was expected."""
     model_type = str(raw.get("model_type", "missing"))
     if model_type in _ASSISTANTS:
-        raise InputError(f"this is a drafter ({model_type}), not a model that runs alone", where=where, fix="give the target model's checkpoint")
+        raise InputError(
+            f"this is a drafter ({model_type}), not a model that runs alone",
+            where=where,
+            fix="give the target model's checkpoint",
+        )
     if model_type in _TEXT_TYPES:
         text_raw: Mapping[str, Any] = raw
     elif model_type in _MODEL_TYPES:
@@ -133,11 +139,17 @@ def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFact
         text_raw = {"model_type": _MODEL_TYPES[model_type], **nested}
     else:
         known = ", ".join((*_MODEL_TYPES, *_TEXT_TYPES))
-        raise InputError(f"this is not a Gemma 4 checkpoint: its model_type is {model_type!r}", where=where, fix=f"Gemma 4 model types are {known}")
+        raise InputError(
+            f"this is not a Gemma 4 checkpoint: its model_type is {model_type!r}",
+            where=where,
+            fix=f"Gemma 4 model types are {known}",
+        )
     text = _Reader(text_raw, where).text_facts(raw)
     has = [name for name, key in (("image", "vision_config"), ("audio", "audio_config")) if raw.get(key)]
     named = raw.get("architectures")
-    default = {"gemma4_text": "Gemma4ForCausalLM", "gemma4_unified_text": "Gemma4UnifiedForCausalLM"}.get(model_type, "")
+    default = {"gemma4_text": "Gemma4ForCausalLM", "gemma4_unified_text": "Gemma4UnifiedForCausalLM"}.get(
+        model_type, ""
+    )
     architecture = str(named[0]) if named else default
     multimodal = model_type in _MODEL_TYPES
     placeholders = [raw.get(key, default) for key, default in _PLACEHOLDERS.items()] if multimodal else []
@@ -154,7 +166,9 @@ class _Reader:
 
     def text_facts(self, outer: Mapping[str, Any]) -> TextFacts:
         if self.raw.get("use_bidirectional_attention") == "all":
-            raise InputError("use_bidirectional_attention 'all' makes an encoder, which cannot generate text", where=self.where)
+            raise InputError(
+                "use_bidirectional_attention 'all' makes an encoder, which cannot generate text", where=self.where
+            )
         softcap = self.raw.get("final_logit_softcapping")
         eos = outer.get("eos_token_id", self.raw.get("eos_token_id", 1))
         return TextFacts(
@@ -184,7 +198,9 @@ class _Reader:
     def moe(self) -> MoEFacts | None:
         if not self.raw.get("enable_moe_block"):
             return None
-        return MoEFacts(self.integer("num_experts"), self.integer("top_k_experts"), self.integer("moe_intermediate_size"))
+        return MoEFacts(
+            self.integer("num_experts"), self.integer("top_k_experts"), self.integer("moe_intermediate_size")
+        )
 
     def kinds(self) -> list[str]:
         count = self.integer("num_hidden_layers")
@@ -193,7 +209,11 @@ class _Reader:
             raise InputError(f"layer_types must list {count} layers, as num_hidden_layers says", where=self.where)
         for index, kind in enumerate(kinds):
             if kind not in (SLIDING, FULL):
-                raise InputError(f"layer {index} has the unknown type {kind!r}", where=f"{self.where}, layer_types[{index}]", fix=f"Gemma 4 has {SLIDING} and {FULL}")
+                raise InputError(
+                    f"layer {index} has the unknown type {kind!r}",
+                    where=f"{self.where}, layer_types[{index}]",
+                    fix=f"Gemma 4 has {SLIDING} and {FULL}",
+                )
         rope = self.raw.get("rope_parameters")
         for kind in sorted(set(kinds)):
             parameters = rope.get(kind) if isinstance(rope, Mapping) else None
@@ -206,12 +226,13 @@ class _Reader:
                 )
         return [str(kind) for kind in kinds]
 
-    def overrides(self, kinds: list[str]) -> list[Mapping[str, Any]]:
+    def overrides(self, kinds: list[str]) -> list[dict[str, Any]]:
         """What each layer has of its own: from `per_layer_config`, else from the flat global fields."""
         table = self.raw.get("per_layer_config")
         if isinstance(table, Mapping):
-            by_index = {int(key): value for key, value in table.items() if str(key).isdigit()}
-            return [by_index.get(index, table.get(kind, {})) for index, kind in enumerate(kinds)]
+            by_index = {int(key): dict(value) for key, value in table.items() if str(key).isdigit()}
+            by_kind = {kind: dict(table.get(kind, {})) for kind in kinds}
+            return [by_index.get(index, by_kind[kind]) for index, kind in enumerate(kinds)]
         own: dict[str, Any] = {"head_dim": self.raw.get("global_head_dim") or 512}
         if self.raw.get("attention_k_eq_v") and self.raw.get("num_global_key_value_heads"):
             own["num_key_value_heads"] = self.raw["num_global_key_value_heads"]
@@ -228,7 +249,10 @@ class _Reader:
             if index >= first_shared:
                 producers = [i for i in range(first_shared) if kinds[i] == kind]
                 if not producers:
-                    raise InputError(f"layer {index} shares the KV of a {kind} layer, but no earlier layer of that type owns one", where=self.where)
+                    raise InputError(
+                        f"layer {index} shares the KV of a {kind} layer, but no earlier layer of that type owns one",
+                        where=self.where,
+                    )
                 source = producers[-1]
             wide = bool(self.raw.get("use_double_wide_mlp")) and index >= first_shared
             facts.append(

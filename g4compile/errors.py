@@ -64,7 +64,9 @@ class Defect(G4Error):
     code = 70
 
     def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
-        super().__init__(what, where=where, why=why, fix=fix or "this is a defect of g4compile: please report it with this message")
+        super().__init__(
+            what, where=where, why=why, fix=fix or "this is a defect of g4compile: please report it with this message"
+        )
 
 
 class SpecError(Defect):

@@ -51,7 +51,9 @@ class Step:
     ends_stage: bool = False
 
 
-def run(model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = (), before: Set[str] | None = None) -> list[Step]:
+def run(
+    model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = (), before: Set[str] | None = None
+) -> list[Step]:
     """Run ``phases`` on ``model`` in place. Raises SpecError or MatchError naming the pass."""
     steps: list[Step] = []
     allowed = before or SPECS[stage_of(model)]
@@ -59,11 +61,23 @@ def run(model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = 
         start_stage = stage_of(model)
         for index, step_pass in enumerate(phase.passes):
             if start_stage not in step_pass.stages:
-                raise Defect(f"{step_pass.name} runs in {', '.join(step_pass.stages)}, the graph is at {start_stage}", where=step_pass.name)
+                raise Defect(
+                    f"{step_pass.name} runs in {', '.join(step_pass.stages)}, the graph is at {start_stage}",
+                    where=step_pass.name,
+                )
             start = time.perf_counter()
             step_pass.apply(model)
             check(model, allowed | phase.allowed, step_pass.name)
-            steps.append(Step(len(steps) + 1, phase.stage, step_pass.name, model.graph.num_nodes(), time.perf_counter() - start, index == len(phase.passes) - 1))
+            steps.append(
+                Step(
+                    len(steps) + 1,
+                    phase.stage,
+                    step_pass.name,
+                    model.graph.num_nodes(),
+                    time.perf_counter() - start,
+                    index == len(phase.passes) - 1,
+                )
+            )
             _report(steps[-1], model, observe)
         last = phase.passes[-1].name if phase.passes else "no pass"
         check(model, phase.allowed, f"{last}, at the end of stage {phase.stage}")
@@ -92,7 +106,9 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
 def _stage_for(model: ir.Model, one: Pass) -> str:
     current = stage_of(model)
     if current not in STAGES:
-        raise InputError(f"the graph is at the stage {current}, which no pass takes", fix=f"stages: {', '.join(STAGES)}")
+        raise InputError(
+            f"the graph is at the stage {current}, which no pass takes", fix=f"stages: {', '.join(STAGES)}"
+        )
     for stage in STAGES[STAGES.index(current) :]:
         if stage != current:
             check(model, SPECS[stage], f"the passes before {one.name}")
@@ -103,7 +119,10 @@ def _stage_for(model: ir.Model, one: Pass) -> str:
 
 def _report(step: Step, model: ir.Model, observe: Sequence[Observer]) -> None:
     if int(os.environ.get("G4_DEBUG") or 0) >= 1:
-        print(f"[{step.stage}] {step.number:2d} {step.name:34s} {step.nodes:6d} nodes {step.seconds * 1e3:8.1f} ms", file=sys.stderr)
+        print(
+            f"[{step.stage}] {step.number:2d} {step.name:34s} {step.nodes:6d} nodes {step.seconds * 1e3:8.1f} ms",
+            file=sys.stderr,
+        )
     for observer in observe:
         observer(step, model)
 

@@ -91,7 +91,9 @@ class Text:
 
     def config(self, scale: Scale) -> Config:
         """The `text_config` dictionary."""
-        kinds = ["full_attention" if (i + 1) % (self.period + 1) == 0 else "sliding_attention" for i in range(self.layers)]
+        kinds = [
+            "full_attention" if (i + 1) % (self.period + 1) == 0 else "sliding_attention" for i in range(self.layers)
+        ]
         experts, top_k, expert_width = self.experts or (None, None, None)
         return {
             **_PLAIN_ATTENTION,
@@ -132,7 +134,17 @@ class Text:
         }
 
 
-def _tower(hidden: int, intermediate: int, layers: int, heads: int, head_dim: int, patch: int, positions: int, clipped: bool, dtype: str) -> Config:
+def _tower(
+    hidden: int,
+    intermediate: int,
+    layers: int,
+    heads: int,
+    head_dim: int,
+    patch: int,
+    positions: int,
+    clipped: bool,
+    dtype: str,
+) -> Config:
     """The ViT of E2B, E4B (768 wide, clipped linears) and 26B, 31B (1152 wide, standardised)."""
     return {
         **_PLAIN_ATTENTION,
@@ -257,6 +269,10 @@ def config(name: str) -> Config:
         vision = _tower(32, 64, 2, 2, 16, 4, 64, clipped, scale.dtype)
         audio = _conformer(32, 2, 2, 48, scale.dtype)
     else:
-        vision = _tower(768, 3072, 16, 12, 64, 16, 10_240, True, scale.dtype) if clipped else _tower(1152, 4304, 27, 16, 72, 16, 10_240, False, scale.dtype)
+        vision = (
+            _tower(768, 3072, 16, 12, 64, 16, 10_240, True, scale.dtype)
+            if clipped
+            else _tower(1152, 4304, 27, 16, 72, 16, 10_240, False, scale.dtype)
+        )
         audio = _conformer(1024, 12, 8, 1536, scale.dtype)
     return _model(text, scale, vision, audio if clipped else None)

@@ -71,7 +71,9 @@ def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[
 
 
 @pytest.fixture(scope="session")
-def legal(shared: Path, checkpoints: Callable[[str], Checkpoint], traced: Callable[[str], ir.Model]) -> Callable[[str], ir.Model]:
+def legal(
+    shared: Path, checkpoints: Callable[[str], Checkpoint], traced: Callable[[str], ir.Model]
+) -> Callable[[str], ir.Model]:
     """The legal:onnx-cpu graph of a preset, weights unbound."""
 
     def get(variant: str) -> ir.Model:
@@ -99,7 +101,9 @@ def expected(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable
 
     def get(variant: str, batch: int) -> Expected:
         checkpoint = checkpoints(variant)
-        file = once(shared, f"{variant}-{batch}.npz", lambda path: np.savez(path, **reference_logits(checkpoint, batch)))
+        file = once(
+            shared, f"{variant}-{batch}.npz", lambda path: np.savez(path, **reference_logits(checkpoint, batch))
+        )
         return Expected(**np.load(file))
 
     return get

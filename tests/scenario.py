@@ -38,14 +38,21 @@ def window_of(checkpoint: Checkpoint) -> int:
 def reference_logits(checkpoint: Checkpoint, batch: int) -> dict[str, Array]:
     """Run HF eager float32 over the scenario."""
     reference = Reference(checkpoint.folder)
-    prompt = np.random.default_rng(batch).integers(0, checkpoint.facts.text.vocab_size, (batch, 3 * window_of(checkpoint)))
+    prompt = np.random.default_rng(batch).integers(
+        0, checkpoint.facts.text.vocab_size, (batch, 3 * window_of(checkpoint))
+    )
     prefill = reference.forward(prompt)
     last, tokens, decode = prefill[:, -1:], [], []
     for _ in range(STEPS):
         tokens.append(last.argmax(-1))
         last = reference.forward(tokens[-1])
         decode.append(last)
-    return {"prompt": prompt, "prefill": prefill, "tokens": np.concatenate(tokens, 1), "decode": np.concatenate(decode, 1)}
+    return {
+        "prompt": prompt,
+        "prefill": prefill,
+        "tokens": np.concatenate(tokens, 1),
+        "decode": np.concatenate(decode, 1),
+    }
 
 
 def chunk_sizes(window: int) -> list[int]:
@@ -65,10 +72,18 @@ def run_scenario(expected: Expected, forward: Forward, reset: Callable[[], None]
     reset()
     assert_equal(expected.prefill, forward(expected.prompt), "prefill")
     for step in range(steps):
-        assert_equal(expected.decode[:, step : step + 1], forward(expected.tokens[:, step : step + 1]), f"decode step {step}")
+        assert_equal(
+            expected.decode[:, step : step + 1], forward(expected.tokens[:, step : step + 1]), f"decode step {step}"
+        )
     for chunk in chunk_sizes(expected.window):
         reset()
-        pieces = [forward(expected.prompt[:, start : start + chunk]) for start in range(0, expected.prompt.shape[1], chunk)]
+        pieces = [
+            forward(expected.prompt[:, start : start + chunk]) for start in range(0, expected.prompt.shape[1], chunk)
+        ]
         assert_equal(expected.prefill, np.concatenate(pieces, 1), f"chunks of {chunk}")
         for step in range(3):
-            assert_equal(expected.decode[:, step : step + 1], forward(expected.tokens[:, step : step + 1]), f"decode step {step} after chunks of {chunk}")
+            assert_equal(
+                expected.decode[:, step : step + 1],
+                forward(expected.tokens[:, step : step + 1]),
+                f"decode step {step} after chunks of {chunk}",
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from g4compile.cli import bench, compile, doctor, inspect, opt, run, synth, verify
@@ -14,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for name, function in {
+VERBS: dict[str, Callable[..., None]] = {
     "synth": synth.synth,
     "compile": compile.compile,
     "inspect": inspect.inspect,
@@ -23,7 +25,8 @@ for name, function in {
     "bench": bench.bench,
     "opt": opt.opt,
     "doctor": doctor.doctor,
-}.items():
+}
+for name, function in VERBS.items():
     app.command(name)(function)
 
 
@@ -36,5 +39,7 @@ def _version(show: bool) -> None:
 
 
 @app.callback()
-def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
     """Compile Gemma 4: trace a checkpoint, optimise its graph, emit ONNX, run it, and prove it equal."""

@@ -33,4 +33,6 @@ def bench(
         "memory": f"{size(timings.resident_bytes)} resident, {size(timings.anonymous_bytes)} of it anonymous",
         "KV state": size(timings.kv_bytes),
     }
-    result(as_json, msgspec.to_builtins(timings), lambda: table(f"{bundle}: medians of {repeats}, {threads} threads", rows))
+    result(
+        as_json, msgspec.to_builtins(timings), lambda: table(f"{bundle}: medians of {repeats}, {threads} threads", rows)
+    )

@@ -18,7 +18,9 @@ def compile(
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
     weights: Annotated[str, typer.Option(help="How weights are stored: float32.")] = "float32",
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
-    context: Annotated[int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
+    ] = None,
     dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
     as_json: Json = False,
@@ -28,7 +30,17 @@ def compile(
 
     start = time.perf_counter()
     with status("compile") as progress:
-        bundle = compile_checkpoint(checkpoint, target, output, weights=weights, modalities=tuple(modalities.split(",")), context=context, dump_dir=dump_dir, force=force, progress=progress)
+        bundle = compile_checkpoint(
+            checkpoint,
+            target,
+            output,
+            weights=weights,
+            modalities=tuple(modalities.split(",")),
+            context=context,
+            dump_dir=dump_dir,
+            force=force,
+            progress=progress,
+        )
     seconds = time.perf_counter() - start
     manifest = bundle.manifest
     data = {

@@ -35,7 +35,13 @@ def verb(function: Callable[P, None]) -> Callable[P, None]:
         except G4Error as error:
             _fail(error, as_json)
         except ModuleNotFoundError as error:
-            _fail(MachineError(f"the Python package {error.name} is not installed", fix=f"pip install {error.name}, or install g4compile again; `g4compile doctor` lists what it needs"), as_json)
+            _fail(
+                MachineError(
+                    f"the Python package {error.name} is not installed",
+                    fix=f"pip install {error.name}, or install g4compile again; `g4compile doctor` lists what it needs",
+                ),
+                as_json,
+            )
         except (KeyboardInterrupt, BrokenPipeError):
             raise typer.Exit(130) from None
         except typer.Exit:
@@ -58,7 +64,11 @@ def _unexpected(error: Exception) -> Defect:
     handle, name = tempfile.mkstemp(prefix="g4compile-defect-", suffix=".txt")
     with os.fdopen(handle, "w") as out:
         out.write("".join(traceback.format_exception(error)))
-    return Defect(f"unexpected {type(error).__name__}: {error}", where=name, fix="this is a defect of g4compile: please report it with the file above")
+    return Defect(
+        f"unexpected {type(error).__name__}: {error}",
+        where=name,
+        fix="this is a defect of g4compile: please report it with the file above",
+    )
 
 
 def result(as_json: bool, data: Mapping[str, Any], show: Callable[[], None]) -> None:

@@ -22,7 +22,10 @@ _NEEDS: dict[str, tuple[str, str]] = {
 
 
 @verb
-def doctor(strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 when something is missing.")] = False, as_json: Json = False) -> None:
+def doctor(
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 when something is missing.")] = False,
+    as_json: Json = False,
+) -> None:
     """Show versions, and how to get what is missing."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -39,9 +42,17 @@ def doctor(strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 wh
             fixes[name] = f"pip install '{name}>={lowest}'"
     rows = {"g4compile": g4compile.__version__, "python": f"{platform.python_version()} on {platform.machine()}"}
     for name, (lowest, purpose) in _NEEDS.items():
-        rows[name] = f"{found[name] or 'missing'} (needs {lowest}: {purpose})" + (f"  fix: {fixes[name]}" if name in fixes else "")
+        rows[name] = f"{found[name] or 'missing'} (needs {lowest}: {purpose})" + (
+            f"  fix: {fixes[name]}" if name in fixes else ""
+        )
     rows["target onnx-cpu"] = "ready" if not fixes else "incomplete"
-    data = {"g4compile": g4compile.__version__, "python": platform.python_version(), "packages": found, "fixes": fixes, "targets": {"onnx-cpu": not fixes}}
+    data = {
+        "g4compile": g4compile.__version__,
+        "python": platform.python_version(),
+        "packages": found,
+        "fixes": fixes,
+        "targets": {"onnx-cpu": not fixes},
+    }
     result(as_json, data, lambda: table("g4compile doctor", rows))
     if strict and fixes:
         raise typer.Exit(3)
@@ -49,6 +60,6 @@ def doctor(strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 wh
 
 def _older(found: str, lowest: str) -> bool:
     def numbers(text: str) -> list[int]:
-        return [int(part) for part in text.split("+")[0].split(".")[:2] if part.isdigit()]
+        return [int(part) for part in text.split("+", maxsplit=1)[0].split(".")[:2] if part.isdigit()]
 
     return numbers(found) < numbers(lowest)

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 @verb
 def inspect(
     path: Annotated[str, typer.Argument(help="A bundle, a checkpoint folder, a config.json, or a preset.")],
-    graph: Annotated[str, typer.Option(help="Print the graph at this stage: traced, canonical, fused, scheduled, quantized, legal:onnx-cpu.")] = "",
+    graph: Annotated[
+        str,
+        typer.Option(
+            help="Print the graph at this stage: traced, canonical, fused, scheduled, quantized, legal:onnx-cpu."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Show what a bundle or checkpoint holds, or its graph at a stage."""
@@ -48,7 +53,10 @@ def _bundle(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:
         "modalities": ", ".join(manifest.modalities),
         "context": f"{manifest.context:,} tokens",
         "KV cache": f"{len(manifest.kv.layers)} layers own one: {size(growing)} a token, {size(fixed)} in windows",
-        "graphs": ", ".join(f"{name}: {len(graph.inputs)} inputs, {len(graph.outputs)} outputs" for name, graph in manifest.graphs.items()),
+        "graphs": ", ".join(
+            f"{name}: {len(graph.inputs)} inputs, {len(graph.outputs)} outputs"
+            for name, graph in manifest.graphs.items()
+        ),
         "made by": f"{manifest.generator} ({', '.join(f'{name} {version}' for name, version in manifest.versions.items())})",
         **{name: size(spec.bytes) for name, spec in manifest.files.items()},
     }
@@ -62,7 +70,10 @@ def _bundle_graph(bundle: Bundle, stage: str) -> str:
     from g4compile.errors import InputError
 
     if stage != f"legal:{bundle.manifest.target}":
-        raise InputError(f"a bundle holds its graph at the stage legal:{bundle.manifest.target} only", fix="inspect the checkpoint for earlier stages")
+        raise InputError(
+            f"a bundle holds its graph at the stage legal:{bundle.manifest.target} only",
+            fix="inspect the checkpoint for earlier stages",
+        )
     return str(onnx.printer.to_text(onnx.load(str(bundle.graph_path("decoder")), load_external_data=False))) + "\n"
 
 
@@ -78,7 +89,8 @@ def _config(source: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         "model": f"{facts.architecture} ({facts.model_type})",
         "modalities": ", ".join(facts.modalities),
         "decoder": f"{len(text.layers)} layers ({full} full, {len(text.layers) - full} sliding), hidden {text.hidden_size}, {text.heads} heads",
-        "KV": f"{len(text.kv_layers)} layers own one, {shared} share" + (", K = V in full layers" if text.key_is_value else ""),
+        "KV": f"{len(text.kv_layers)} layers own one, {shared} share"
+        + (", K = V in full layers" if text.key_is_value else ""),
         "experts": f"{text.moe.experts}, top {text.moe.top_k}" if text.moe else "none",
         "per-layer embedding": str(text.ple_dim) if text.ple_dim else "none",
         "vocabulary": f"{text.vocab_size:,}",

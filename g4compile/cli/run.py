@@ -15,7 +15,9 @@ from g4compile.cli.console import Json, result, verb
 @verb
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle.")],
-    prompt: Annotated[str, typer.Option(help="The user's message; the chat template is applied when there is one.")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="The user's message; the chat template is applied when there is one.")
+    ] = "",
     ids: Annotated[str, typer.Option(help="Token ids instead of a prompt: 2,105,107. Prints token ids.")] = "",
     raw: Annotated[bool, typer.Option("--raw", help="Take the prompt as it is, without the chat template.")] = False,
     image: Annotated[Path | None, typer.Option(help="An image, where the bundle takes images.")] = None,
@@ -34,23 +36,34 @@ def run(
     from g4compile.runtime.text import TextCodec
 
     if bool(prompt) == bool(ids):
-        raise InputError("give either --prompt or --ids" if prompt else "the prompt is empty", fix="--prompt TEXT, or --ids 1,2,3")
+        raise InputError(
+            "give either --prompt or --ids" if prompt else "the prompt is empty", fix="--prompt TEXT, or --ids 1,2,3"
+        )
     session = load(bundle, threads=threads)
     for modality, file in (("image", image), ("audio", audio)):
         if file is not None and modality not in session.bundle.manifest.modalities:
-            raise InputError(f"this bundle takes no {modality}", why=f"it was compiled for {', '.join(session.bundle.manifest.modalities)}")
+            raise InputError(
+                f"this bundle takes no {modality}",
+                why=f"it was compiled for {', '.join(session.bundle.manifest.modalities)}",
+            )
     codec = None if ids else TextCodec(session.bundle)
     if codec is None:
         tokens = _parse_ids(ids)
     else:
-        tokens = codec.encode(prompt) if raw or not codec.has_template else codec.encode_chat([{"role": "user", "content": prompt}])
+        tokens = (
+            codec.encode(prompt)
+            if raw or not codec.has_template
+            else codec.encode_chat([{"role": "user", "content": prompt}])
+        )
     produced: list[int] = []
     start = time.perf_counter()
     first = 0.0
 
     def stream() -> Iterator[int]:
         nonlocal first
-        for token in session.generate(tokens, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed):
+        for token in session.generate(
+            tokens, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        ):
             first = first or time.perf_counter() - start
             produced.append(token)
             yield token
@@ -79,4 +92,6 @@ def _parse_ids(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"--ids must be integers with commas between them, found {text!r}", fix="--ids 1,2,3") from None
+        raise InputError(
+            f"--ids must be integers with commas between them, found {text!r}", fix="--ids 1,2,3"
+        ) from None

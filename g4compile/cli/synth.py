@@ -16,7 +16,9 @@ def synth(
     output: Annotated[Path, typer.Option("-o", "--output", help="The new folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    modalities: Annotated[str, typer.Option(help="Of text,image,audio: those to keep. Default: all the config has.")] = "",
+    modalities: Annotated[
+        str, typer.Option(help="Of text,image,audio: those to keep. Default: all the config has.")
+    ] = "",
     shard_size: Annotated[str, typer.Option(help="Start a new shard past this size, e.g. 2GB.")] = "4GiB",
     as_json: Json = False,
 ) -> None:
@@ -26,9 +28,30 @@ def synth(
 
     kept = tuple(modalities.split(",")) if modalities else None
     with status("synth") as progress:
-        facts = synthesize(existing_or_name(config), output, seed=seed, dtype=dtype, modalities=kept, shard_bytes=parse_size(shard_size), progress=progress)
+        facts = synthesize(
+            existing_or_name(config),
+            output,
+            seed=seed,
+            dtype=dtype,
+            modalities=kept,
+            shard_bytes=parse_size(shard_size),
+            progress=progress,
+        )
     tensors = Checkpoint.open(output).tensors
     total = sum(path.stat().st_size for path in output.glob("*.safetensors"))
-    data = {"checkpoint": str(output), "architecture": facts.architecture, "modalities": list(facts.modalities), "tensors": len(tensors), "weight_bytes": total, "seed": seed, "dtype": dtype}
-    rows = {"architecture": facts.architecture, "modalities": ", ".join(facts.modalities), "tensors": f"{len(tensors):,}", "weights": size(total)}
+    data = {
+        "checkpoint": str(output),
+        "architecture": facts.architecture,
+        "modalities": list(facts.modalities),
+        "tensors": len(tensors),
+        "weight_bytes": total,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    rows = {
+        "architecture": facts.architecture,
+        "modalities": ", ".join(facts.modalities),
+        "tensors": f"{len(tensors):,}",
+        "weights": size(total),
+    }
     result(as_json, data, lambda: table(f"wrote {output}", rows))

@@ -17,7 +17,9 @@ def verify(
     against: Annotated[str, typer.Option(help="The checkpoint it was compiled from: a folder or a Hub id.")],
     localize: Annotated[bool, typer.Option("--localize", help="Also say which decoder layer diverges first.")] = False,
     hashes: Annotated[bool, typer.Option("--hashes", help="Also check the content of every file.")] = False,
-    prompt_tokens: Annotated[int | None, typer.Option(min=1, help="Length of the random prompt. Default: three windows, at most 512.")] = None,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Length of the random prompt. Default: three windows, at most 512.")
+    ] = None,
     new_tokens: Annotated[int, typer.Option(min=1, help="Decode steps.")] = 16,
     batch: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -34,9 +36,22 @@ def verify(
     if hashes:
         opened.check_hashes()
     with status("verify") as progress:
-        report = verify_bundle(opened, against, prompt_tokens=prompt_tokens, new_tokens=new_tokens, batch=batch, seed=seed, layers=localize, progress=progress)
+        report = verify_bundle(
+            opened,
+            against,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
+            batch=batch,
+            seed=seed,
+            layers=localize,
+            progress=progress,
+        )
     first = report.first_divergence
-    where = f"layer {first.layer} diverges first: its output is off by {first.relative_difference:.2g} of its size" if first else ""
+    where = (
+        f"layer {first.layer} diverges first: its output is off by {first.relative_difference:.2g} of its size"
+        if first
+        else ""
+    )
     if localize and not first:
         where = "no layer's output diverges"
 
@@ -46,15 +61,23 @@ def verify(
             name: f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, mean {parity.mean_abs_difference:.2e}, KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
             for name, parity in report.parity.items()
         }
-        rows["limits"] = f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
+        rows["limits"] = (
+            f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
+        )
         if where:
             rows["layers"] = where
         table(f"{bundle} against Hugging Face eager float32", rows)
         print("equal within the limits" if report.passed else "NOT equal")
 
-    data = {"passed": report.passed, "first_divergent_layer": first.layer if first else None, **msgspec.to_builtins(report)}
+    data = {
+        "passed": report.passed,
+        "first_divergent_layer": first.layer if first else None,
+        **msgspec.to_builtins(report),
+    }
     result(as_json, data, show)
     if not report.passed:
-        error = CheckFailed("the bundle differs from the checkpoint by more than the limits", why="; ".join(report.broken), where=where)
+        error = CheckFailed(
+            "the bundle differs from the checkpoint by more than the limits", why="; ".join(report.broken), where=where
+        )
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.code)

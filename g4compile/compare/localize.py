@@ -49,7 +49,10 @@ def localize(bundle: Bundle, reference: Reference, input_ids: Ids) -> tuple[Laye
 
 def _reference_layers(reference: Reference, input_ids: Ids) -> list[Ids]:
     seen: list[Ids] = []
-    hooks = [layer.register_forward_hook(lambda module, args, output: seen.append(output[:, -1].numpy().copy())) for layer in reference.layers]
+    hooks = [
+        layer.register_forward_hook(lambda module, args, output: seen.append(output[:, -1].numpy().copy()))
+        for layer in reference.layers
+    ]
     try:
         reference.reset()
         reference.forward(input_ids)
@@ -68,12 +71,18 @@ def _bundle_layers(bundle: Bundle, input_ids: Ids, count: int) -> list[Ids]:
         if found:
             last[int(found[1])] = node.output[0]
     if sorted(last) != list(range(count)):
-        raise BundleError("the graph's nodes do not name all layers, so they cannot be compared", where=str(file), fix="compile it again")
+        raise BundleError(
+            "the graph's nodes do not name all layers, so they cannot be compared",
+            where=str(file),
+            fix="compile it again",
+        )
     for index in range(count):
         model.graph.output.add(name=last[index])
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.folder.resolve()))
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(bundle.folder.resolve())
+    )
     graph = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     outputs = graph.run([last[index] for index in range(count)], _empty_feeds(bundle, input_ids))
     return [output[:, -1] for output in outputs]
@@ -89,5 +98,7 @@ def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Ids]:
     for layer in bundle.manifest.kv.layers:
         slots = new if layer.keep is None else 0
         for part in ("key", "value"):
-            feeds[f"past_key_values.{layer.layer}.{part}"] = np.zeros((batch, layer.heads, slots, layer.head_dim), np.float32)
+            feeds[f"past_key_values.{layer.layer}.{part}"] = np.zeros(
+                (batch, layer.heads, slots, layer.head_dim), np.float32
+            )
     return feeds

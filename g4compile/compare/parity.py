@@ -64,7 +64,13 @@ class Meter:
         self._kl += float((np.exp(expected) * (expected - found)).sum())
 
     def result(self) -> Parity:
-        return Parity(self._positions, self._largest, self._sum / max(self._elements, 1), max(self._kl / max(self._positions, 1), 0.0), self._agreed / max(self._positions, 1))
+        return Parity(
+            self._positions,
+            self._largest,
+            self._sum / max(self._elements, 1),
+            max(self._kl / max(self._positions, 1), 0.0),
+            self._agreed / max(self._positions, 1),
+        )
 
 
 def _log_softmax(logits: Logits) -> Logits:

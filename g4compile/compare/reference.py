@@ -28,7 +28,9 @@ class Reference:
         model_class = getattr(transformers, facts.architecture)
         logging.getLogger("transformers").setLevel(logging.ERROR)
         with contextlib.redirect_stderr(io.StringIO()):  # the loader draws its progress bars there
-            self.model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+            self.model = model_class.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
+            ).eval()
         self._cache: Any = None
 
     @property

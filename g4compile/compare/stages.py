@@ -45,8 +45,14 @@ class StageRunner:
         """Append int64 [B, S]; float32 logits [B, S, V], or of the last ``keep`` positions where the graph can."""
         batch, new = input_ids.shape
         if not self._past:
-            self._past = {name: self._start(name, batch) for name in self._inputs if name.startswith("past_key_values.")}
-        feeds = {"input_ids": input_ids, "position_ids": np.tile(np.arange(self.length, self.length + new), (batch, 1)), **self._past}
+            self._past = {
+                name: self._start(name, batch) for name in self._inputs if name.startswith("past_key_values.")
+            }
+        feeds = {
+            "input_ids": input_ids,
+            "position_ids": np.tile(np.arange(self.length, self.length + new), (batch, 1)),
+            **self._past,
+        }
         if "num_logits_to_keep" in self._inputs:
             feeds["num_logits_to_keep"] = np.array(keep or new, np.int64)
         outputs = dict(zip(self._outputs, self._session.run(None, feeds), strict=True))

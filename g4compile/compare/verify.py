@@ -39,7 +39,16 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def verify(
-    bundle: Bundle | str | Path, checkpoint: str | Path, *, prompt_tokens: int | None = None, new_tokens: int = 16, batch: int = 1, seed: int = 0, threads: int = 0, layers: bool = False, progress: Progress = lambda text: None
+    bundle: Bundle | str | Path,
+    checkpoint: str | Path,
+    *,
+    prompt_tokens: int | None = None,
+    new_tokens: int = 16,
+    batch: int = 1,
+    seed: int = 0,
+    threads: int = 0,
+    layers: bool = False,
+    progress: Progress = lambda text: None,
 ) -> Report:
     """Run both on the same random token ids and compare all logits.
 
@@ -51,7 +60,9 @@ def verify(
     window = max((layer.window or 1 for layer in manifest.kv.layers), default=1)
     length = min(prompt_tokens or min(3 * window, 512), manifest.context - new_tokens)
     random = np.random.default_rng(seed)
-    ids = random.integers(min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64)
+    ids = random.integers(
+        min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64
+    )
     progress("load the Hugging Face module in float32")
     reference = Reference(checkpoint)
     session = Session(opened, threads)

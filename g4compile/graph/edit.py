@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from g4compile.ops import DOMAIN, OPS
 
+Size = int | str | ir.SymbolicDim | None
 Constant = int | float | Sequence[int] | np.ndarray[Any, Any]
 
 
@@ -29,7 +30,9 @@ def constant(graph: ir.Graph, value: Constant, dtype: ir.DataType = ir.DataType.
     name = constant_name(array, dtype)
     if name not in graph.initializers:
         tensor = ir.Tensor(array, name=name)
-        graph.register_initializer(ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor))
+        graph.register_initializer(
+            ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor)
+        )
     return graph.initializers[name]
 
 
@@ -38,7 +41,9 @@ def constant_name(array: np.ndarray[Any, Any], dtype: ir.DataType) -> str:
     if array.size > 4:
         content = hashlib.sha256(array.tobytes()).hexdigest()[:12]
     else:
-        content = "_".join(str(item) if array.dtype.kind in "iub" else format(float(item), ".9g") for item in array.ravel().tolist())
+        content = "_".join(
+            str(item) if array.dtype.kind in "iub" else format(float(item), ".9g") for item in array.ravel().tolist()
+        )
     return f"const.{dtype.name.lower()}.{'x'.join(map(str, array.shape)) or 's'}.{content}"
 
 
@@ -62,12 +67,26 @@ class Inserter:
         return constant(self.graph, value, dtype)
 
     def op(
-        self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, *, shape: Sequence[int | str | None] | None = None, dtype: ir.DataType | None = None
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        shape: Sequence[Size] | None = None,
+        dtype: ir.DataType | None = None,
     ) -> ir.Value:
         """A standard op with one output. ``dtype`` defaults to the first input's; an unknown ``shape`` stays unknown."""
         return self._insert(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
 
-    def node(self, domain: str, op_type: str, inputs: Sequence[ir.Value | None], attributes: Sequence[ir.Attr], overload: str, count: int) -> list[ir.Value]:
+    def node(
+        self,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Sequence[ir.Attr],
+        overload: str,
+        count: int,
+    ) -> list[ir.Value]:
         """Any op, its attributes as they are; shapes and dtypes of its ``count`` outputs stay unknown."""
         node = ir.Node(domain, op_type, inputs, attributes, overload=overload, num_outputs=count)
         return self._insert(node, [None] * count, None)
@@ -76,16 +95,27 @@ class Inserter:
         """An op of our domain; shapes come from its own rule."""
         op = OPS[name]
         shapes = [tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()) for value in inputs]
-        node = ir.node(name, inputs, dict(attributes or {}), domain=DOMAIN, overload=op.overload(len(inputs)), num_outputs=len(op.outputs))
+        node = ir.node(
+            name,
+            inputs,
+            dict(attributes or {}),
+            domain=DOMAIN,
+            overload=op.overload(len(inputs)),
+            num_outputs=len(op.outputs),
+        )
         kinds = {"I": ir.DataType.INT64, "M": ir.DataType.FLOAT}
-        first = next((value.dtype for value, operand in zip(inputs, op.inputs, strict=False) if operand.kind == "T"), None)
+        first = next(
+            (value.dtype for value, operand in zip(inputs, op.inputs, strict=False) if operand.kind == "T"), None
+        )
         values = self._insert(node, op.infer(shapes, attributes or {}), first)
         for value, operand in zip(values, op.outputs, strict=True):
             if operand.kind in kinds:
                 value.type = ir.TensorType(kinds[operand.kind])
         return values
 
-    def _insert(self, node: ir.Node, shapes: Sequence[Sequence[int | str | None] | None], dtype: ir.DataType | None) -> list[ir.Value]:
+    def _insert(
+        self, node: ir.Node, shapes: Sequence[Sequence[Size] | None], dtype: ir.DataType | None
+    ) -> list[ir.Value]:
         node.name = f"{module_of(self.anchor)}/{node.op_type}"
         for value, shape in zip(node.outputs, shapes, strict=True):
             value.shape = None if shape is None else ir.Shape(shape)

@@ -57,7 +57,13 @@ class Op:
     value: str = ""
 
     def __init__(self, op: str, *inputs: Pattern, name: str = "", value: str = "", **attributes: Any) -> None:
-        for field_name, item in (("op", op), ("inputs", inputs), ("attributes", attributes), ("name", name), ("value", value)):
+        for field_name, item in (
+            ("op", op),
+            ("inputs", inputs),
+            ("attributes", attributes),
+            ("name", name),
+            ("value", value),
+        ):
             object.__setattr__(self, field_name, item)
 
 
@@ -133,7 +139,10 @@ def _operands(pattern: Op, node: ir.Node, bindings: Bindings, depth: int) -> Mis
 
 def _bind(name: str, item: Any, bindings: Bindings, depth: int) -> Miss | None:
     if name and bindings.setdefault(name, item) is not item:
-        return Miss(depth, f"{name} is {getattr(item, 'name', item)} here and {getattr(bindings[name], 'name', bindings[name])} elsewhere")
+        return Miss(
+            depth,
+            f"{name} is {getattr(item, 'name', item)} here and {getattr(bindings[name], 'name', bindings[name])} elsewhere",
+        )
     return None
 
 

@@ -19,7 +19,20 @@ LEGAL = "legal:"
 _KEY = "g4.stage"
 
 # Standard ops by their name, ours with the domain in front.
-_SHAPING = {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Concat", "Slice", "Gather", "Split", "Shape", "Expand", "Identity", "Cast"}
+_SHAPING = {
+    "Reshape",
+    "Transpose",
+    "Unsqueeze",
+    "Squeeze",
+    "Concat",
+    "Slice",
+    "Gather",
+    "Split",
+    "Shape",
+    "Expand",
+    "Identity",
+    "Cast",
+}
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Tanh", "Cos", "Sin", "ReduceSum", "Softmax", "TopK", "Equal", "Or", "Where"}
 _NORM_PARTS = {"Pow", "ReduceMean", "Neg", "Gelu"}
 _ROUTED = {"g4.Linear", "g4.MoEExperts", "g4.CacheUpdate"}
@@ -27,14 +40,23 @@ _TRACED = frozenset(_SHAPING | _ARITHMETIC | _NORM_PARTS | _ROUTED | {"g4.Causal
 _CANONICAL = frozenset((_TRACED - {"Pow", "ReduceMean", "Gelu", "Identity"}) | {"g4.RMSNorm", "g4.GeGLU"})
 _FUSED = frozenset((_CANONICAL - {"g4.CausalAttention", "Neg"}) | {"g4.RopeKeyValue", "g4.DualRopeAttention"})
 _SCHEDULED = frozenset((_FUSED - {"g4.CacheUpdate"}) | {"g4.CausalMask", "g4.WindowedMask", "TensorScatter"})
-SPECS: dict[str, frozenset[str]] = {"traced": _TRACED, "canonical": _CANONICAL, "fused": _FUSED, "scheduled": _SCHEDULED, "quantized": _SCHEDULED}
+SPECS: dict[str, frozenset[str]] = {
+    "traced": _TRACED,
+    "canonical": _CANONICAL,
+    "fused": _FUSED,
+    "scheduled": _SCHEDULED,
+    "quantized": _SCHEDULED,
+}
 
 
 def stage_of(model: ir.Model) -> str:
     """The stage ``model`` is at. Raises InputError when it has none (not one of our graphs)."""
     stage = model.metadata_props.get(_KEY)
     if stage is None:
-        raise InputError(f"the graph names no stage in its metadata ({_KEY})", fix=f'add metadata_props: ["{_KEY}": "canonical"] to its header')
+        raise InputError(
+            f"the graph names no stage in its metadata ({_KEY})",
+            fix=f'add metadata_props: ["{_KEY}": "canonical"] to its header',
+        )
     return stage
 
 
@@ -66,10 +88,16 @@ def _check_nodes(nodes: Iterable[ir.Node], defined: set[ir.Value], allowed: Set[
     for node in nodes:
         name = op_name(node)
         if name not in allowed:
-            raise SpecError(f"{name} is not allowed in this stage", where=f"{describe(node)}, after {after}", why=f"allowed are {', '.join(sorted(allowed))}")
+            raise SpecError(
+                f"{name} is not allowed in this stage",
+                where=f"{describe(node)}, after {after}",
+                why=f"allowed are {', '.join(sorted(allowed))}",
+            )
         for operand in node.inputs:
             if operand is not None and operand not in defined:
-                raise SpecError(f"value {operand.name} is used before it is computed", where=f"{describe(node)}, after {after}")
+                raise SpecError(
+                    f"value {operand.name} is used before it is computed", where=f"{describe(node)}, after {after}"
+                )
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH:
                 body = attribute.as_graph()

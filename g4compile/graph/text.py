@@ -34,7 +34,11 @@ def renumber(model: ir.Model) -> None:
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """Serialize without reading any weight: references become external tensors that name their key."""
-    lazy = {name: value for name, value in model.graph.initializers.items() if isinstance(value.const_value, CheckpointTensor)}
+    lazy = {
+        name: value
+        for name, value in model.graph.initializers.items()
+        if isinstance(value.const_value, CheckpointTensor)
+    }
     tensors = {name: value.const_value for name, value in lazy.items()}
     try:
         for name, value in lazy.items():

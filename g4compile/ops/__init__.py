@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from g4compile.ops.causal_attention import CAUSAL_ATTENTION
 from g4compile.ops.cache_update import CACHE_UPDATE
+from g4compile.ops.causal_attention import CAUSAL_ATTENTION
 from g4compile.ops.dual_rope_attention import DUAL_ROPE_ATTENTION
 from g4compile.ops.geglu import GEGLU
 from g4compile.ops.linear import LINEAR
@@ -16,7 +16,19 @@ from g4compile.ops.rms_norm import RMS_NORM
 from g4compile.ops.rope_key_value import ROPE_KEY_VALUE
 
 OPS: dict[str, Op] = {
-    op.name: op for op in (LINEAR, RMS_NORM, GEGLU, CAUSAL_ATTENTION, CACHE_UPDATE, ROPE_KEY_VALUE, DUAL_ROPE_ATTENTION, CAUSAL_MASK, WINDOWED_MASK, MOE_EXPERTS)
+    op.name: op
+    for op in (
+        LINEAR,
+        RMS_NORM,
+        GEGLU,
+        CAUSAL_ATTENTION,
+        CACHE_UPDATE,
+        ROPE_KEY_VALUE,
+        DUAL_ROPE_ATTENTION,
+        CAUSAL_MASK,
+        WINDOWED_MASK,
+        MOE_EXPERTS,
+    )
 }
 
 __all__ = ["DOMAIN", "OPS", "OPSET", "VERSION", "Op", "attach_bodies"]

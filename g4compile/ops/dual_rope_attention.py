@@ -21,7 +21,18 @@ from g4compile.ops.rope_key_value import rope, split_heads
 
 
 def reference(
-    query: Array, query_norm: Array, cos: Array, sin: Array, key: Array, value: Array, mask: Array | None = None, *, heads: int, epsilon: float, scale: float, window: int
+    query: Array,
+    query_norm: Array,
+    cos: Array,
+    sin: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None = None,
+    *,
+    heads: int,
+    epsilon: float,
+    scale: float,
+    window: int,
 ) -> Array:
     rotated = rope(rms_norm.reference(split_heads(query, heads), query_norm, epsilon=epsilon), cos, sin)
     if mask is None:

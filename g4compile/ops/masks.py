@@ -92,4 +92,6 @@ _OPERANDS = (Operand("position_ids", "[B, S]", "I"), Operand("keys", "[B, K, T, 
 _MASK = (Operand("mask", "[B, 1, S, T]", "M"),)
 
 CAUSAL_MASK = Op("CausalMask", __doc__ or "", _OPERANDS, _MASK, causal_reference, infer, {"": _CAUSAL}).register()
-WINDOWED_MASK = Op("WindowedMask", __doc__ or "", _OPERANDS, _MASK, windowed_reference, infer, {"": _WINDOWED}, {"window": int}).register()
+WINDOWED_MASK = Op(
+    "WindowedMask", __doc__ or "", _OPERANDS, _MASK, windowed_reference, infer, {"": _WINDOWED}, {"window": int}
+).register()

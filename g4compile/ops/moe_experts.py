@@ -16,7 +16,11 @@ from g4compile.ops.registry import Array, Op, Operand
 
 
 def reference(x: Array, index: Array, weight: Array, gate_up: Array, down: Array) -> Array:
-    rows, choices, shares = x.reshape(-1, x.shape[-1]), index.reshape(-1, index.shape[-1]), weight.reshape(-1, weight.shape[-1])
+    rows, choices, shares = (
+        x.reshape(-1, x.shape[-1]),
+        index.reshape(-1, index.shape[-1]),
+        weight.reshape(-1, weight.shape[-1]),
+    )
     out = np.zeros_like(rows)
     for expert in np.unique(choices):
         token, choice = np.nonzero(choices == expert)

@@ -59,7 +59,9 @@ class Op:
 
     def _schema(self) -> OpSchema:
         def parameter(operand: Operand) -> OpSchema.FormalParameter:
-            option = OpSchema.FormalParameterOption.Optional if operand.optional else OpSchema.FormalParameterOption.Single
+            option = (
+                OpSchema.FormalParameterOption.Optional if operand.optional else OpSchema.FormalParameterOption.Single
+            )
             return OpSchema.FormalParameter(operand.name, operand.kind, operand.shape, param_option=option)
 
         kinds = {operand.kind for operand in (*self.inputs, *self.outputs)}
@@ -72,7 +74,10 @@ class Op:
             inputs=[parameter(operand) for operand in self.inputs],
             outputs=[parameter(operand) for operand in self.outputs],
             type_constraints=[(kind, _TYPES[kind], "") for kind in sorted(kinds)],
-            attributes=[OpSchema.Attribute(name, attribute_types[kind], "", required=True) for name, kind in self.attributes.items()],
+            attributes=[
+                OpSchema.Attribute(name, attribute_types[kind], "", required=True)
+                for name, kind in self.attributes.items()
+            ],
         )
 
     def overload(self, operands: int) -> str:
@@ -83,7 +88,10 @@ class Op:
     @cached_property
     def functions(self) -> dict[str, ir.Function]:
         """The bodies as ONNX functions, by overload."""
-        return {overload: ir.serde.deserialize_function(self._parse(overload, body)) for overload, body in self.bodies.items()}
+        return {
+            overload: ir.serde.deserialize_function(self._parse(overload, body))
+            for overload, body in self.bodies.items()
+        }
 
     def _parse(self, overload: str, body: str) -> onnx.FunctionProto:
         named = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}, "{DOMAIN}" : {VERSION}]>\n{body}'

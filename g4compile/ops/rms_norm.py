@@ -16,7 +16,8 @@ def reference(x: Array, scale: Array | None = None, *, epsilon: float) -> Array:
     normed = wide / np.sqrt(np.mean(wide * wide, axis=-1, keepdims=True) + np.float32(epsilon))
     if scale is not None:
         normed = normed * scale.astype(np.float32)
-    return normed.astype(x.dtype)
+    back: Array = normed.astype(x.dtype)
+    return back
 
 
 _SCALED = """

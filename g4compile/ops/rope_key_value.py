@@ -31,7 +31,9 @@ def rope(x: Array, cos: Array, sin: Array) -> Array:
     return np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=-1)
 
 
-def reference(key_in: Array, value_in: Array, key_norm: Array, cos: Array, sin: Array, *, kv_heads: int, epsilon: float) -> tuple[Array, Array]:
+def reference(
+    key_in: Array, value_in: Array, key_norm: Array, cos: Array, sin: Array, *, kv_heads: int, epsilon: float
+) -> tuple[Array, Array]:
     key = rms_norm.reference(split_heads(key_in, kv_heads), key_norm, epsilon=epsilon)
     value = rms_norm.reference(split_heads(value_in, kv_heads), epsilon=epsilon)
     return rope(key, cos, sin), value

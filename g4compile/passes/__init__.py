@@ -32,4 +32,17 @@ PASSES: dict[str, type[Any]] = {
     )
 }
 
-__all__ = ["PASSES", "Pass"]
+__all__ = [
+    "PASSES",
+    "CanonicalizeConstants",
+    "CanonicalizeDeadCode",
+    "CanonicalizeGeGLU",
+    "CanonicalizeRMSNorm",
+    "CanonicalizeTokenAxes",
+    "FuseDualRopeAttention",
+    "InsertWindowedMasks",
+    "LowerMoEToGatherScatter",
+    "Pass",
+    "ScheduleKVCache",
+    "ScheduleSharedTail",
+]

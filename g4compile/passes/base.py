@@ -43,7 +43,10 @@ def parse_pipeline(text: str, known: dict[str, type[Any]]) -> list[Pass]:
     while position < len(text):
         found = _CALL.match(text, position)
         if found is None or (found.end() < len(text) and text[found.end()] != ","):
-            raise InputError(f"cannot read the pass list at {text[position:]!r}", fix="write name{option=value,...}, comma between passes")
+            raise InputError(
+                f"cannot read the pass list at {text[position:]!r}",
+                fix="write name{option=value,...}, comma between passes",
+            )
         passes.append(_construct(found[1], found[2] or "", known))
         position = found.end() + 1
     if not passes:

@@ -44,10 +44,18 @@ class CanonicalizeConstants:
         proto = ir.serde.serialize_node(node)
         proto.domain, proto.name = "", ""
         types = [value.dtype for value in node.inputs if value is not None]
-        inputs = [onnx.helper.make_tensor_value_info(name, int(dtype), None) for name, dtype in zip(proto.input, types, strict=True) if dtype is not None]
-        graph = onnx.helper.make_graph([proto], "fold", inputs, [onnx.helper.make_tensor_value_info(proto.output[0], 0, None)])
+        inputs = [
+            onnx.helper.make_tensor_value_info(name, int(dtype), None)
+            for name, dtype in zip(proto.input, types, strict=True)
+            if dtype is not None
+        ]
+        graph = onnx.helper.make_graph(
+            [proto], "fold", inputs, [onnx.helper.make_tensor_value_info(proto.output[0], 0, None)]
+        )
         opset = model_opset(node)
-        evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)]))
+        evaluator = ReferenceEvaluator(
+            onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        )
         (result,) = evaluator.run(None, dict(zip(proto.input, arrays, strict=True)))
         result = np.asarray(result)
         assert isinstance(node.graph, ir.Graph)
@@ -65,7 +73,13 @@ class CanonicalizeConstants:
         sides = [(left, right)] if node.op_type in ("Sub", "Div") else [(left, right), (right, left)]
         for kept, other in sides:
             array = edit.constant_array(other)
-            if array is not None and array.size == 1 and array.ndim == 0 and float(array) == neutral and kept is not None:
+            if (
+                array is not None
+                and array.size == 1
+                and array.ndim == 0
+                and float(array) == neutral
+                and kept is not None
+            ):
                 edit.replace(node.outputs[0], kept)
                 return
 

@@ -35,7 +35,11 @@ class CanonicalizeGeGLU:
             if node.op_type != "Gelu":
                 continue
             readers = node.outputs[0].consumers()
-            result = match(_GEGLU, readers[0].outputs[0]) if len(readers) == 1 else Miss(0, f"{len(readers)} nodes read the Gelu {node.name}")
+            result = (
+                match(_GEGLU, readers[0].outputs[0])
+                if len(readers) == 1
+                else Miss(0, f"{len(readers)} nodes read the Gelu {node.name}")
+            )
             if isinstance(result, Miss):
                 nearest = result.reason
                 continue

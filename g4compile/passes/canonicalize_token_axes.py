@@ -53,7 +53,10 @@ class CanonicalizeTokenAxes:
                     edit.replace(node.outputs[0], node.inputs[0])
                     continue
                 if not _on_last_axis(node):
-                    raise MatchError(f"flattened tokens reach {describe(node)}, which may act on more than the last axis", where=self.name)
+                    raise MatchError(
+                        f"flattened tokens reach {describe(node)}, which may act on more than the last axis",
+                        where=self.name,
+                    )
                 for value in node.outputs:
                     assert value.shape is not None
                     value.shape = ir.Shape([*leading, *list(value.shape)[1:]])
@@ -62,7 +65,14 @@ class CanonicalizeTokenAxes:
 
 def _flattens(node: ir.Node) -> bool:
     target, source = edit.constant_array(node.inputs[1]), node.inputs[0]
-    return target is not None and len(target) == 2 and target[0] == -1 and source is not None and source.shape is not None and len(source.shape) == 3
+    return (
+        target is not None
+        and len(target) == 2
+        and target[0] == -1
+        and source is not None
+        and source.shape is not None
+        and len(source.shape) == 3
+    )
 
 
 def _restores(node: ir.Node) -> bool:

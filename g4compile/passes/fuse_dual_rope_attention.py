@@ -38,7 +38,11 @@ _END = 2**63 - 1
 
 def _angle(function: str) -> Op:
     """cos or sin of angles that are the same list twice, spread over the heads."""
-    return Op("Unsqueeze", Skip("Cast", Op(function, Op("Concat", Any_("angles"), Any_("angles"), axis=-1))), Ints(value=(-2,)))
+    return Op(
+        "Unsqueeze",
+        Skip("Cast", Op(function, Op("Concat", Any_("angles"), Any_("angles"), axis=-1))),
+        Ints(value=(-2,)),
+    )
 
 
 _SPLIT = Op("Reshape", Any_("projected"), Ints("split"))
@@ -49,7 +53,11 @@ _TURNED = Op("Concat", Op("Neg", _HIGH), _LOW, axis=-1)
 _ROTATED = Op("Add", Op("Mul", _NORMED, _angle("Cos")), Op("Mul", _TURNED, _angle("Sin")))
 _QUERY = Op("Transpose", _ROTATED, perm=_HEADS_FIRST)
 _KEY = Op("g4.CacheUpdate", Op("Transpose", _ROTATED, perm=_HEADS_FIRST, value="new"), Any_("past"))
-_VALUE = Op("g4.CacheUpdate", Op("Transpose", Op("g4.RMSNorm", _SPLIT, name="norm"), perm=_HEADS_FIRST, value="new"), Any_("past"))
+_VALUE = Op(
+    "g4.CacheUpdate",
+    Op("Transpose", Op("g4.RMSNorm", _SPLIT, name="norm"), perm=_HEADS_FIRST, value="new"),
+    Any_("past"),
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,9 @@ def _match_rotation(pattern: Op, value: ir.Value | None) -> Bindings | Miss:
     assert value is not None
     found = match(pattern, value)
     if isinstance(found, dict) and found["split"][-1] != 2 * found["half"][0]:
-        return Miss(10, f"half of the head dimension is {found['split'][-1] // 2}, the rotation splits at {found['half'][0]}")
+        return Miss(
+            10, f"half of the head dimension is {found['split'][-1] // 2}, the rotation splits at {found['half'][0]}"
+        )
     return found
 
 
@@ -94,7 +104,11 @@ def _fuse_attention(node: ir.Node) -> Miss | None:
     heads, width = query["split"][2:]
     readers = node.outputs[0].consumers()
     merge = Op("Reshape", Any_("attended"), Ints(value=(0, 0, heads * width)))
-    merged = match(merge, readers[0].outputs[0]) if len(readers) == 1 else Miss(0, f"{len(readers)} nodes read the attention {node.name}")
+    merged = (
+        match(merge, readers[0].outputs[0])
+        if len(readers) == 1
+        else Miss(0, f"{len(readers)} nodes read the attention {node.name}")
+    )
     if isinstance(merged, Miss):
         return merged
     insert = edit.Inserter(node)
@@ -118,7 +132,9 @@ def _fuse_producer(key: ir.Value, value: ir.Value) -> Miss | None:
         return values
     epsilon = keys["norm"].attributes["epsilon"].as_float()
     if values["norm"].attributes["epsilon"].as_float() != epsilon or keys["split"] != values["split"]:
-        return Miss(9, f"key and value of {key.name} differ in epsilon or in heads: {keys['split']} and {values['split']}")
+        return Miss(
+            9, f"key and value of {key.name} differ in epsilon or in heads: {keys['split']} and {values['split']}"
+        )
     update = key.producer()
     assert update is not None  # matched just above
     insert = edit.Inserter(update)

@@ -49,9 +49,16 @@ class InsertWindowedMasks:
             insert = edit.Inserter(node)
             if window not in masks:
                 lengths[window] = key.shape[2]
-                masks[window] = insert.g4("WindowedMask", [positions, key], {"window": window})[0] if window else insert.g4("CausalMask", [positions, key])[0]
+                masks[window] = (
+                    insert.g4("WindowedMask", [positions, key], {"window": window})[0]
+                    if window
+                    else insert.g4("CausalMask", [positions, key])[0]
+                )
             if key.shape[2] != lengths[window]:
-                raise MatchError(f"layers of window {window} have keys of lengths {lengths[window]} and {key.shape[2]}", where=describe(node))
+                raise MatchError(
+                    f"layers of window {window} have keys of lengths {lengths[window]} and {key.shape[2]}",
+                    where=describe(node),
+                )
             attributes = {name: attribute.value for name, attribute in node.attributes.items()}
             (out,) = insert.g4("DualRopeAttention", [*node.inputs, masks[window]], attributes)  # type: ignore[list-item]  # all six operands are present
             edit.replace(node.outputs[0], out)

@@ -44,7 +44,10 @@ class Legalize:
             lowering = self.lowerings.get(op_name(node)) or (inline_body if node.domain == DOMAIN else None)
             if lowering is None:
                 raise SpecError(
-                    f"{self.target} cannot run {op_name(node)}", where=describe(node), why="it is not legal, has no lowering for this target and no body", fix="add a lowering to the target"
+                    f"{self.target} cannot run {op_name(node)}",
+                    where=describe(node),
+                    why="it is not legal, has no lowering for this target and no body",
+                    fix="add a lowering to the target",
                 )
             insert = Inserter(node)
             for old, new in zip(node.outputs, lowering(node, insert), strict=True):
@@ -66,7 +69,14 @@ def inline_body(node: ir.Node, insert: Inserter) -> list[ir.Value]:
         if inner.op_type == "Constant":
             values[inner.outputs[0]] = insert.constant(*_constant_of(attributes[0]))
             continue
-        made = insert.node(inner.domain, inner.op_type, [values[value] if value is not None else None for value in inner.inputs], attributes, inner.overload, len(inner.outputs))
+        made = insert.node(
+            inner.domain,
+            inner.op_type,
+            [values[value] if value is not None else None for value in inner.inputs],
+            attributes,
+            inner.overload,
+            len(inner.outputs),
+        )
         values.update(zip(inner.outputs, made, strict=True))
     for inside, outside in zip(function.outputs, node.outputs, strict=True):
         made_value = values[inside]
@@ -84,7 +94,12 @@ def _resolved(attribute: ir.Attr, node: ir.Node) -> ir.Attr:
 
 
 def _constant_of(attribute: ir.Attr) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.generic]], ir.DataType]:
-    dtypes = {"value_int": ir.DataType.INT64, "value_ints": ir.DataType.INT64, "value_float": ir.DataType.FLOAT, "value_floats": ir.DataType.FLOAT}
+    dtypes = {
+        "value_int": ir.DataType.INT64,
+        "value_ints": ir.DataType.INT64,
+        "value_float": ir.DataType.FLOAT,
+        "value_floats": ir.DataType.FLOAT,
+    }
     if attribute.name == "value":
         tensor = attribute.as_tensor()
         return tensor.numpy(), tensor.dtype

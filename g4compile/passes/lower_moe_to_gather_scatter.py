@@ -48,7 +48,13 @@ class LowerMoEToGatherScatter:
 
     def _lower(self, node: ir.Node) -> None:
         x, index, weight, gate_up, down = node.inputs
-        assert x is not None and x.shape is not None and index is not None and index.shape is not None and weight is not None
+        assert (
+            x is not None
+            and x.shape is not None
+            and index is not None
+            and index.shape is not None
+            and weight is not None
+        )
         insert = edit.Inserter(node)
         width, choices = x.shape[-1], index.shape[-1]
         assert isinstance(width, int) and isinstance(choices, int)
@@ -56,7 +62,9 @@ class LowerMoEToGatherScatter:
         chosen = insert.op("Reshape", [index, insert.constant([-1, choices])], shape=[None, choices])
         shares = insert.op("Reshape", [weight, insert.constant([-1, choices])], shape=[None, choices])
         hit = insert.op("Unique", [chosen], {"sorted": 1}, shape=[None])
-        count = insert.op("Squeeze", [insert.op("Shape", [hit], shape=[1], dtype=ir.DataType.INT64), insert.constant([0])], shape=[])
+        count = insert.op(
+            "Squeeze", [insert.op("Shape", [hit], shape=[1], dtype=ir.DataType.INT64), insert.constant([0])], shape=[]
+        )
         zeros = insert.op("Mul", [rows, insert.constant(0.0, ir.DataType.FLOAT)], shape=[None, width])
         body = self._expert(insert, rows, chosen, shares, hit, gate_up, down)
         always = insert.constant(True, ir.DataType.BOOL)
@@ -64,7 +72,16 @@ class LowerMoEToGatherScatter:
         target = insert.op("Shape", [x], shape=[len(x.shape)], dtype=ir.DataType.INT64)
         edit.replace(node.outputs[0], insert.op("Reshape", [total, target], shape=list(x.shape)))
 
-    def _expert(self, insert: edit.Inserter, rows: ir.Value, chosen: ir.Value, shares: ir.Value, hit: ir.Value, gate_up: ir.Value | None, down: ir.Value | None) -> ir.Graph:
+    def _expert(
+        self,
+        insert: edit.Inserter,
+        rows: ir.Value,
+        chosen: ir.Value,
+        shares: ir.Value,
+        hit: ir.Value,
+        gate_up: ir.Value | None,
+        down: ir.Value | None,
+    ) -> ir.Graph:
         """The loop body: one expert. Everything but the running sum is read from the graph around it."""
         step = ir.Value(name="step", shape=ir.Shape([]), type=_INT)
         go = ir.Value(name="go", shape=ir.Shape([]), type=_BOOL)
@@ -72,7 +89,13 @@ class LowerMoEToGatherScatter:
         nodes: list[ir.Node] = []
 
         def op(op_type: str, inputs: list[ir.Value | None], count: int = 1, **attributes: object) -> list[ir.Value]:
-            node = ir.node(op_type, inputs, attributes, num_outputs=count, name=f"{edit.module_of(insert.anchor)}/expert/{op_type}_{len(nodes)}")  # type: ignore[arg-type]  # attribute values are plain
+            node = ir.node(
+                op_type,
+                inputs,
+                attributes,
+                num_outputs=count,
+                name=f"{edit.module_of(insert.anchor)}/expert/{op_type}_{len(nodes)}",
+            )
             nodes.append(node)
             return list(node.outputs)
 
@@ -97,4 +120,6 @@ class LowerMoEToGatherScatter:
         (total,) = op("ScatterND", [running, targets, weighted], reduction="add")
         (still,) = op("Identity", [go])
         total.shape, total.type, still.shape, still.type = rows.shape, _FLOAT, ir.Shape([]), _BOOL
-        return ir.Graph([step, go, running], [still, total], nodes=nodes, name=f"{edit.module_of(insert.anchor)}/expert")
+        return ir.Graph(
+            [step, go, running], [still, total], nodes=nodes, name=f"{edit.module_of(insert.anchor)}/expert"
+        )

@@ -43,9 +43,16 @@ class ScheduleKVCache:
         found = 0
         for node in list(model.graph):
             if node.op_type == "CacheUpdate":
-                windows = {reader.attributes["window"].as_int() for reader in node.outputs[0].consumers() if reader.op_type == "DualRopeAttention"}
+                windows = {
+                    reader.attributes["window"].as_int()
+                    for reader in node.outputs[0].consumers()
+                    if reader.op_type == "DualRopeAttention"
+                }
                 if len(windows) != 1:
-                    raise MatchError(f"the attentions that read {describe(node)} have the windows {sorted(windows)}, not one", where=self.name)
+                    raise MatchError(
+                        f"the attentions that read {describe(node)} have the windows {sorted(windows)}, not one",
+                        where=self.name,
+                    )
                 self._place(model.graph, node, positions, windows.pop())
                 found += 1
         expect(self.name, "KV caches", found, self.caches, "no g4.CacheUpdate is left")
@@ -59,11 +66,21 @@ class ScheduleKVCache:
         if window:
             keys = insert.op("Concat", [past, new], {"axis": 2}, shape=list(output.shape or ()))
             keep = window - 1 + self.rewind
-            kept = insert.op("Slice", [keys, insert.constant([-keep]), insert.constant([_END]), insert.constant([2])], shape=[batch, heads, "kept_sliding", width])
+            kept = insert.op(
+                "Slice",
+                [keys, insert.constant([-keep]), insert.constant([_END]), insert.constant([2])],
+                shape=[batch, heads, "kept_sliding", width],
+            )
         else:
             past.shape = ir.Shape([batch, heads, "capacity", width])
             at = insert.op("Gather", [positions, insert.constant(0)], {"axis": 1}, shape=[batch])
-            keys = kept = insert.op("TensorScatter", [past, new, at], {"axis": 2, "mode": "linear"}, shape=list(past.shape), dtype=past.dtype)
+            keys = kept = insert.op(
+                "TensorScatter",
+                [past, new, at],
+                {"axis": 2, "mode": "linear"},
+                shape=list(past.shape),
+                dtype=past.dtype,
+            )
         if output.is_graph_output():
             kept.name, output.name = output.name, None
             graph.outputs[graph.outputs.index(output)] = kept

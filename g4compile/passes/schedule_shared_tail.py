@@ -48,9 +48,17 @@ class ScheduleSharedTail:
         tail = [node for node in graph if node.outputs[0] in axes and not any(value in whole for value in node.outputs)]
         self._cut(graph, tail, whole, axes, keep)
         found = sum(node.op_type == "Linear" for node in tail)
-        expect(self.name, "products on kept positions", found, self.linears, "an op on the way from the logits needs all positions")
+        expect(
+            self.name,
+            "products on kept positions",
+            found,
+            self.linears,
+            "an op on the way from the logits needs all positions",
+        )
 
-    def _cut(self, graph: ir.Graph, tail: list[ir.Node], whole: set[ir.Value], axes: dict[ir.Value, int], keep: ir.Value) -> None:
+    def _cut(
+        self, graph: ir.Graph, tail: list[ir.Node], whole: set[ir.Value], axes: dict[ir.Value, int], keep: ir.Value
+    ) -> None:
         starts: ir.Value | None = None
         cut: dict[ir.Value, ir.Value] = {}
         for node in tail:
@@ -62,11 +70,17 @@ class ScheduleSharedTail:
                 if value not in cut:
                     insert = edit.Inserter(node)
                     if starts is None:
-                        starts = insert.op("Unsqueeze", [insert.op("Sub", [insert.constant(0), keep], shape=[]), insert.constant([0])], shape=[1])
+                        starts = insert.op(
+                            "Unsqueeze",
+                            [insert.op("Sub", [insert.constant(0), keep], shape=[]), insert.constant([0])],
+                            shape=[1],
+                        )
                     shape = list(value.shape) if value.shape is not None else None
                     if shape is not None:
                         shape[axis] = ir.SymbolicDim("kept")
-                    cut[value] = insert.op("Slice", [value, starts, insert.constant([_END]), insert.constant([axis])], shape=shape)
+                    cut[value] = insert.op(
+                        "Slice", [value, starts, insert.constant([_END]), insert.constant([axis])], shape=shape
+                    )
                 node.replace_input_with(index, cut[value])
             for output in node.outputs:
                 if output.shape is not None and output in axes:

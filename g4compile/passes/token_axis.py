@@ -33,7 +33,7 @@ def _output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
     if name in _ELEMENTWISE:
         known = {axis for axis in own if axis is not None}
         return known.pop() if len(known) == 1 else None
-    if name in _FIRST_OPERAND or name == "g4.DualRopeAttention" or name == "g4.MoEExperts" or name in _LAST_AXIS:
+    if name in _FIRST_OPERAND or name in {"g4.DualRopeAttention", "g4.MoEExperts"} or name in _LAST_AXIS:
         return first
     if name in ("g4.CausalMask", "g4.WindowedMask", "g4.RopeKeyValue"):
         return None if first is None else -2

@@ -71,7 +71,10 @@ class KVCache:
             if layer.keep is not None and layer.window is not None:
                 held = self._array(layer, "key").shape[2]
                 if held - tokens < min(left, layer.window - 1):
-                    raise InputError(f"cannot rewind {tokens} tokens: the windowed caches hold {self.spec.rewind} more than their window", fix=f"rewind at most {self.spec.rewind}, or reset and run the prompt again")
+                    raise InputError(
+                        f"cannot rewind {tokens} tokens: the windowed caches hold {self.spec.rewind} more than their window",
+                        fix=f"rewind at most {self.spec.rewind}, or reset and run the prompt again",
+                    )
         for layer in self.spec.layers:
             if layer.keep is not None and tokens:
                 for part in _PARTS:

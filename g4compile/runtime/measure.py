@@ -28,7 +28,15 @@ class Timings(msgspec.Struct, frozen=True):
     kv_bytes: int
 
 
-def measure(bundle: str | Path, *, prompt_tokens: int = 128, new_tokens: int = 32, threads: int = 2, repeats: int = 5, seed: int = 0) -> Timings:
+def measure(
+    bundle: str | Path,
+    *,
+    prompt_tokens: int = 128,
+    new_tokens: int = 32,
+    threads: int = 2,
+    repeats: int = 5,
+    seed: int = 0,
+) -> Timings:
     """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up."""
     start = time.perf_counter()
     session = load(bundle, threads=threads)
@@ -46,7 +54,19 @@ def measure(bundle: str | Path, *, prompt_tokens: int = 128, new_tokens: int = 3
         decodes.append(time.perf_counter() - start)
     first, decode = statistics.median(prefills[1:]), statistics.median(decodes[1:])
     resident, anonymous = memory()
-    return Timings(threads, repeats, prompt_tokens, new_tokens, load_s, first, prompt_tokens / first, new_tokens / decode, resident, anonymous, session.kv_bytes)
+    return Timings(
+        threads,
+        repeats,
+        prompt_tokens,
+        new_tokens,
+        load_s,
+        first,
+        prompt_tokens / first,
+        new_tokens / decode,
+        resident,
+        anonymous,
+        session.kv_bytes,
+    )
 
 
 def memory() -> tuple[int, int]:

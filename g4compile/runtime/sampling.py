@@ -24,7 +24,10 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise InputError(f"cannot sample with temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}", fix="temperature >= 0, top_k >= 0, 0 < top_p <= 1")
+            raise InputError(
+                f"cannot sample with temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}",
+                fix="temperature >= 0, top_k >= 0, 0 < top_p <= 1",
+            )
         object.__setattr__(self, "_random", np.random.default_rng(self.seed))
 
     def choose(self, logits: Logits) -> int:

@@ -31,9 +31,16 @@ class Session:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._graph = ort.InferenceSession(str(bundle.graph_path("decoder")), options, providers=["CPUExecutionProvider"])
+            self._graph = ort.InferenceSession(
+                str(bundle.graph_path("decoder")), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # ONNX Runtime raises a dozen types of its own; all mean the same here
-            raise BundleError("ONNX Runtime cannot load the bundle's graph", where=str(bundle.graph_path("decoder")), why=str(error).splitlines()[0], fix="check `g4compile doctor`, then compile again") from error
+            raise BundleError(
+                "ONNX Runtime cannot load the bundle's graph",
+                where=str(bundle.graph_path("decoder")),
+                why=str(error).splitlines()[0],
+                fix="check `g4compile doctor`, then compile again",
+            ) from error
         self._output_names = [output.name for output in self._graph.get_outputs()]
         self._has_keep = any(graph_input.name == "num_logits_to_keep" for graph_input in self._graph.get_inputs())
         self._cache: KVCache | None = None
@@ -69,11 +76,22 @@ class Session:
         ids = self._checked(input_ids)
         if self._cache is None:
             self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
-        pieces = [self._run(self._cache, ids[:, start : start + self.chunk], all_positions) for start in range(0, ids.shape[1], self.chunk)]
+        pieces = [
+            self._run(self._cache, ids[:, start : start + self.chunk], all_positions)
+            for start in range(0, ids.shape[1], self.chunk)
+        ]
         return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]
 
     def generate(
-        self, input_ids: Ids, *, max_new_tokens: int = 128, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int | None = None, stop_token_ids: Sequence[int] | None = None
+        self,
+        input_ids: Ids,
+        *,
+        max_new_tokens: int = 128,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop_token_ids: Sequence[int] | None = None,
     ) -> Iterator[int]:
         """Yield new tokens one by one, until a stop token (yielded last), ``max_new_tokens`` or the context's end.
 
@@ -102,12 +120,20 @@ class Session:
             raise InputError(f"token ids must be integers of shape [batch, tokens], got {ids.dtype} {list(ids.shape)}")
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= manifest.vocab_size:
-            raise InputError(f"token id {low if low < 0 else high} is out of range", why=f"the vocabulary has {manifest.vocab_size:,} ids, from 0")
+            raise InputError(
+                f"token id {low if low < 0 else high} is out of range",
+                why=f"the vocabulary has {manifest.vocab_size:,} ids, from 0",
+            )
         if self._cache is not None and ids.shape[0] != self._cache.batch:
-            raise InputError(f"the state holds {self._cache.batch} sequences, got {ids.shape[0]}", fix="call reset() first")
+            raise InputError(
+                f"the state holds {self._cache.batch} sequences, got {ids.shape[0]}", fix="call reset() first"
+            )
         total = self.length + ids.shape[1]
         if total > manifest.context:
-            raise InputError(f"{total:,} tokens are more than this bundle's context of {manifest.context:,}", fix="shorten the prompt, or compile with a larger --context")
+            raise InputError(
+                f"{total:,} tokens are more than this bundle's context of {manifest.context:,}",
+                fix="shorten the prompt, or compile with a larger --context",
+            )
         return ids.astype(np.int64)
 
     def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
@@ -115,14 +141,19 @@ class Session:
         cache.reserve(new)
         binding = self._graph.io_binding()
         binding.bind_cpu_input("input_ids", np.ascontiguousarray(ids))
-        binding.bind_cpu_input("position_ids", np.tile(np.arange(cache.length, cache.length + new, dtype=np.int64), (batch, 1)))
+        binding.bind_cpu_input(
+            "position_ids", np.tile(np.arange(cache.length, cache.length + new, dtype=np.int64), (batch, 1))
+        )
         if self._has_keep:
             binding.bind_cpu_input("num_logits_to_keep", np.array(new if all_positions else 1, np.int64))
         binding.bind_output("logits")
         cache.bind(binding)
         self._graph.run_with_iobinding(binding)
         # The binding lists outputs in the order they were bound, which is not the graph's.
-        bound = ["logits", *(f"present.{layer.layer}.{part}" for layer in cache.spec.layers for part in ("key", "value"))]
+        bound = [
+            "logits",
+            *(f"present.{layer.layer}.{part}" for layer in cache.spec.layers for part in ("key", "value")),
+        ]
         outputs = dict(zip(bound, binding.get_outputs(), strict=True))
         cache.advance(new, outputs)
         logits: Logits = outputs["logits"].numpy()

@@ -22,7 +22,12 @@ class TextCodec:
 
         file = bundle.folder / "tokenizer.json"
         if not file.exists():
-            raise BundleError("the bundle has no tokenizer", where=str(bundle.folder), why="the checkpoint it was compiled from had no tokenizer.json", fix="give token ids (--ids), or compile from a checkpoint with tokenizer.json")
+            raise BundleError(
+                "the bundle has no tokenizer",
+                where=str(bundle.folder),
+                why="the checkpoint it was compiled from had no tokenizer.json",
+                fix="give token ids (--ids), or compile from a checkpoint with tokenizer.json",
+            )
         self._tokenizer = Tokenizer.from_file(str(file))
         self._bos = bundle.manifest.bos_token_id
         self._settings = _json(bundle.folder / "tokenizer_config.json")
@@ -46,9 +51,15 @@ class TextCodec:
 
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _refuse
-        names = {key: value if isinstance(value, str) else value.get("content", "") for key, value in self._settings.items() if key.endswith("_token") and value}
+        names = {
+            key: value if isinstance(value, str) else value.get("content", "")
+            for key, value in self._settings.items()
+            if key.endswith("_token") and value
+        }
         try:
-            text = environment.from_string(self._template).render(messages=list(messages), add_generation_prompt=True, **{"bos_token": "<bos>", **names})
+            text = environment.from_string(self._template).render(
+                messages=list(messages), add_generation_prompt=True, **{"bos_token": "<bos>", **names}
+            )
         except TemplateError as error:
             raise BundleError("the chat template cannot be rendered", why=str(error)) from error
         return self.encode(text)

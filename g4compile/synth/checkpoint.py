@@ -33,7 +33,14 @@ _UNIFIED_ON_DISK = (
 
 
 def synthesize(
-    source: str | Path, folder: Path, *, seed: int = 0, dtype: str = "float32", modalities: tuple[str, ...] | None = None, shard_bytes: int = 4 << 30, progress: Callable[[str], None] = lambda key: None
+    source: str | Path,
+    folder: Path,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    modalities: tuple[str, ...] | None = None,
+    shard_bytes: int = 4 << 30,
+    progress: Callable[[str], None] = lambda key: None,
 ) -> ModelFacts:
     """Write a checkpoint for the config ``source`` (preset, file or folder) into ``folder``, which must be new.
 
@@ -93,7 +100,9 @@ def _on_disk(key: str) -> str:
 
 
 def _stale(facts: ModelFacts, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    prefix = next(key for key in shapes if key.endswith("layers.0.input_layernorm.weight")).removesuffix("0.input_layernorm.weight")
+    prefix = next(key for key in shapes if key.endswith("layers.0.input_layernorm.weight")).removesuffix(
+        "0.input_layernorm.weight"
+    )
     for layer in facts.text.layers:
         if not layer.owns_kv:
             width = layer.kv_heads * layer.head_dim
@@ -102,7 +111,14 @@ def _stale(facts: ModelFacts, shapes: Mapping[str, tuple[int, ...]]) -> Iterator
             yield f"{prefix}{layer.index}.self_attn.k_norm.weight", (layer.head_dim,)
 
 
-def _write_shards(folder: Path, tensors: list[tuple[str, tuple[int, ...]]], dtype: np.dtype[Any], seed: int, shard_bytes: int, progress: Callable[[str], None]) -> None:
+def _write_shards(
+    folder: Path,
+    tensors: list[tuple[str, tuple[int, ...]]],
+    dtype: np.dtype[Any],
+    seed: int,
+    shard_bytes: int,
+    progress: Callable[[str], None],
+) -> None:
     shards: list[list[tuple[str, tuple[int, ...]]]] = [[]]
     size = 0
     for key, shape in tensors:

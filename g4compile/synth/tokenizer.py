@@ -60,20 +60,46 @@ CHAT_TEMPLATE = """\
 
 def write_tokenizer(folder: Path, config: Mapping[str, Any], vocab_size: int) -> bool:
     """Write tokenizer, template and generation files. False when ``vocab_size`` is too small to hold the bytes."""
-    generation = {"bos_token_id": 2, "do_sample": True, "eos_token_id": [1, 106, 50], "pad_token_id": 0, "temperature": 1.0, "top_k": 64, "top_p": 0.95}
+    generation = {
+        "bos_token_id": 2,
+        "do_sample": True,
+        "eos_token_id": [1, 106, 50],
+        "pad_token_id": 0,
+        "temperature": 1.0,
+        "top_k": 64,
+        "top_p": 0.95,
+    }
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
     if vocab_size < SMALLEST_VOCABULARY:
         return False
     _build(config, vocab_size).save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
-    names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": "left", "model_max_length": 1 << 30, **names}
+    names = {
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "padding_side": "left",
+        "model_max_length": 1 << 30,
+        **names,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return True
 
 
 def _build(config: Mapping[str, Any], vocab_size: int) -> Tokenizer:
-    special = {**SPECIAL, **{int(config[key]): token for key, token in _MODAL.items() if isinstance(config.get(key), int) and config[key] < vocab_size}}
+    special = {
+        **SPECIAL,
+        **{
+            int(config[key]): token
+            for key, token in _MODAL.items()
+            if isinstance(config.get(key), int) and config[key] < vocab_size
+        },
+    }
     fixed = {**special, _NEWLINE: "\n", **{_FIRST_BYTE + byte: f"<0x{byte:02X}>" for byte in range(256)}}
     pieces, merges = _train(min(vocab_size - len(fixed), 4096))
     free = iter(index for index in range(vocab_size) if index not in fixed)
@@ -82,11 +108,15 @@ def _build(config: Mapping[str, Any], vocab_size: int) -> Tokenizer:
         if piece not in vocabulary:
             vocabulary[piece] = next(free)
     vocabulary.update({f"<unused{index}>": index for index in free})
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
     tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
     tokenizer.pre_tokenizer = _words()
     tokenizer.decoder = decoders.Sequence([decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for _, token in sorted(special.items())])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for _, token in sorted(special.items())]
+    )
     return tokenizer
 
 
@@ -99,7 +129,7 @@ def _train(budget: int) -> tuple[list[str], list[tuple[str, str]]]:
     model = json.loads(tokenizer.to_str())["model"]
     pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in model["merges"]]
-    return pieces, merges  # type: ignore[return-value]  # each merge is a pair
+    return pieces, merges
 
 
 def _words() -> pre_tokenizers.PreTokenizer:

@@ -14,6 +14,7 @@ from g4compile.passes import (
     ScheduleKVCache,
     ScheduleSharedTail,
 )
+from g4compile.passes.base import Pass
 from g4compile.pipeline import Phase
 
 
@@ -36,18 +37,20 @@ def canonical(facts: TextFacts) -> Phase:
 
 def fused(facts: TextFacts) -> Phase:
     """One attention op a layer, one key-value op a layer that owns KV."""
-    return Phase.to("fused", FuseDualRopeAttention(layers=len(facts.layers), producers=len(facts.kv_layers)), CanonicalizeDeadCode())
+    return Phase.to(
+        "fused", FuseDualRopeAttention(layers=len(facts.layers), producers=len(facts.kv_layers)), CanonicalizeDeadCode()
+    )
 
 
 def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
     """Masks, cache layout, and which positions are computed where."""
     layers, owners = len(facts.layers), len(facts.kv_layers)
     shared = layers - 1 - facts.last_producer
-    passes = [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners)]
+    passes: list[Pass] = [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners)]
     ple = 2 * bool(facts.ple_dim)
     router = int(facts.moe is not None)
     linears = shared * (5 + ple + router) + 5 + ple + router + 1
-    tail = [ScheduleSharedTail(linears=linears)] if shared_tail else []
+    tail: list[Pass] = [ScheduleSharedTail(linears=linears)] if shared_tail else []
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 

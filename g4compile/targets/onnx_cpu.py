@@ -18,8 +18,47 @@ from g4compile.targets.base import Target
 from g4compile.weights.lazy import CheckpointTensor
 
 LEGAL = frozenset(
-    {"Add", "And", "Attention", "Cast", "CastLike", "Concat", "Cos", "Div", "Equal", "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LessOrEqual", "Loop", "MatMul", "Mul", "Neg"}
-    | {"NonZero", "Or", "RMSNormalization", "Range", "ReduceSum", "Reshape", "RotaryEmbedding", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter"}
+    {
+        "Add",
+        "And",
+        "Attention",
+        "Cast",
+        "CastLike",
+        "Concat",
+        "Cos",
+        "Div",
+        "Equal",
+        "Gather",
+        "GatherND",
+        "Gelu",
+        "Gemm",
+        "Greater",
+        "Identity",
+        "LessOrEqual",
+        "Loop",
+        "MatMul",
+        "Mul",
+        "Neg",
+    }
+    | {
+        "NonZero",
+        "Or",
+        "RMSNormalization",
+        "Range",
+        "ReduceSum",
+        "Reshape",
+        "RotaryEmbedding",
+        "ScatterND",
+        "Shape",
+        "Sin",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "TensorScatter",
+    }
     | {"TopK", "Transpose", "Unique", "Unsqueeze", "Where"}
 )
 _DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL})
@@ -29,7 +68,13 @@ def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     """x W^T. The weight is stored transposed, as MatMul wants it; one that others read too (a tied embedding)
     is read as it is by Gemm, so that there is one copy of it."""
     x, weight = node.inputs
-    assert x is not None and x.shape is not None and weight is not None and weight.shape is not None and node.outputs[0].shape is not None
+    assert (
+        x is not None
+        and x.shape is not None
+        and weight is not None
+        and weight.shape is not None
+        and node.outputs[0].shape is not None
+    )
     shape = list(node.outputs[0].shape)
     stored = weight.const_value
     if len(weight.uses()) == 1 and isinstance(stored, CheckpointTensor):
@@ -40,7 +85,9 @@ def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     assert isinstance(width, int) and isinstance(out, int)
     rows = insert.op("Reshape", [x, insert.constant([-1, width])], shape=["rows", width])
     product = insert.op("Gemm", [rows, weight], {"transB": 1}, shape=["rows", out])
-    leading = insert.op("Shape", [x], {"start": 0, "end": len(x.shape) - 1}, shape=[len(x.shape) - 1], dtype=ir.DataType.INT64)
+    leading = insert.op(
+        "Shape", [x], {"start": 0, "end": len(x.shape) - 1}, shape=[len(x.shape) - 1], dtype=ir.DataType.INT64
+    )
     target = insert.op("Concat", [leading, insert.constant([out])], {"axis": 0}, shape=[len(x.shape)])
     return [insert.op("Reshape", [product, target], shape=shape)]
 
@@ -52,7 +99,9 @@ def _norm(x: ir.Value, scale: ir.Value | None, epsilon: float, insert: Inserter)
         import numpy as np
 
         scale = insert.constant(np.ones(x.shape[-1], np.float32), ir.DataType.FLOAT)
-    return insert.op("RMSNormalization", [x, scale], {"axis": -1, "epsilon": epsilon, "stash_type": 1}, shape=list(x.shape))
+    return insert.op(
+        "RMSNormalization", [x, scale], {"axis": -1, "epsilon": epsilon, "stash_type": 1}, shape=list(x.shape)
+    )
 
 
 def _rms_norm(node: ir.Node, insert: Inserter) -> list[ir.Value]:
@@ -66,7 +115,9 @@ def _split(x: ir.Value, heads: int, insert: Inserter) -> ir.Value:
     assert x.shape is not None and isinstance(x.shape[-1], int)
     batch, new, width = list(x.shape)
     assert isinstance(width, int)
-    split = insert.op("Reshape", [x, insert.constant([0, 0, heads, width // heads])], shape=[batch, new, heads, width // heads])
+    split = insert.op(
+        "Reshape", [x, insert.constant([0, 0, heads, width // heads])], shape=[batch, new, heads, width // heads]
+    )
     return insert.op("Transpose", [split], {"perm": [0, 2, 1, 3]}, shape=[batch, heads, new, width // heads])
 
 
@@ -92,7 +143,12 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     normed = _norm(_split(query, heads, insert), query_norm, node.attributes["epsilon"].as_float(), insert)
     rotated = _rotate(normed, cos, sin, insert)
     assert rotated.shape is not None
-    attended = insert.op("Attention", [rotated, key, value, mask], {"scale": node.attributes["scale"].as_float()}, shape=list(rotated.shape))
+    attended = insert.op(
+        "Attention",
+        [rotated, key, value, mask],
+        {"scale": node.attributes["scale"].as_float()},
+        shape=list(rotated.shape),
+    )
     batch, _, new, width = list(rotated.shape)
     tokens = insert.op("Transpose", [attended], {"perm": [0, 2, 1, 3]}, shape=[batch, new, heads, width])
     return [insert.op("Reshape", [tokens, insert.constant([0, 0, -1])], shape=list(query.shape))]

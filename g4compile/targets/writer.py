@@ -28,7 +28,9 @@ def staging(output: Path, force: bool) -> Iterator[Path]:
     if output.exists() and not force:
         raise BundleError(f"{output} exists", fix="choose another output, or replace it with --force")
     if output.exists() and any(output.iterdir()) and not (output / bundle.MANIFEST).exists():
-        raise BundleError(f"{output} exists and is not a bundle, so --force will not replace it", fix="choose another output")
+        raise BundleError(
+            f"{output} exists and is not a bundle, so --force will not replace it", fix="choose another output"
+        )
     folder = output.with_name(f".{output.name}.g4partial")
     lock = output.with_name(f".{output.name}.g4lock")
     with _disk_errors(output):
@@ -37,7 +39,9 @@ def staging(output: Path, force: bool) -> Iterator[Path]:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BundleError(f"another compile is writing {output}", fix="wait for it, or choose another output") from None
+                raise BundleError(
+                    f"another compile is writing {output}", fix="wait for it, or choose another output"
+                ) from None
             _recover(output)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -51,7 +55,9 @@ def staging(output: Path, force: bool) -> Iterator[Path]:
 def finish(folder: Path, output: Path, manifest: Manifest) -> Bundle:
     """Write the manifest of the files in ``folder``, then let the folder take the name ``output``."""
     files = {path.name: FileSpec(path.stat().st_size, bundle.sha256(path)) for path in sorted(folder.iterdir())}
-    whole = Manifest(**{name: getattr(manifest, name) for name in manifest.__struct_fields__ if name != "files"}, files=files)
+    whole = Manifest(
+        **{name: getattr(manifest, name) for name in manifest.__struct_fields__ if name != "files"}, files=files
+    )
     for path in folder.iterdir():
         _sync(path)
     (folder / bundle.MANIFEST).write_bytes(bundle.encode(whole))
@@ -89,7 +95,13 @@ def _disk_errors(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise MachineError(f"the disk filled up while writing {output}", why=error.strerror or "", fix="free space or choose another output; nothing half-written was left") from error
+            raise MachineError(
+                f"the disk filled up while writing {output}",
+                why=error.strerror or "",
+                fix="free space or choose another output; nothing half-written was left",
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
-            raise BundleError(f"cannot write {output}", why=error.strerror or "", fix="choose another output") from error
+            raise BundleError(
+                f"cannot write {output}", why=error.strerror or "", fix="choose another output"
+            ) from error
         raise

@@ -143,14 +143,24 @@ def _gelu(i: Importer, node: torch.fx.Node, value: ir.Value, approximate: str = 
 
 
 @_rule("aten.softmax.int")
-def _softmax(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, dtype: torch.dtype | None = None) -> ir.Value:
+def _softmax(
+    i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, dtype: torch.dtype | None = None
+) -> ir.Value:
     wide = _operand(i, value, i.dtype(node.meta["val"]))
     out: ir.Value = i.op("Softmax", [wide], {"axis": _from_end(axis, _rank(value))})
     return out
 
 
 @_rule("aten.topk.default")
-def _topk(i: Importer, node: torch.fx.Node, value: ir.Value, k: int, axis: int = -1, largest: bool = True, is_sorted: bool = True) -> Any:
+def _topk(
+    i: Importer,
+    node: torch.fx.Node,
+    value: ir.Value,
+    k: int,
+    axis: int = -1,
+    largest: bool = True,
+    is_sorted: bool = True,
+) -> Any:
     attributes = {"axis": _from_end(axis, _rank(value)), "largest": int(largest), "sorted": int(is_sorted)}
     return i.op("TopK", [value, i.constant([k])], attributes, count=2)
 
@@ -158,7 +168,7 @@ def _topk(i: Importer, node: torch.fx.Node, value: ir.Value, k: int, axis: int =
 @_rule("aten.linear.default")
 def _linear(i: Importer, node: torch.fx.Node, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value:
     out: ir.Value = i.op("Linear", [x, weight], domain="g4")
-    return out if bias is None else i.op("Add", [out, bias])  # type: ignore[no-any-return]  # one output
+    return out if bias is None else i.op("Add", [out, bias])
 
 
 @_rule("aten.embedding.default")
@@ -182,10 +192,16 @@ def _select(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, index:
 
 
 @_rule("aten.slice.Tensor")
-def _slice(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int = 0, start: Any = None, end: Any = None, step: int = 1) -> ir.Value:
+def _slice(
+    i: Importer, node: torch.fx.Node, value: ir.Value, axis: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> ir.Value:
     if (start or 0) == 0 and (end is None or end == _MAX) and step == 1:
         return value
-    bounds = [i.constant([start or 0]), i.constant([_MAX if end is None else end]), i.constant([_from_end(axis, _rank(value))])]
+    bounds = [
+        i.constant([start or 0]),
+        i.constant([_MAX if end is None else end]),
+        i.constant([_from_end(axis, _rank(value))]),
+    ]
     out: ir.Value = i.op("Slice", [value, *bounds])
     return out
 
@@ -233,16 +249,25 @@ def _reshape(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[Any]
 def _reshape_dynamic(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[int | str]) -> ir.Value:
     """[B*S, H] -> [B, S, H]: the leading sizes are those of the token ids, the rest is fixed."""
     tokens = i.inputs[0]
-    if sizes[: _rank(tokens)] != [str(size) for size in tokens.shape or ()] or not all(isinstance(size, int) for size in sizes[_rank(tokens) :]):
+    if sizes[: _rank(tokens)] != [str(size) for size in tokens.shape or ()] or not all(
+        isinstance(size, int) for size in sizes[_rank(tokens) :]
+    ):
         raise Defect(f"reshape to {sizes} is not imported")
     leading = i.op("Shape", [tokens], like=torch.empty(_rank(tokens), dtype=torch.int64))
-    shape = i.op("Concat", [leading, i.constant([int(size) for size in sizes[_rank(tokens) :]])], {"axis": 0}, like=torch.empty(len(sizes), dtype=torch.int64))
+    shape = i.op(
+        "Concat",
+        [leading, i.constant([int(size) for size in sizes[_rank(tokens) :]])],
+        {"axis": 0},
+        like=torch.empty(len(sizes), dtype=torch.int64),
+    )
     out: ir.Value = i.op("Reshape", [value, shape])
     return out
 
 
 @_rule("g4.attention.default")
-def _attention(i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int) -> ir.Value:
+def _attention(
+    i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int
+) -> ir.Value:
     out: ir.Value = i.op("CausalAttention", [query, key, value], {"scale": scale, "window": window}, domain="g4")
     return out
 

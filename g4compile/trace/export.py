@@ -47,7 +47,9 @@ class Decoder(torch.nn.Module):
         super().__init__()
         self.model, self.placeholder_ids, self.pad_token_id = model, placeholder_ids, pad_token_id
 
-    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, past: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    def forward(
+        self, input_ids: torch.Tensor, position_ids: torch.Tensor, past: list[tuple[torch.Tensor, torch.Tensor]]
+    ) -> Any:
         cache = TraceCache(past)
         if self.placeholder_ids:
             placeholder = input_ids == self.placeholder_ids[0]
@@ -68,7 +70,9 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype) -> Exported:
     """Trace the decoder of ``facts`` at ``dtype``. Memory and time do not depend on the weights' size."""
     config_name, model_name = _CLASSES[facts.text.model_type]
     if not hasattr(transformers, model_name):
-        raise MachineError(f"transformers {transformers.__version__} has no {model_name}", fix="pip install 'transformers>=5.14'")
+        raise MachineError(
+            f"transformers {transformers.__version__} has no {model_name}", fix="pip install 'transformers>=5.14'"
+        )
     config = getattr(transformers, config_name)(**facts.text_config)
     config._attn_implementation = config._experts_implementation = IMPLEMENTATION
     with torch.device("meta"):
@@ -76,7 +80,9 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype) -> Exported:
     inputs, dynamic, names = _example(facts, dtype)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.export.export(Decoder(model, facts.placeholder_ids, facts.text.pad_token_id), inputs, dynamic_shapes=dynamic, strict=False)
+        program = torch.export.export(
+            Decoder(model, facts.placeholder_ids, facts.text.pad_token_id), inputs, dynamic_shapes=dynamic, strict=False
+        )
     owners = [layer.index for layer in facts.text.kv_layers]
     outputs = ("logits", *(f"present.{i}.{part}" for i in owners for part in ("key", "value")))
     return Exported(program, names, outputs, _buffers(program, model, config))

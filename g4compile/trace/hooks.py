@@ -18,13 +18,15 @@ _LIBRARY = torch.library.Library("g4", "DEF")
 
 def _define(signature: str, fake: Any) -> None:
     _LIBRARY.define(signature)
-    name = signature.split("(")[0]
+    name = signature.split("(", maxsplit=1)[0]
     torch.library.register_fake(f"g4::{name}", fake, lib=_LIBRARY)
 
 
 _define(
     "attention(Tensor query, Tensor key, Tensor value, float scale, int window) -> Tensor",
-    lambda query, key, value, scale, window: query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3]),
+    lambda query, key, value, scale, window: query.new_empty(
+        query.shape[0], query.shape[2], query.shape[1], value.shape[3]
+    ),
 )
 _define(
     "cache_update(Tensor new, Tensor past) -> Tensor",
@@ -37,13 +39,24 @@ _define(
 
 
 def _attention(
-    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, scaling: float = 1.0, sliding_window: int | None = None, **_: Any
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float = 1.0,
+    sliding_window: int | None = None,
+    **_: Any,
 ) -> tuple[torch.Tensor, None]:
     return torch.ops.g4.attention(query, key, value, float(scaling), int(sliding_window or 0)), None
 
 
-def _experts(module: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = torch.ops.g4.moe_experts(hidden_states, top_k_index, top_k_weights, module.gate_up_proj, module.down_proj)
+def _experts(
+    module: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+) -> torch.Tensor:
+    out: torch.Tensor = torch.ops.g4.moe_experts(
+        hidden_states, top_k_index, top_k_weights, module.gate_up_proj, module.down_proj
+    )
     return out
 
 
@@ -63,7 +76,9 @@ class TraceCache:
     def get_seq_length(self, *_: Any) -> int:
         return 0
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         past_key, past_value = self.past[len(self.present)]
         pair = (torch.ops.g4.cache_update(key, past_key), torch.ops.g4.cache_update(value, past_value))
         self.present.append(pair)

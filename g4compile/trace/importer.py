@@ -54,7 +54,9 @@ class Importer:
         for node in graph.nodes:
             self._here = node
             if node.op == "placeholder":
-                self.values[node] = self._weight(node, stored[node.name]) if node.name in stored else self._input(node, next(names))
+                self.values[node] = (
+                    self._weight(node, stored[node.name]) if node.name in stored else self._input(node, next(names))
+                )
             elif node.op == "output":
                 outputs = [self.values[arg] for arg in torch.utils._pytree.tree_leaves(node.args[0])]
             elif node.target is operator.getitem:
@@ -68,7 +70,17 @@ class Importer:
 
     # What rules use.
 
-    def op(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, *, domain: str = "", overload: str = "", like: Any = None, count: int = 1) -> Any:
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        domain: str = "",
+        overload: str = "",
+        like: Any = None,
+        count: int = 1,
+    ) -> Any:
         """Append a node. ``like`` is the exported value (or tuple) its outputs look like; default: the node's."""
         assert self._here is not None
         meta = self._here.meta["val"] if like is None else like
@@ -77,11 +89,15 @@ class Importer:
         self._names[base] += 1
         name = base if self._names[base] == 1 else f"{base}_{self._names[base]}"
         outputs = [self._value(meta) for meta in metas[:count]]
-        node = ir.node(op_type, inputs, dict(attributes or {}), domain=domain, overload=overload, outputs=outputs, name=name)
+        node = ir.node(
+            op_type, inputs, dict(attributes or {}), domain=domain, overload=overload, outputs=outputs, name=name
+        )
         self.nodes.append(node)
         return outputs[0] if count == 1 else outputs
 
-    def constant(self, value: Scalar | list[int] | np.ndarray[Any, Any], dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
+    def constant(
+        self, value: Scalar | list[int] | np.ndarray[Any, Any], dtype: ir.DataType = ir.DataType.INT64
+    ) -> ir.Value:
         """An initializer holding ``value``; equal constants are one."""
         array = np.asarray(value).astype(dtype.numpy())
         return self._initializer(constant_name(array, dtype), ir.Tensor(array))
@@ -101,8 +117,8 @@ class Importer:
 
     def _input(self, node: torch.fx.Node, name: str) -> ir.Value:
         meta = node.meta["val"]
-        names = {"input_ids": ("batch", "new"), "position_ids": ("batch", "new")}.get(name)
-        if names is None:
+        names: tuple[str, ...] = ("batch", "new")
+        if name not in ("input_ids", "position_ids"):
             layer = int(name.split(".")[1])
             names = ("batch", "", f"past_{self.facts.text.layers[layer].kind.split('_')[0]}", "")
         for size, symbol in zip(meta.shape, names, strict=True):
@@ -115,13 +131,17 @@ class Importer:
     def _weight(self, node: torch.fx.Node, path: str) -> ir.Value:
         meta, dtype = node.meta["val"], self.dtype(node.meta["val"])
         if path in self.exported.buffers:
-            return self._initializer(path.removeprefix("model."), ir.Tensor(self.exported.buffers[path].astype(dtype.numpy())))
+            return self._initializer(
+                path.removeprefix("model."), ir.Tensor(self.exported.buffers[path].astype(dtype.numpy()))
+            )
         key = checkpoint_key(path.removeprefix("model."), self.facts)
         return self._initializer(key, CheckpointTensor(key, dtype, tuple(meta.shape)))
 
     def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         if name not in self.initializers:
-            value = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+            value = ir.Value(
+                name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+            )
             self.initializers[name] = value
         return self.initializers[name]
 
@@ -143,7 +163,9 @@ class Importer:
             value.name = name
         used = {operand for node in self.nodes for operand in node.inputs}
         initializers = [value for value in self.initializers.values() if value in used]
-        graph = ir.Graph(self.inputs, outputs, nodes=self.nodes, initializers=initializers, opset_imports={"": OPSET}, name="decoder")
+        graph = ir.Graph(
+            self.inputs, outputs, nodes=self.nodes, initializers=initializers, opset_imports={"": OPSET}, name="decoder"
+        )
         model = ir.Model(graph, ir_version=11)
         set_stage(model, "traced")
         attach_bodies(model)

@@ -19,7 +19,13 @@ from g4compile.config import ModelFacts, load_config, model_facts
 from g4compile.errors import CheckpointError, InputError, MachineError
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-SIDE_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "special_tokens_map.json")
+SIDE_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "special_tokens_map.json",
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,10 @@ def locate(source: str | Path) -> Path:
     if path.exists():
         raise InputError(f"{name} is a file, not a checkpoint folder", fix="give the folder that holds config.json")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(f"there is no checkpoint at {name}", fix="give a folder with config.json and *.safetensors, or a Hub id such as google/gemma-4-E2B-it")
+        raise InputError(
+            f"there is no checkpoint at {name}",
+            fix="give a folder with config.json and *.safetensors, or a Hub id such as google/gemma-4-E2B-it",
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -82,7 +91,11 @@ def locate(source: str | Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"there is no folder {name}, and it could not be had from the Hugging Face Hub", why=why, fix="check the path, the Hub id, your network and `hf auth login`") from error
+        raise InputError(
+            f"there is no folder {name}, and it could not be had from the Hugging Face Hub",
+            why=why,
+            fix="check the path, the Hub id, your network and `hf auth login`",
+        ) from error
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -90,7 +103,9 @@ def _shards(folder: Path) -> list[Path]:
     if not index.exists():
         single = folder / SINGLE
         if not single.exists():
-            raise CheckpointError("the checkpoint has no weights", where=str(folder), why=f"neither {SINGLE} nor {INDEX} is there")
+            raise CheckpointError(
+                "the checkpoint has no weights", where=str(folder), why=f"neither {SINGLE} nor {INDEX} is there"
+            )
         return [single]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -98,13 +113,17 @@ def _shards(folder: Path) -> list[Path]:
         raise CheckpointError("the safetensors index cannot be read", where=str(index), why=repr(error)) from error
     for name in names:
         if not (folder / name).exists():
-            raise CheckpointError(f"the index names the shard {name}, which is missing", where=str(index), fix="download the checkpoint again")
+            raise CheckpointError(
+                f"the index names the shard {name}, which is missing",
+                where=str(index),
+                fix="download the checkpoint again",
+            )
     return [folder / name for name in names]
 
 
 def _headers(file: Path) -> Iterator[StoredTensor]:
     with _reading(file), safe_open(file, "numpy") as opened:
-        for key in opened.keys():
+        for key in opened:
             piece = opened.get_slice(key)
             yield StoredTensor(key, str(piece.get_dtype()), tuple(piece.get_shape()), file)
 
@@ -115,6 +134,11 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise CheckpointError("a safetensors file is truncated or corrupt", where=str(file), why=str(error), fix="download it again, or compare its size and checksum with the source") from error
+        raise CheckpointError(
+            "a safetensors file is truncated or corrupt",
+            where=str(file),
+            why=str(error),
+            fix="download it again, or compare its size and checksum with the source",
+        ) from error
     except MemoryError as error:
         raise MachineError("not enough memory to read a tensor", where=str(file)) from error

@@ -36,13 +36,16 @@ def write_graph(model: ir.Model, file: Path, progress: Callable[[str, int], None
                 out.write(b"\0" * (-offset % PAGE))
                 offset += -offset % PAGE
                 array = np.ascontiguousarray(tensor.numpy())
-                out.write(memoryview(array).cast("B"))
+                array.tofile(out)
                 kept[name] = tensor
-                value.const_value = ir.ExternalTensor(data.name, offset, array.nbytes, tensor.dtype, shape=tensor.shape, name=name)  # type: ignore[arg-type]  # static shapes
+                value.const_value = ir.ExternalTensor(
+                    data.name, offset, array.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
+                )
                 offset += array.nbytes
                 progress(name, array.nbytes)
         proto = ir.serde.serialize_model(model)
-        del proto.graph.value_info[:]  # runtimes infer their own; a dimension name wrongly shared would cost more than it tells
+        # Runtimes infer their own; a dimension name wrongly shared would cost more than it tells.
+        del proto.graph.value_info[:]
         file.write_bytes(proto.SerializeToString(deterministic=True))
     finally:
         for name, tensor in kept.items():

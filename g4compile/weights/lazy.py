@@ -20,7 +20,14 @@ TRANSPOSE = "transpose"
 class CheckpointTensor(ir.LazyTensor):
     """One stored tensor as the graph wants it. ``steps`` apply in order after the cast to ``dtype``."""
 
-    def __init__(self, key: str, dtype: ir.DataType, shape: tuple[int, ...], steps: tuple[str, ...] = (), source: Checkpoint | None = None) -> None:
+    def __init__(
+        self,
+        key: str,
+        dtype: ir.DataType,
+        shape: tuple[int, ...],
+        steps: tuple[str, ...] = (),
+        source: Checkpoint | None = None,
+    ) -> None:
         super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=key)
         self.key, self.steps, self.source = key, steps, source
 
@@ -39,7 +46,7 @@ class CheckpointTensor(ir.LazyTensor):
         shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
         return (*shape[:-2], shape[-1], shape[-2]) if self.steps.count(TRANSPOSE) % 2 else shape
 
-    def _load(self) -> ir.Tensor:
+    def _load(self) -> ir.TensorProtocol:
         if self.source is None:
             raise Defect(f"the weight {self.key} was asked for before a checkpoint was bound")
         array: np.ndarray[Any, Any] = self.source.read(self.key).astype(self.dtype.numpy(), copy=False)
@@ -52,12 +59,27 @@ class CheckpointTensor(ir.LazyTensor):
 
 def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:
     """All weight references of a graph, by initializer name."""
-    return {name: value.const_value for name, value in model.graph.initializers.items() if isinstance(value.const_value, CheckpointTensor)}
+    return {
+        name: value.const_value
+        for name, value in model.graph.initializers.items()
+        if isinstance(value.const_value, CheckpointTensor)
+    }
 
 
 # Tensors of other modalities, and ones that published checkpoints carry although no module reads them.
-_OTHER_MODALITIES = ("model.vision_tower.", "model.audio_tower.", "model.embed_vision.", "model.embed_audio.", "model.vision_embedder.")
-_STALE_OF_SHARED = ("self_attn.k_proj.weight", "self_attn.v_proj.weight", "self_attn.k_norm.weight", "self_attn.v_norm.weight")
+_OTHER_MODALITIES = (
+    "model.vision_tower.",
+    "model.audio_tower.",
+    "model.embed_vision.",
+    "model.embed_audio.",
+    "model.vision_embedder.",
+)
+_STALE_OF_SHARED = (
+    "self_attn.k_proj.weight",
+    "self_attn.v_proj.weight",
+    "self_attn.k_norm.weight",
+    "self_attn.v_norm.weight",
+)
 
 
 def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
@@ -70,14 +92,25 @@ def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
     for tensor in wanted.values():
         stored = checkpoint.tensors.get(tensor.key)
         if stored is None:
-            raise CheckpointError(f"the checkpoint has no tensor {tensor.key}", where=str(checkpoint.folder), why=_near(tensor.key, checkpoint))
+            raise CheckpointError(
+                f"the checkpoint has no tensor {tensor.key}",
+                where=str(checkpoint.folder),
+                why=_near(tensor.key, checkpoint),
+            )
         if stored.shape != tensor.stored_shape:
-            raise CheckpointError(f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(tensor.stored_shape)}", where=str(stored.file))
+            raise CheckpointError(
+                f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(tensor.stored_shape)}",
+                where=str(stored.file),
+            )
         tensor.source = checkpoint
     unread = sorted(set(checkpoint.tensors) - {tensor.key for tensor in wanted.values()})
     for key in unread:
         if not key.startswith(_OTHER_MODALITIES) and not _is_stale(key, checkpoint):
-            raise CheckpointError(f"unexpected tensor {key}: no module of this config reads it", where=str(checkpoint.tensors[key].file), fix="check that config.json belongs to these weights")
+            raise CheckpointError(
+                f"unexpected tensor {key}: no module of this config reads it",
+                where=str(checkpoint.tensors[key].file),
+                fix="check that config.json belongs to these weights",
+            )
 
 
 def _is_stale(key: str, checkpoint: Checkpoint) -> bool:
@@ -88,6 +121,6 @@ def _is_stale(key: str, checkpoint: Checkpoint) -> bool:
 
 
 def _near(key: str, checkpoint: Checkpoint) -> str:
-    tail = key.split("layers.")[-1]
+    tail = key.rsplit("layers.", maxsplit=1)[-1]
     similar = [other for other in checkpoint.tensors if other.endswith(tail)]
     return f"it has {similar[0]}" if similar else ""

@@ -120,7 +120,9 @@ def windowed_mask(draw: Any) -> Case:
     random = _random(draw)
     batch, new, past = _sizes(draw)
     held = draw(st.integers(0, past))
-    return [_positions(draw, batch, new, past), random(batch, 1, held + new, 2)], {"window": draw(st.sampled_from([1, 4]))}
+    return [_positions(draw, batch, new, past), random(batch, 1, held + new, 2)], {
+        "window": draw(st.sampled_from([1, 4]))
+    }
 
 
 @st.composite
@@ -131,7 +133,13 @@ def moe_experts(draw: Any) -> Case:
     top_k = draw(st.integers(1, experts))
     scores = random(batch, new, experts)
     index = np.argsort(-scores, -1)[..., :top_k]
-    return [random(batch, new, width), index, np.abs(random(batch, new, top_k)), random(experts, 2 * inner, width), random(experts, width, inner)], {}
+    return [
+        random(batch, new, width),
+        index,
+        np.abs(random(batch, new, top_k)),
+        random(experts, 2 * inner, width),
+        random(experts, width, inner),
+    ], {}
 
 
 CASES = {

@@ -21,9 +21,18 @@ def one_node(name, arrays, attributes):
     """A model of one op; its inputs are graph inputs."""
     op = OPS[name]
     inputs = [
-        ir.Value(name=f"in{i}", shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.from_numpy(array.dtype))) for i, array in enumerate(arrays)
+        ir.Value(name=f"in{i}", shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.from_numpy(array.dtype)))
+        for i, array in enumerate(arrays)
     ]
-    node = ir.node(name, inputs, attributes, domain=DOMAIN, overload=op.overload(len(arrays)), num_outputs=len(op.outputs), name="layers.0/it")
+    node = ir.node(
+        name,
+        inputs,
+        attributes,
+        domain=DOMAIN,
+        overload=op.overload(len(arrays)),
+        num_outputs=len(op.outputs),
+        name="layers.0/it",
+    )
     shapes = op.infer([array.shape for array in arrays], attributes)
     for i, (value, shape) in enumerate(zip(node.outputs, shapes, strict=True)):
         value.name, value.shape, value.type = f"out{i}", ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
@@ -51,7 +60,9 @@ def reference(name, arrays, attributes):
 def assert_close(wanted, found):
     for left, right in zip(wanted, found, strict=True):
         assert left.shape == right.shape
-        np.testing.assert_allclose(right, left, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(left[np.isfinite(left)]).max(initial=0))))
+        np.testing.assert_allclose(
+            right, left, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(left[np.isfinite(left)]).max(initial=0)))
+        )
 
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -69,7 +80,9 @@ def test_body_is_the_reference(name):
         arrays, attributes = case
         wanted = reference(name, arrays, attributes)
         assert_close(wanted, run(one_node(name, arrays, attributes), arrays))
-        assert [list(shape) for shape in OPS[name].infer([array.shape for array in arrays], attributes)] == [list(array.shape) for array in wanted]
+        assert [list(shape) for shape in OPS[name].infer([array.shape for array in arrays], attributes)] == [
+            list(array.shape) for array in wanted
+        ]
 
     check()
 
@@ -102,7 +115,11 @@ def test_masks_agree_with_attention_without_one(data):
     new, total = arrays[0].shape[1], arrays[4].shape[2]
     positions = np.arange(total - new, total)[None].repeat(arrays[0].shape[0], 0)
     window = attributes["window"]
-    mask = OPS["WindowedMask"].reference(positions, arrays[4], window=window) if window else OPS["CausalMask"].reference(positions, arrays[4])
+    mask = (
+        OPS["WindowedMask"].reference(positions, arrays[4], window=window)
+        if window
+        else OPS["CausalMask"].reference(positions, arrays[4])
+    )
     op = OPS["DualRopeAttention"]
     assert_close([op.reference(*arrays, **attributes)], [op.reference(*arrays, mask, **attributes)])
 

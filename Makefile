@@ -1,0 +1,33 @@
+# Everything runs in .venv, made on first use. PYTHON chooses the interpreter (3.11 or 3.12).
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL ?=
+WORKERS ?= 2
+
+.PHONY: demo test nightly lint bench clean
+
+.venv/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
+	  || { echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'; exit 1; }
+	touch $@
+
+demo: .venv/done
+	$(BIN)/python examples/demo.py $(MODEL)
+
+lint: .venv/done
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+nightly: .venv/done
+	$(BIN)/python -m pytest -m nightly -rs
+
+bench: .venv/done
+	$(BIN)/python benchmarks/shared_tail.py
+
+clean:
+	rm -rf .venv build dist *.egg-info demo-out
