@@ -123,7 +123,7 @@ def _shards(folder: Path) -> list[Path]:
 
 def _headers(file: Path) -> Iterator[StoredTensor]:
     with _reading(file), safe_open(file, "numpy") as opened:
-        for key in opened:
+        for key in opened.keys():
             piece = opened.get_slice(key)
             yield StoredTensor(key, str(piece.get_dtype()), tuple(piece.get_shape()), file)
 

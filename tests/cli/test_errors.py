@@ -1,0 +1,133 @@
+"""Bad input: one clear message and the right exit code, never a traceback."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from g4compile import presets
+from g4compile.cli.app import app
+
+
+def g4(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result, code, *texts):
+    output = result.stderr + result.stdout
+    assert result.exit_code == code, output
+    assert "Traceback" not in output
+    for text in texts:
+        assert text in output
+
+
+@pytest.fixture
+def copy(checkpoints, tmp_path):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoints("tiny-31b").folder, folder)
+    return folder
+
+
+@pytest.fixture
+def bundle_copy(bundles, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundles("tiny-31b").folder, folder)
+    return folder
+
+
+def compile_(source, tmp_path):
+    return g4("compile", source, "--target", "onnx-cpu", "-o", tmp_path / "out")
+
+
+def edit_config(folder, change):
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    change(config)
+    file.write_text(json.dumps(config))
+
+
+def test_no_such_path(tmp_path):
+    refused(compile_(tmp_path / "nowhere", tmp_path), 2, "there is no checkpoint at")
+
+
+def test_not_a_gemma_4(copy, tmp_path):
+    edit_config(copy, lambda config: config.update(model_type="llama"))
+    refused(compile_(copy, tmp_path), 2, "not a Gemma 4 checkpoint", "'llama'")
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0])
+def test_truncated_weights(copy, tmp_path, keep):
+    file = copy / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * keep)])
+    refused(compile_(copy, tmp_path), 2, "truncated or corrupt", "model.safetensors")
+
+
+def test_index_that_names_a_missing_shard(tmp_path):
+    g4("synth", "tiny-31b", "-o", tmp_path / "checkpoint", "--shard-size", "500kB")
+    next((tmp_path / "checkpoint").glob("model-00002*")).unlink()
+    refused(compile_(tmp_path / "checkpoint", tmp_path), 2, "names the shard model-00002", "missing")
+
+
+def test_unknown_layer_type(copy, tmp_path):
+    edit_config(copy, lambda config: config["text_config"]["layer_types"].__setitem__(1, "spiral_attention"))
+    refused(compile_(copy, tmp_path), 2, "layer 1 has the unknown type 'spiral_attention'")
+
+
+def test_unknown_rope_type(copy, tmp_path):
+    edit_config(
+        copy, lambda config: config["text_config"]["rope_parameters"]["full_attention"].update(rope_type="yarn")
+    )
+    refused(compile_(copy, tmp_path), 2, "unknown rope_type 'yarn'")
+
+
+def test_output_that_exists(bundle_copy, checkpoints):
+    result = g4("compile", checkpoints("tiny-31b").folder, "--target", "onnx-cpu", "-o", bundle_copy)
+    refused(result, 2, "exists", "--force")
+
+
+def test_unknown_target_and_weights(copy, tmp_path):
+    refused(g4("compile", copy, "--target", "toaster", "-o", tmp_path / "out"), 2, "there is no target toaster")
+    refused(g4("compile", copy, "--target", "onnx-cpu", "--weights", "int3", "-o", tmp_path / "out"), 2, "has no int3")
+
+
+def test_modality_that_is_not_compiled(copy, tmp_path):
+    result = g4("compile", copy, "--target", "onnx-cpu", "-o", tmp_path / "out", "--modalities", "text,image")
+    refused(result, 2, "image is not compiled")
+
+
+def test_bundle_of_a_newer_version(bundle_copy):
+    file = bundle_copy / "g4.json"
+    file.write_text(file.read_text().replace('"manifest_version": 1', '"manifest_version": 99'))
+    refused(g4("inspect", bundle_copy), 2, "manifest version 99", "update g4compile")
+
+
+def test_bundle_with_a_file_missing_or_cut(bundle_copy):
+    file = bundle_copy / "decoder.onnx.data"
+    file.write_bytes(file.read_bytes()[:-1])
+    refused(g4("run", bundle_copy, "--ids", "1,2"), 2, "decoder.onnx.data has", "the manifest says")
+    file.unlink()
+    refused(g4("run", bundle_copy, "--ids", "1,2"), 2, "lacks its file decoder.onnx.data")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--ids", "1,4096"], "token id 4096 is out of range"),
+        (["--ids", "1,x"], "must be integers"),
+        (["--prompt", ""], "the prompt is empty"),
+        (["--ids", ",".join(["5"] * 1025)], "context of 1,024"),
+    ],
+)
+def test_bad_prompts(bundles, arguments, text):
+    refused(g4("run", bundles("tiny-31b").folder, *arguments), 2, text)
+
+
+def test_errors_are_json_when_asked(tmp_path):
+    result = g4("inspect", tmp_path / "nowhere", "--json")
+    assert json.loads(result.stdout)["exit_code"] == result.exit_code == 2
+
+
+@pytest.mark.parametrize("name", presets.NAMES)
+def test_inspect_reads_every_preset(name):
+    assert json.loads(g4("inspect", name, "--json").stdout)["layers"] > 0
