@@ -9,7 +9,7 @@ import typer
 
 from g4compile.cli.console import Json, result, table, verb
 
-# Package -> (lowest version that is tested, what it is for).
+# Package -> (lowest version that pyproject.toml admits, what it is for).
 _NEEDS: dict[str, tuple[str, str]] = {
     "onnxruntime": ("1.30", "run onnx-cpu bundles"),
     "tokenizers": ("0.20", "text prompts"),

@@ -1,0 +1,28 @@
+"""The published geometries: traced on the meta device and legalised, with node counts, times and peak memory."""
+
+import resource
+import time
+
+import pytest
+
+from g4compile.compiler import lower, trace
+from g4compile.config import load_config, model_facts
+from g4compile.targets import TARGETS
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["e2b", "e4b", "12b", "26b-a4b", "31b"])
+def test_real_config_traces_and_legalises(name, capsys):
+    facts = model_facts(load_config(name))
+    start = time.perf_counter()
+    model = trace(facts)
+    traced, seconds = model.graph.num_nodes(), time.perf_counter() - start
+    start = time.perf_counter()
+    lower(model, facts, TARGETS["onnx-cpu"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    with capsys.disabled():
+        lowering = time.perf_counter() - start
+        print(
+            f"\n{name}: {traced} -> {model.graph.num_nodes()} nodes, {seconds:.1f} s + {lowering:.1f} s, {peak:.2f} GB"
+        )
+    assert peak < 1.0
