@@ -101,6 +101,7 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
         if following:
             check(model, SPECS[stage] | SPECS[following[0]], one.name)
     name_uniquely(model)
+    attach_bodies(model)
 
 
 def _stage_for(model: ir.Model, one: Pass) -> str:

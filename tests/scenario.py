@@ -19,7 +19,7 @@ Forward = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Expected:
-    """``prompt`` [B, 3W]; ``prefill`` its logits; ``tokens`` [B, STEPS] greedy; ``decode`` the logits after each."""
+    """``prompt`` [B, 3W]; ``prefill`` its logits; ``tokens`` [B, steps] greedy; ``decode`` the logits after each."""
 
     prompt: Array
     prefill: Array
@@ -35,7 +35,7 @@ def window_of(checkpoint: Checkpoint) -> int:
     return next((layer.window for layer in checkpoint.facts.text.layers if layer.window), 8)
 
 
-def reference_logits(checkpoint: Checkpoint, batch: int) -> dict[str, Array]:
+def reference_logits(checkpoint: Checkpoint, batch: int, steps: int = STEPS) -> dict[str, Array]:
     """Run HF eager float32 over the scenario."""
     reference = Reference(checkpoint.folder)
     prompt = np.random.default_rng(batch).integers(
@@ -43,7 +43,7 @@ def reference_logits(checkpoint: Checkpoint, batch: int) -> dict[str, Array]:
     )
     prefill = reference.forward(prompt)
     last, tokens, decode = prefill[:, -1:], [], []
-    for _ in range(STEPS):
+    for _ in range(steps):
         tokens.append(last.argmax(-1))
         last = reference.forward(tokens[-1])
         decode.append(last)
@@ -67,11 +67,11 @@ def assert_equal(reference: Array, ours: Array, what: str) -> None:
     assert not parity.broken(LIMITS["float32"]), f"{what}: {parity}"
 
 
-def run_scenario(expected: Expected, forward: Forward, reset: Callable[[], None], steps: int = STEPS) -> None:
+def run_scenario(expected: Expected, forward: Forward, reset: Callable[[], None]) -> None:
     """Whole prefill and decode, then every chunk size, each from an empty state and followed by a few steps."""
     reset()
     assert_equal(expected.prefill, forward(expected.prompt), "prefill")
-    for step in range(steps):
+    for step in range(expected.tokens.shape[1]):
         assert_equal(
             expected.decode[:, step : step + 1], forward(expected.tokens[:, step : step + 1]), f"decode step {step}"
         )

@@ -9,7 +9,7 @@ import g4compile
 
 PACKAGE = Path(g4compile.__file__).parent
 # An arrow is allowed from a folder to itself and to what stands before it.
-LAYERS = ("config", "graph", "passes", "targets", "cli")
+LAYERS = ("config", "graph", "ops", "passes", "targets", "cli")
 
 
 def imports(file):

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.ops import DOMAIN, OPS
-
 Size = int | str | ir.SymbolicDim | None
 Constant = int | float | Sequence[int] | np.ndarray[Any, Any]
 
@@ -76,7 +74,7 @@ class Inserter:
         dtype: ir.DataType | None = None,
     ) -> ir.Value:
         """A standard op with one output. ``dtype`` defaults to the first input's; an unknown ``shape`` stays unknown."""
-        return self._insert(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
+        return self.add(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
 
     def node(
         self,
@@ -89,33 +87,10 @@ class Inserter:
     ) -> list[ir.Value]:
         """Any op, its attributes as they are; shapes and dtypes of its ``count`` outputs stay unknown."""
         node = ir.Node(domain, op_type, inputs, attributes, overload=overload, num_outputs=count)
-        return self._insert(node, [None] * count, None)
+        return self.add(node, [None] * count, None)
 
-    def g4(self, name: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Any] | None = None) -> list[ir.Value]:
-        """An op of our domain; shapes come from its own rule."""
-        op = OPS[name]
-        shapes = [tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()) for value in inputs]
-        node = ir.node(
-            name,
-            inputs,
-            dict(attributes or {}),
-            domain=DOMAIN,
-            overload=op.overload(len(inputs)),
-            num_outputs=len(op.outputs),
-        )
-        kinds = {"I": ir.DataType.INT64, "M": ir.DataType.FLOAT}
-        first = next(
-            (value.dtype for value, operand in zip(inputs, op.inputs, strict=False) if operand.kind == "T"), None
-        )
-        values = self._insert(node, op.infer(shapes, attributes or {}), first)
-        for value, operand in zip(values, op.outputs, strict=True):
-            if operand.kind in kinds:
-                value.type = ir.TensorType(kinds[operand.kind])
-        return values
-
-    def _insert(
-        self, node: ir.Node, shapes: Sequence[Sequence[Size] | None], dtype: ir.DataType | None
-    ) -> list[ir.Value]:
+    def add(self, node: ir.Node, shapes: Sequence[Sequence[Size] | None], dtype: ir.DataType | None) -> list[ir.Value]:
+        """A node made elsewhere: named, its outputs shaped, put before the anchor."""
         node.name = f"{module_of(self.anchor)}/{node.op_type}"
         for value, shape in zip(node.outputs, shapes, strict=True):
             value.shape = None if shape is None else ir.Shape(shape)

@@ -1,7 +1,8 @@
 """The text form of a graph: ONNX text syntax, values renumbered, weights as references.
 
 A weight prints as `float[64,64] model.norm.weight = ["location": "KEY", "steps": "transpose"]`; node names are
-module paths, so the origin of every node survives. `parse` gives the graph back, its weights unbound.
+module paths, so the origin of every node survives. `parse` gives the graph back, its weights unbound and its ops
+without bodies.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import onnx_ir as ir
 
 from g4compile.errors import InputError
 from g4compile.graph.stage import stage_of
-from g4compile.ops import DOMAIN, attach_bodies
 from g4compile.weights.lazy import CheckpointTensor
 
 _STEPS = "steps"
@@ -90,8 +90,6 @@ def parse(text: str, where: str = "text") -> ir.Model:
             shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
             value.const_value = CheckpointTensor(str(tensor.location), tensor.dtype, shape, steps[name])
             value.const_value.name = name
-    if any(node.domain == DOMAIN for node in model.graph.all_nodes()):
-        attach_bodies(model)
     return model
 
 

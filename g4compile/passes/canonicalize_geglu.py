@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from g4compile.graph import edit
 from g4compile.graph.match import Any_, Miss, Op, match
+from g4compile.ops.insert import insert_op
 from g4compile.passes.base import expect
 
 _GEGLU = Op("Mul", Op("Gelu", Any_("gate"), approximate="tanh"), Any_("up"))
@@ -44,7 +45,7 @@ class CanonicalizeGeGLU:
                 nearest = result.reason
                 continue
             output = readers[0].outputs[0]
-            (value,) = edit.Inserter(readers[0]).g4("GeGLU", [result["gate"], result["up"]])
+            (value,) = insert_op(edit.Inserter(readers[0]), "GeGLU", [result["gate"], result["up"]])
             edit.replace(output, value)
             found += 1
         expect(self.name, "gated units", found, self.gates, nearest)

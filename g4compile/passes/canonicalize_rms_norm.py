@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from g4compile.graph import edit
 from g4compile.graph.match import Any_, Bindings, Ints, Miss, Number, Op, Skip, match
+from g4compile.ops.insert import insert_op
 from g4compile.passes.base import expect
 
 _SQUARE = Op("Pow", Any_("x"), Number(value=2))
@@ -66,5 +67,5 @@ class CanonicalizeRMSNorm:
             operands[0], output = source.inputs[0], back[0].outputs[0]
         anchor = output.producer()
         assert anchor is not None
-        (value,) = edit.Inserter(anchor).g4("RMSNorm", operands, {"epsilon": bindings["epsilon"]})
+        (value,) = insert_op(edit.Inserter(anchor), "RMSNorm", operands, {"epsilon": bindings["epsilon"]})
         edit.replace(output, value)

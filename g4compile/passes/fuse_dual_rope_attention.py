@@ -30,6 +30,7 @@ import onnx_ir as ir
 
 from g4compile.graph import edit
 from g4compile.graph.match import Any_, Bindings, Ints, Miss, Op, Skip, match
+from g4compile.ops.insert import insert_op
 from g4compile.passes.base import expect
 
 _HEADS_FIRST = (0, 2, 1, 3)
@@ -119,7 +120,7 @@ def _fuse_attention(node: ir.Node) -> Miss | None:
         "window": node.attributes["window"].as_int(),
     }
     operands = [query["projected"], query["scale"], *_half_angles(insert, query), *node.inputs[1:]]
-    (out,) = insert.g4("DualRopeAttention", operands, attributes)
+    (out,) = insert_op(insert, "DualRopeAttention", operands, attributes)
     edit.replace(readers[0].outputs[0], out)
     return None
 
@@ -139,7 +140,7 @@ def _fuse_producer(key: ir.Value, value: ir.Value) -> Miss | None:
     assert update is not None  # matched just above
     insert = edit.Inserter(update)
     operands = [keys["projected"], values["projected"], keys["scale"], *_half_angles(insert, keys)]
-    new_key, new_value = insert.g4("RopeKeyValue", operands, {"kv_heads": keys["split"][2], "epsilon": epsilon})
+    new_key, new_value = insert_op(insert, "RopeKeyValue", operands, {"kv_heads": keys["split"][2], "epsilon": epsilon})
     edit.replace(keys["new"], new_key)
     edit.replace(values["new"], new_value)
     return None

@@ -19,6 +19,7 @@ import onnx_ir as ir
 from g4compile.errors import MatchError
 from g4compile.graph import edit
 from g4compile.graph.stage import describe
+from g4compile.ops.insert import insert_op
 from g4compile.passes.base import expect
 
 
@@ -50,9 +51,9 @@ class InsertWindowedMasks:
             if window not in masks:
                 lengths[window] = key.shape[2]
                 masks[window] = (
-                    insert.g4("WindowedMask", [positions, key], {"window": window})[0]
+                    insert_op(insert, "WindowedMask", [positions, key], {"window": window})[0]
                     if window
-                    else insert.g4("CausalMask", [positions, key])[0]
+                    else insert_op(insert, "CausalMask", [positions, key])[0]
                 )
             if key.shape[2] != lengths[window]:
                 raise MatchError(
@@ -60,7 +61,7 @@ class InsertWindowedMasks:
                     where=describe(node),
                 )
             attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-            (out,) = insert.g4("DualRopeAttention", [*node.inputs, masks[window]], attributes)  # type: ignore[list-item]  # all six operands are present
+            (out,) = insert_op(insert, "DualRopeAttention", [*node.inputs, masks[window]], attributes)  # type: ignore[list-item]  # all six operands are present
             edit.replace(node.outputs[0], out)
             model.graph.remove(node, safe=True)
             found += 1
