@@ -55,6 +55,12 @@ def reference_logits(checkpoint: Checkpoint, batch: int, steps: int = STEPS) -> 
     }
 
 
+def reference_scatter(checkpoint: Checkpoint, expected: Expected) -> float:
+    """How far HF is from itself when it runs the prompt and all tokens at once, not step by step."""
+    whole = Reference(checkpoint.folder).forward(np.concatenate([expected.prompt, expected.tokens], 1))
+    return float(np.abs(whole[:, expected.prompt.shape[1] :] - expected.decode).max())
+
+
 def chunk_sizes(window: int) -> list[int]:
     return sorted({1, 7, window - 1, window, window + 1} - {0})
 

@@ -13,6 +13,7 @@ from g4compile.bundle import Bundle
 from g4compile.compare.localize import LayerDifference, localize
 from g4compile.compare.parity import LIMITS, Limits, Meter, Parity
 from g4compile.compare.reference import Reference
+from g4compile.errors import InputError
 from g4compile.runtime.session import Session
 
 Ids = np.ndarray[Any, Any]
@@ -59,6 +60,11 @@ def verify(
     manifest = opened.manifest
     window = max((layer.window or 1 for layer in manifest.kv.layers), default=1)
     length = min(prompt_tokens or min(3 * window, 512), manifest.context - new_tokens)
+    if length < 1:
+        raise InputError(
+            f"{new_tokens} new tokens leave no room for a prompt in this bundle's context of {manifest.context}",
+            fix=f"--new-tokens below {manifest.context}",
+        )
     random = np.random.default_rng(seed)
     ids = random.integers(
         min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64

@@ -4,6 +4,8 @@ Before:                                            After:
     scale = Cast <to = 16> (const 39.19184)            v1 = Mul (v0, const 39.25)
     v1 = Mul (v0, scale)
     v2 = Mul (v1, const 1.0)                           (readers of v2 read v1)
+    e  = Expand (f, [batch, 8, 1])
+    v3 = Mul (e, p)      (p is [batch, 1, new])        v3 = Mul (f, p)
 
 The embedding scale is folded at the rounding of the weights' dtype (39.25 for bfloat16 E2B), because the export
 computes it so. Weights are never read.
@@ -63,7 +65,9 @@ class CanonicalizeConstants:
         return True
 
     def _drop_neutral(self, node: ir.Node) -> None:
-        """x * 1, x / 1, x + 0, x - 0, and casts to the dtype a value has."""
+        """x * 1, x / 1, x + 0, x - 0, casts to the dtype a value has, and what the reader broadcasts anyway."""
+        if node.op_type == "Expand":
+            _drop_expand(node)
         if node.op_type == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype == node.outputs[0].dtype:
             edit.replace(node.outputs[0], node.inputs[0])
         neutral = _NEUTRAL.get(node.op_type)
@@ -88,3 +92,20 @@ def model_opset(node: ir.Node) -> int:
     """The standard opset of the graph ``node`` is in."""
     assert isinstance(node.graph, ir.Graph)
     return node.graph.opset_imports[""]
+
+
+def _drop_expand(node: ir.Node) -> None:
+    """Readers that broadcast to the same sizes through their other operand read what was expanded."""
+    source, expanded = node.inputs[0], node.outputs[0]
+    assert source is not None and source.shape is not None and expanded.shape is not None
+    before, after = list(source.shape), list(expanded.shape)
+    if len(before) != len(after):
+        return
+    widened = [axis - len(after) for axis in range(len(after)) if before[axis] != after[axis]]
+    for reader, index in list(expanded.uses()):
+        if reader.op_type not in _NEUTRAL:
+            continue
+        other = reader.inputs[1 - index]
+        sizes = list(other.shape) if other is not None and other.shape is not None else []
+        if all(-axis <= len(sizes) and sizes[axis] == after[axis] for axis in widened):
+            reader.replace_input_with(index, source)

@@ -39,6 +39,9 @@ def _output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
         return None if first is None else -2
     if name == "Gather":
         return _gather_axis(node, own)
+    if name == "Transpose" and first is not None:
+        order = node.attributes["perm"].as_ints()
+        return list(order).index(len(order) + first) - len(order)
     if name == "Reshape" and first == -2:
         target = edit.constant_array(node.inputs[1])
         return None if target is None or target[0] != 0 or target[1] != 0 else 1 - (len(target) - 1) - 1
@@ -74,5 +77,8 @@ def operand_axes(node: ir.Node, axes: dict[ir.Value, int]) -> dict[int, int]:
         return {0: -2, 1: -2, 2: -2}
     if name in ("g4.CausalMask", "g4.WindowedMask"):
         return {0: -1}
+    if name == "Transpose":
+        operand = node.inputs[0]
+        return {0: axes[operand]} if operand in axes else {}
     indices = {"Gather": (0, 1), "Reshape": (0,), "Unsqueeze": (0,)}.get(name, range(len(node.inputs)))
     return {index: axes[value] for index in indices if (value := node.inputs[index]) is not None and value in axes}

@@ -72,10 +72,18 @@ class TextCodec:
         from tokenizers.decoders import DecodeStream
 
         decoder = DecodeStream(skip_special_tokens=True)
+        seen: list[int] = []
+        length = 0
         for token in ids:
+            seen.append(token)
             piece = decoder.step(self._tokenizer, token)
             if piece:
+                length += len(piece)
                 yield piece
+        # Generation may stop inside a character: what is left is shown as the replacement character, not lost.
+        rest = self._tokenizer.decode(seen, skip_special_tokens=True)[length:]
+        if rest:
+            yield rest
 
 
 def _refuse(message: str) -> None:

@@ -100,7 +100,7 @@ def _disk_errors(output: Path) -> Iterator[None]:
                 why=error.strerror or "",
                 fix="free space or choose another output; nothing half-written was left",
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise BundleError(
                 f"cannot write {output}", why=error.strerror or "", fix="choose another output"
             ) from error

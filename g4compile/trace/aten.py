@@ -61,14 +61,27 @@ def _in_place(op_type: str) -> Callable[..., Any]:
     out_of_place = _binary(op_type)
 
     def rule(i: Importer, node: torch.fx.Node, left: Any, right: Any) -> ir.Value:
-        """The mutated tensor is the result from here on; nothing may still read the old value."""
-        value: ir.Value = out_of_place(i, node, left, right)
+        """The mutated tensor is the result from here on: later readers of its name get the new value."""
         mutated = node.args[0]
         assert isinstance(mutated, torch.fx.Node)
+        _check_no_live_view(i, node, mutated)
+        value: ir.Value = out_of_place(i, node, left, right)
         i.values[mutated] = value
         return value
 
     return rule
+
+
+def _check_no_live_view(i: Importer, node: torch.fx.Node, mutated: torch.fx.Node) -> None:
+    """A view made before the mutation and read after it would see the new data in torch, the old in the graph."""
+    storage = mutated.meta["val"].untyped_storage()._cdata
+    for other in i.values:
+        seen = other.meta.get("val")
+        if other is mutated or not isinstance(seen, torch.Tensor) or seen.untyped_storage()._cdata != storage:
+            continue
+        late = [user.name for user in other.users if user not in i.values and user is not node]
+        if late:
+            raise Defect(f"{node.target} changes {mutated.name}, whose view {other.name} is read later by {late[0]}")
 
 
 for _name, _onnx in (("mul", "Mul"), ("add", "Add"), ("sub", "Sub"), ("div", "Div")):
@@ -247,20 +260,38 @@ def _reshape(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[Any]
 
 
 def _reshape_dynamic(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[int | str]) -> ir.Value:
-    """[B*S, H] -> [B, S, H]: the leading sizes are those of the token ids, the rest is fixed."""
+    """[B*S, H] -> [B, S, H]."""
+    out: ir.Value = i.op("Reshape", [value, _sizes(i, node, sizes)])
+    return out
+
+
+def _sizes(i: Importer, node: torch.fx.Node, sizes: list[int | str]) -> ir.Value:
+    """A shape as a value: its leading sizes are those of the token ids, the rest is fixed."""
     tokens = i.inputs[0]
-    if sizes[: _rank(tokens)] != [str(size) for size in tokens.shape or ()] or not all(
-        isinstance(size, int) for size in sizes[_rank(tokens) :]
-    ):
-        raise Defect(f"reshape to {sizes} is not imported")
-    leading = i.op("Shape", [tokens], like=torch.empty(_rank(tokens), dtype=torch.int64))
-    shape = i.op(
-        "Concat",
-        [leading, i.constant([int(size) for size in sizes[_rank(tokens) :]])],
-        {"axis": 0},
-        like=torch.empty(len(sizes), dtype=torch.int64),
-    )
-    out: ir.Value = i.op("Reshape", [value, shape])
+    leading = 0
+    while leading < _rank(tokens) and sizes[leading] == str((tokens.shape or ())[leading]):
+        leading += 1
+    fixed = [size for size in sizes[leading:] if isinstance(size, int)]
+    if leading == 0 or leading + len(fixed) != len(sizes):
+        raise Defect(f"{node.target} to the sizes {sizes} is not imported")
+    start = i.op("Shape", [tokens], {"start": 0, "end": leading}, like=torch.empty(leading, dtype=torch.int64))
+    like = torch.empty(len(sizes), dtype=torch.int64)
+    out: ir.Value = i.op("Concat", [start, i.constant(fixed)], {"axis": 0}, like=like)
+    return out
+
+
+@_rule("aten.expand.default")
+def _expand(i: Importer, node: torch.fx.Node, value: ir.Value, _: Any) -> ir.Value:
+    out: ir.Value = i.op("Expand", [value, _sizes(i, node, i.dims(node.meta["val"]))])
+    return out
+
+
+@_rule("aten.matmul.default")
+def _outer(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) -> ir.Value:
+    """[..., M, 1] times [..., 1, N]: an outer product (frequencies by positions), which is a broadcast product."""
+    if left.shape is None or right.shape is None or left.shape[-1] != 1 or right.shape[-2] != 1:
+        raise Defect("only a matmul that is an outer product is imported; projections are aten.linear")
+    out: ir.Value = i.op("Mul", [left, right])
     return out
 
 

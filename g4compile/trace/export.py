@@ -78,6 +78,8 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype) -> Exported:
     config._attn_implementation = config._experts_implementation = IMPLEMENTATION
     with torch.device("meta"):
         model = getattr(transformers, model_name)._from_config(config, dtype=dtype).eval()
+    # A set, over which the module loops: its order would change from one process to the next, and the graph with it.
+    model.model.unique_layer_types = sorted(model.model.unique_layer_types)
     rotary = model.model.rotary_emb
     # Without its no_grad decorator: `torch.export` records every change of grad mode, and taking them out again
     # splits and inlines the whole graph, an eighth of the time of an export. Nothing here asks for gradients.

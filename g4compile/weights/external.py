@@ -36,7 +36,7 @@ def write_graph(model: ir.Model, file: Path, progress: Callable[[str, int], None
                 out.write(b"\0" * (-offset % PAGE))
                 offset += -offset % PAGE
                 array = np.ascontiguousarray(tensor.numpy())
-                array.tofile(out)
+                out.write(array.reshape(-1).view(np.uint8).data)  # a plain write keeps the errno of a full disk
                 kept[name] = tensor
                 value.const_value = ir.ExternalTensor(
                     data.name, offset, array.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from g4compile.compare.parity import LIMITS
 from g4compile.compare.stages import StageRunner
 from g4compile.compiler import compile, trace
 from g4compile.runtime.session import Session
@@ -11,20 +12,33 @@ from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.lazy import bind
 from tests.numeric.geometries import draw
-from tests.scenario import Expected, reference_logits, run_scenario
+from tests.scenario import Expected, reference_logits, reference_scatter, run_scenario
+
+
+def _judged(seed, folder, steps):
+    """A checkpoint of the geometry, and what HF says to it, where HF can tell.
+
+    Some random weights blow up rounding at some token, so that HF differs from itself by more than the limit when
+    the same tokens come all at once instead of one by one. Such weights judge nothing and are drawn again.
+    """
+    (folder / "config.json").write_text(json.dumps(draw(seed)))
+    for attempt in range(5):
+        name = folder / f"checkpoint-{attempt}"
+        synthesize(folder / "config.json", name, seed=seed + 1000 * attempt)
+        checkpoint = Checkpoint.open(name)
+        expected = [Expected(**reference_logits(checkpoint, batch, steps)) for batch in (1, 3)]
+        if max(reference_scatter(checkpoint, one) for one in expected) < LIMITS["float32"].max_abs_difference / 2:
+            return checkpoint, expected
+    pytest.fail("HF eager float32 is not within half the limit of itself for any of five weights")
 
 
 def _check(seed, folder, steps):
-    config = draw(seed)
-    (folder / "config.json").write_text(json.dumps(config))
-    synthesize(folder / "config.json", folder / "checkpoint", seed=seed)
-    checkpoint = Checkpoint.open(folder / "checkpoint")
+    checkpoint, judged = _judged(seed, folder, steps)
     traced = trace(checkpoint.facts)
     bind(traced, checkpoint)
     runner = StageRunner(traced, checkpoint.facts)
     session = Session(compile(checkpoint.folder, "onnx-cpu", folder / "bundle"), threads=1)
-    for batch in (1, 3):
-        expected = Expected(**reference_logits(checkpoint, batch, steps))
+    for expected in judged:
         run_scenario(expected, runner.forward, runner.reset)
         run_scenario(expected, lambda ids: session.forward(ids, all_positions=True), session.reset)
 

@@ -1,0 +1,32 @@
+"""Whole legal graphs of the tiny models as text. `pytest --update-golden` rewrites them; the diff is the review.
+
+The pinned versions of `constraints.txt` made them: another transformers may spell the same model in other ops.
+"""
+
+import difflib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from g4compile.graph.text import to_text
+from tests.conftest import VARIANTS
+
+FOLDER = Path(__file__).parent
+PINNED = dict(
+    line.split("==") for line in (FOLDER.parent.parent / "constraints.txt").read_text().splitlines() if "==" in line
+)
+
+
+@pytest.mark.skipif(
+    version("transformers") != PINNED["transformers"], reason="golden graphs are of the pinned transformers"
+)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_legal_graph_is_the_golden_one(variant, legal, request):
+    file = FOLDER / f"{variant}.onnx-cpu.onnxtxt"
+    text = to_text(legal(variant))
+    if request.config.getoption("--update-golden"):
+        file.write_text(text)
+    golden = file.read_text() if file.exists() else ""
+    difference = list(difflib.unified_diff(golden.splitlines(), text.splitlines(), "golden", "now", lineterm="", n=1))
+    assert not difference, "\n".join([*difference[:40], "pytest tests/golden --update-golden accepts it"])

@@ -1,0 +1,58 @@
+"""Behind the last KV producer, only positions whose logits are asked for are computed."""
+
+import re
+
+import pytest
+
+from g4compile.compiler import lower, trace
+from g4compile.config import load_config, model_facts
+from g4compile.targets import TARGETS
+
+PRODUCTS = {"MatMul", "Gemm", "Attention"}
+
+
+def check_tail(model, facts):
+    """Every product of a layer behind the last producer, and lm_head, reads the kept positions only."""
+    checked = 0
+    for node in model.graph.all_nodes():
+        layer = re.match(r"layers\.(\d+)[./]", node.name)
+        behind = int(layer[1]) > facts.last_producer if layer else node.name.startswith("lm_head")
+        if not behind or node.op_type not in PRODUCTS:
+            continue
+        sizes = [str(size) for size in node.inputs[0].shape]
+        assert "kept" in sizes or sizes[0] == "rows", f"{node.name} reads {sizes}"
+        assert "new" not in sizes, f"{node.name} reads {sizes}"
+        if node.op_type == "Gemm":  # rows of a reshape: look at what was reshaped
+            flat = node.inputs[0].producer().inputs[0]
+            assert "kept" in [str(size) for size in flat.shape]
+        checked += 1
+    return checked
+
+
+def products(facts):
+    """q, o, gate, up, down, per-layer gate and projection, attention of each shared layer; lm_head."""
+    return (len(facts.layers) - 1 - facts.last_producer) * (6 + 2 * bool(facts.ple_dim)) + 1
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-e4b"])
+def test_shared_layers_see_only_the_kept_positions(variant, legal, checkpoints):
+    facts = checkpoints(variant).facts.text
+    assert facts.last_producer < len(facts.layers) - 1
+    assert check_tail(legal(variant), facts) == products(facts)
+
+
+def test_without_the_pass_the_check_fails(traced, checkpoints):
+    facts = checkpoints("tiny-e2b").facts
+    model = traced("tiny-e2b")
+    lower(model, facts, TARGETS["onnx-cpu"], shared_tail=False)
+    with pytest.raises(AssertionError, match="reads"):
+        check_tail(model, facts.text)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["e2b", "e4b"])
+def test_published_shared_layers_see_only_the_kept_positions(name):
+    facts = model_facts(load_config(name))
+    model = trace(facts)
+    lower(model, facts, TARGETS["onnx-cpu"])
+    assert check_tail(model, facts.text) == products(facts.text)

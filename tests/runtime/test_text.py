@@ -1,0 +1,77 @@
+"""Text in and out: round trips, streaming whole characters, the chat template."""
+
+import json
+import shutil
+
+import pytest
+
+from g4compile.bundle import Bundle
+from g4compile.errors import BundleError
+from g4compile.runtime.text import TextCodec
+
+TEXT = "Zürich — 東京, 12 °C: 😀 done"
+
+
+@pytest.fixture
+def codec(bundles):
+    return TextCodec(bundles("tiny-e2b"))
+
+
+@pytest.fixture
+def copy(bundles, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundles("tiny-e2b").folder, folder)
+    return Bundle.open(folder)
+
+
+def test_text_survives_a_round_trip(codec):
+    ids = codec.encode(TEXT)
+    assert ids[0] == 2 and ids.count(2) == 1
+    assert codec.decode(ids) == TEXT
+
+
+def test_streaming_never_splits_a_character(codec):
+    pieces = list(codec.stream(codec.encode(TEXT)))
+    assert "".join(pieces) == TEXT
+    assert len(pieces) > 10
+    assert not any("\ufffd" in piece for piece in pieces)
+
+
+def test_a_character_cut_by_the_end_is_shown_not_dropped(codec):
+    ids = codec.encode("a😀")
+    assert codec.decode(ids[:-1]) == "a" + "\ufffd" * 3
+
+
+def test_chat_template(codec):
+    ids = codec.encode_chat([{"role": "user", "content": "Hi"}])
+    assert ids.count(2) == 1
+    assert ids[:2] == [2, 105]  # <bos>, then the start of a turn
+    assert 106 in ids
+
+
+def test_a_template_that_cannot_be_rendered(copy):
+    (copy.folder / "chat_template.jinja").write_text("{{ raise_exception('no system turn') }}")
+    with pytest.raises(BundleError, match=r"cannot be rendered[\s\S]*no system turn"):
+        TextCodec(copy).encode_chat([{"role": "user", "content": "Hi"}])
+
+
+def test_a_template_cannot_reach_python(copy):
+    (copy.folder / "chat_template.jinja").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    with pytest.raises(BundleError, match="cannot be rendered"):
+        TextCodec(copy).encode_chat([{"role": "user", "content": "Hi"}])
+
+
+def test_a_template_in_the_tokenizer_config(copy, codec):
+    template = copy.folder / "chat_template.jinja"
+    settings = json.loads((copy.folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = template.read_text()
+    (copy.folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    template.unlink()
+    message = [{"role": "user", "content": "Hi"}]
+    assert TextCodec(copy).encode_chat(message) == codec.encode_chat(message)
+
+
+def test_no_tokenizer(copy):
+    (copy.folder / "tokenizer.json").unlink()
+    with pytest.raises(BundleError, match="no tokenizer"):
+        TextCodec(copy)
