@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from g4compile.bundle import Bundle
-from g4compile.compiler import compile
 from g4compile.errors import BundleError, CheckpointError
 from g4compile.targets.writer import staging
 from g4compile.weights.lazy import bind, lazy_initializers

@@ -7,6 +7,7 @@ from typing import Any
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
+from g4compile.passes.canonicalize_embedding_scale import CanonicalizeEmbeddingScale
 from g4compile.passes.canonicalize_geglu import CanonicalizeGeGLU
 from g4compile.passes.canonicalize_rms_norm import CanonicalizeRMSNorm
 from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
@@ -22,6 +23,7 @@ PASSES: dict[str, type[Any]] = {
         CanonicalizeConstants,
         CanonicalizeRMSNorm,
         CanonicalizeGeGLU,
+        CanonicalizeEmbeddingScale,
         CanonicalizeDeadCode,
         CanonicalizeTokenAxes,
         FuseDualRopeAttention,
@@ -36,6 +38,7 @@ __all__ = [
     "PASSES",
     "CanonicalizeConstants",
     "CanonicalizeDeadCode",
+    "CanonicalizeEmbeddingScale",
     "CanonicalizeGeGLU",
     "CanonicalizeRMSNorm",
     "CanonicalizeTokenAxes",

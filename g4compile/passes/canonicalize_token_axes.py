@@ -21,6 +21,7 @@ import onnx_ir as ir
 from g4compile.errors import MatchError
 from g4compile.graph import edit
 from g4compile.graph.stage import describe, op_name
+from g4compile.passes.token_axis import along_last_axis
 
 _ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Cast", "Tanh"}
 _LAST_AXIS = {"g4.RMSNorm", "g4.Linear", "g4.MoEExperts", "g4.GeGLU"}
@@ -84,11 +85,6 @@ def _restores(node: ir.Node) -> bool:
 
 def _on_last_axis(node: ir.Node) -> bool:
     name = op_name(node)
-    if name in ("Softmax", "TopK"):
-        return node.attributes["axis"].as_int() == -1
-    if name in ("ReduceSum", "ReduceMean"):
-        axes = edit.constant_array(node.inputs[1])
-        return axes is not None and axes.tolist() == [-1] and node.attributes["keepdims"].as_int() == 1
     if name == "Gather":
         return node.attributes["axis"].as_int() == 0 and node.inputs[0] is not None and node.inputs[0].is_initializer()
-    return name in _ELEMENTWISE or name in _LAST_AXIS
+    return name in _ELEMENTWISE or name in _LAST_AXIS or along_last_axis(node)

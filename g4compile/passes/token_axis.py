@@ -12,8 +12,7 @@ from g4compile.graph import edit
 from g4compile.graph.stage import op_name
 
 _ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Tanh", "Cast", "Cos", "Sin", "Equal", "Or", "Where", "g4.GeGLU"}
-_FIRST_OPERAND = {"g4.RMSNorm", "g4.Linear"}
-_LAST_AXIS = {"Softmax", "TopK", "ReduceSum"}
+_FIRST_OPERAND = {"g4.RMSNorm", "g4.Linear", "g4.DualRopeAttention", "g4.MoEExperts"}
 
 
 def token_axes(graph: ir.Graph) -> dict[ir.Value, int]:
@@ -26,6 +25,16 @@ def token_axes(graph: ir.Graph) -> dict[ir.Value, int]:
     return axes
 
 
+def along_last_axis(node: ir.Node) -> bool:
+    """Whether a reducing or sorting op works on the last axis alone and keeps the others where they are."""
+    if node.op_type in ("Softmax", "TopK"):
+        return bool(node.attributes["axis"].as_int() == -1)
+    if node.op_type in ("ReduceSum", "ReduceMean"):
+        axes = edit.constant_array(node.inputs[1])
+        return axes is not None and axes.tolist() == [-1] and node.attributes["keepdims"].as_int() == 1
+    return False
+
+
 def _output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
     name = op_name(node)
     own = [axes.get(value) if value is not None else None for value in node.inputs]
@@ -33,7 +42,7 @@ def _output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
     if name in _ELEMENTWISE:
         known = {axis for axis in own if axis is not None}
         return known.pop() if len(known) == 1 else None
-    if name in _FIRST_OPERAND or name in {"g4.DualRopeAttention", "g4.MoEExperts"} or name in _LAST_AXIS:
+    if name in _FIRST_OPERAND or along_last_axis(node):
         return first
     if name in ("g4.CausalMask", "g4.WindowedMask", "g4.RopeKeyValue"):
         return None if first is None else -2

@@ -6,6 +6,7 @@ from g4compile.config import TextFacts
 from g4compile.passes import (
     CanonicalizeConstants,
     CanonicalizeDeadCode,
+    CanonicalizeEmbeddingScale,
     CanonicalizeGeGLU,
     CanonicalizeRMSNorm,
     CanonicalizeTokenAxes,
@@ -22,6 +23,8 @@ def canonical(facts: TextFacts) -> Phase:
     """Norms and gated units as one op each, constants folded, tokens unflattened."""
     layers, owners = len(facts.layers), len(facts.kv_layers)
     ple, moe = bool(facts.ple_dim), facts.moe is not None
+    # A layer has norms around attention and around the MLP, and one of queries; one behind its per-layer input;
+    # around the experts two more behind, one before and the router's. Owners norm keys and values. Then the last.
     norms = layers * (5 + ple + 4 * moe) + 2 * owners + 1 + ple
     gates = layers * (1 + ple)
     return Phase.to(
@@ -30,6 +33,7 @@ def canonical(facts: TextFacts) -> Phase:
         CanonicalizeRMSNorm(norms=norms),
         CanonicalizeGeGLU(gates=gates),
         CanonicalizeDeadCode(),
+        CanonicalizeEmbeddingScale(tables=ple + (not facts.tied)),
         CanonicalizeTokenAxes(),
         CanonicalizeDeadCode(),
     )
@@ -49,6 +53,7 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
     passes: list[Pass] = [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners)]
     ple = 2 * bool(facts.ple_dim)
     router = int(facts.moe is not None)
+    # q, o, gate, up and down of a layer; of the last producer only those behind its keys and values; lm_head.
     linears = shared * (5 + ple + router) + 5 + ple + router + 1
     tail: list[Pass] = [ScheduleSharedTail(linears=linears)] if shared_tail else []
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())

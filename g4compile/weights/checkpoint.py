@@ -109,9 +109,13 @@ def _shards(folder: Path) -> list[Path]:
         return [single]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError("the safetensors index cannot be read", where=str(index), why=repr(error)) from error
     for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(
+                f"the index names {name!r}, which is not the name of a file in the folder", where=str(index)
+            )
         if not (folder / name).exists():
             raise CheckpointError(
                 f"the index names the shard {name}, which is missing",

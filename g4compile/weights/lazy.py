@@ -1,7 +1,7 @@
 """Weights as references: an initializer names a checkpoint key and is read when a bundle is written.
 
 The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape the graph wants,
-and the layout steps between the stored and the wanted form; `bind` attaches the checkpoint it reads from.
+and the steps between the stored and the wanted form (a transpose, a scale); `bind` attaches the checkpoint it reads from.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from g4compile.errors import CheckpointError, Defect
 from g4compile.weights.checkpoint import Checkpoint
 
 TRANSPOSE = "transpose"
+SCALE = "scale="  # followed by a float32 in decimal, which nine digits give back exactly
 
 
 class CheckpointTensor(ir.LazyTensor):
@@ -40,6 +41,11 @@ class CheckpointTensor(ir.LazyTensor):
         steps = self.steps[:-1] if self.steps[-1:] == (TRANSPOSE,) else (*self.steps, TRANSPOSE)
         return CheckpointTensor(self.key, self.dtype, (*batch, columns, rows), steps, self.source)
 
+    def scaled(self, factor: float) -> CheckpointTensor:
+        """The same weights times ``factor``, rounded once in ``dtype``."""
+        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
+        return CheckpointTensor(self.key, self.dtype, shape, (*self.steps, f"{SCALE}{factor:.9g}"), self.source)
+
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """The shape the checkpoint must store."""
@@ -51,9 +57,12 @@ class CheckpointTensor(ir.LazyTensor):
             raise Defect(f"the weight {self.key} was asked for before a checkpoint was bound")
         array: np.ndarray[Any, Any] = self.source.read(self.key).astype(self.dtype.numpy(), copy=False)
         for step in self.steps:
-            if step != TRANSPOSE:
-                raise Defect(f"unknown layout step {step!r} of weight {self.key}")
-            array = np.ascontiguousarray(np.swapaxes(array, -1, -2))
+            if step == TRANSPOSE:
+                array = np.ascontiguousarray(np.swapaxes(array, -1, -2))
+            elif step.startswith(SCALE):
+                array = array * array.dtype.type(float(step.removeprefix(SCALE)))
+            else:
+                raise Defect(f"unknown step {step!r} of weight {self.key}")
         return ir.Tensor(array, name=self.key)
 
 

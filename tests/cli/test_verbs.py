@@ -1,0 +1,133 @@
+"""Every verb by hand: what it prints for people, and the keys of its JSON."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+import g4compile
+from g4compile.cli.app import VERBS, app
+
+
+def g4(*arguments, **options):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+
+
+def as_json(*arguments):
+    result = g4(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1
+    return json.loads(result.stdout)
+
+
+def test_smoke(tmp_path):
+    """A two-layer model is written, compiled and generates."""
+    config = tmp_path / "config.json"
+    geometry = g4compile.presets.config("tiny-31b")
+    geometry["text_config"].update(num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"])
+    config.write_text(json.dumps(geometry))
+    checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
+    assert "checkpoint" in g4("synth", config, "-o", checkpoint).stdout
+    assert "onnx-cpu" in g4("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle).stdout
+    made = as_json("run", bundle, "--prompt", "What is it?", "--max-new-tokens", 8)
+    assert 1 <= len(made["token_ids"]) <= 8 and made["time_to_first_token_s"] > 0
+    again = g4("run", bundle, "--prompt", "What is it?", "--max-new-tokens", 8)
+    assert again.stdout.rstrip("\n") == made["text"].rstrip("\n")
+
+
+def test_run_with_ids_prints_ids(bundles):
+    folder = bundles("tiny-e2b").folder
+    made = as_json("run", folder, "--ids", "2,5,6", "--max-new-tokens", 5)
+    assert made["text"] is None and made["prompt_tokens"] == 3
+    printed = g4("run", folder, "--ids", "2,5,6", "--max-new-tokens", 5).stdout.strip().strip(",")
+    assert [int(part) for part in printed.split(",")] == made["token_ids"]
+
+
+def test_run_samples_with_a_seed(bundles):
+    options = ["--ids", "2,5,6", "--max-new-tokens", 12, "--temperature", 1, "--top-k", 40, "--top-p", 0.9]
+    draws = [as_json("run", bundles("tiny-e2b").folder, *options, "--seed", seed)["token_ids"] for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_bench(bundles):
+    found = as_json("bench", bundles("tiny-e2b").folder, "--prompt-tokens", 16, "--new-tokens", 4, "--threads", 1)
+    assert found["threads"] == 1 and found["repeats"] >= 5
+    for key in (
+        "prefill_tokens_per_second",
+        "decode_tokens_per_second",
+        "time_to_first_token_s",
+        "load_s",
+        "resident_bytes",
+        "anonymous_bytes",
+        "kv_bytes",
+    ):
+        assert found[key] > 0, key
+    assert "tokens/s" in g4("bench", bundles("tiny-e2b").folder, "--prompt-tokens", 16, "--new-tokens", 4).stdout
+
+
+def test_doctor():
+    found = as_json("doctor")
+    assert found["targets"]["onnx-cpu"] and not found["fixes"]
+    assert g4("doctor", "--strict").exit_code == 0
+
+
+def test_inspect_a_bundle_and_a_graph(bundles, checkpoints):
+    found = as_json("inspect", bundles("tiny-e2b").folder)
+    assert found["target"] == "onnx-cpu"
+    shown = g4("inspect", checkpoints("tiny-e2b").folder, "--graph", "fused")
+    assert shown.exit_code == 0 and "g4.DualRopeAttention" in shown.stdout
+    assert 'location": "model.language_model.embed_tokens.weight"' in shown.stdout
+
+
+def test_a_stage_that_does_not_exist(checkpoints):
+    result = g4("inspect", checkpoints("tiny-e2b").folder, "--graph", "molten")
+    assert result.exit_code == 2 and "molten" in result.output and "scheduled" in result.output
+
+
+def test_dump_dir_and_debug_show_every_pass(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setenv("G4_DEBUG", "1")
+    source, dumps = checkpoints("tiny-31b").folder, tmp_path / "dumps"
+    result = g4("compile", source, "--target", "onnx-cpu", "-o", tmp_path / "out", "--dump-dir", dumps)
+    assert result.exit_code == 0, result.output
+    names = sorted(file.name for file in dumps.iterdir())
+    assert names[0] == "01-canonicalize-constants.onnxtxt" and any("fuse-dual-rope-attention" in name for name in names)
+    for name in ("fuse-dual-rope-attention", "legalize"):
+        assert f" {name} " in result.stderr
+    last = g4("opt", dumps / names[0], "-p", "canonicalize-rms-norm")
+    assert last.exit_code == 0 and "g4.RMSNorm" in last.stdout
+
+
+def test_a_defect_of_ours_is_exit_70_with_a_file_to_report(monkeypatch, bundles):
+    def broken(*arguments, **options):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("g4compile.runtime.session.load", broken)
+    result = g4("run", bundles("tiny-e2b").folder, "--ids", "2")
+    assert result.exit_code == 70 and "unexpected RuntimeError: a bug" in result.stderr
+    assert "please report it" in result.stderr and "Traceback" not in result.output
+
+
+def test_a_missing_package_is_exit_3(monkeypatch, bundles):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    monkeypatch.setitem(sys.modules, "tokenizers.decoders", None)
+    result = g4("run", bundles("tiny-e2b").folder, "--prompt", "Hi")
+    assert result.exit_code == 3 and "tokenizers" in result.stderr and "pip install" in result.stderr
+
+
+@pytest.mark.parametrize("verb", [[], *([name] for name in VERBS)], ids=lambda verb: " ".join(verb) or "g4compile")
+def test_help_needs_no_heavy_import(verb):
+    code = (
+        "import sys\nfrom g4compile.cli.app import app\n"
+        "try: app([*sys.argv[1:], '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'onnx', 'onnx_ir', 'onnxruntime', 'numpy', 'tokenizers'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *verb], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+    assert time.perf_counter() - start < 5  # half a second by hand; this bounds it on a busy machine
