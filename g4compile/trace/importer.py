@@ -149,7 +149,9 @@ class Importer:
         return ir.Value(name=name, shape=ir.Shape(self.dims(meta)), type=ir.TensorType(self.dtype(meta)))
 
     def _dim_name(self, size: torch.SymInt) -> str:
-        return str(size.node.expr.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
+        """An identifier, as the text form of ONNX wants it: `new + past_full` is `new_plus_past_full`."""
+        named = str(size.node.expr.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
+        return named.replace(" + ", "_plus_").replace("*", "_times_")
 
     def _resolve(self, args: Any) -> Any:
         return torch.fx.node.map_arg(args, lambda node: self.values[node])

@@ -16,20 +16,26 @@ from tests.scenario import Expected, reference_logits, reference_scatter, run_sc
 
 
 def _judged(seed, folder, steps):
-    """A checkpoint of the geometry, and what HF says to it, where HF can tell.
+    """A checkpoint of the geometry and what HF says to it: of up to five random weights, ones where HF can tell.
 
-    Some random weights blow up rounding at some token, so that HF differs from itself by more than the limit when
-    the same tokens come all at once instead of one by one. Such weights judge nothing and are drawn again.
+    Some weights blow up rounding at some token, so that HF differs from itself by more than the limit when the same
+    tokens come all at once instead of one by one. Such weights judge nothing.
     """
     (folder / "config.json").write_text(json.dumps(draw(seed)))
+    limit = LIMITS["float32"].max_abs_difference
+    tried = []
     for attempt in range(5):
         name = folder / f"checkpoint-{attempt}"
         synthesize(folder / "config.json", name, seed=seed + 1000 * attempt)
         checkpoint = Checkpoint.open(name)
         expected = [Expected(**reference_logits(checkpoint, batch, steps)) for batch in (1, 3)]
-        if max(reference_scatter(checkpoint, one) for one in expected) < LIMITS["float32"].max_abs_difference / 2:
-            return checkpoint, expected
-    pytest.fail("HF eager float32 is not within half the limit of itself for any of five weights")
+        scatter = max(reference_scatter(checkpoint, one) for one in expected)
+        tried.append((scatter, checkpoint, expected))
+        if scatter < limit / 2:
+            break
+    scatter, checkpoint, expected = min(tried, key=lambda one: one[0])
+    assert scatter < limit, "HF eager float32 is not within the limit of itself for any of five weights"
+    return checkpoint, expected
 
 
 def _check(seed, folder, steps):
