@@ -39,7 +39,8 @@ class Importer:
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         self.inputs: list[ir.Value] = []
-        self._symbols: dict[Any, Any] = {}
+        self._symbols: dict[Any, str] = {}
+        self._sizes: dict[Any, str] = {}
         self._names: Counter[str] = Counter()
         self._here: torch.fx.Node | None = None
 
@@ -150,8 +151,11 @@ class Importer:
 
     def _dim_name(self, size: torch.SymInt) -> str:
         """An identifier, as the text form of ONNX wants it: `new + past_full` is `new_plus_past_full`."""
-        named = str(size.node.expr.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
-        return named.replace(" + ", "_plus_").replace("*", "_times_")
+        expression = size.node.expr
+        if expression not in self._sizes:
+            named = str(expression.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
+            self._sizes[expression] = named.replace(" + ", "_plus_").replace("*", "_times_")
+        return self._sizes[expression]
 
     def _resolve(self, args: Any) -> Any:
         return torch.fx.node.map_arg(args, lambda node: self.values[node])
