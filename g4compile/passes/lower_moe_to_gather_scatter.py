@@ -120,6 +120,4 @@ class LowerMoEToGatherScatter:
         (total,) = op("ScatterND", [running, targets, weighted], reduction="add")
         (still,) = op("Identity", [go])
         total.shape, total.type, still.shape, still.type = rows.shape, _FLOAT, ir.Shape([]), _BOOL
-        return ir.Graph(
-            [step, go, running], [still, total], nodes=nodes, name=f"{edit.module_of(insert.anchor)}/expert"
-        )
+        return ir.Graph([step, go, running], [still, total], nodes=nodes, name="expert")
