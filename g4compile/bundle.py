@@ -58,8 +58,26 @@ class FileSpec(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class QuantizedSpec(msgspec.Struct, frozen=True):
+    """A quantised weight, by its checkpoint key: its codes are the initializer `KEY.codes`, and so on.
+
+    ``shape`` is that of the float weight, ``block`` the weights a scale stands for (0: a row). ``scale`` was folded
+    in: the codes stand for the stored weight times it.
+    """
+
+    shape: tuple[int, ...]
+    bits: int
+    block: int
+    symmetric: bool
+    scale: float
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes."""
+    """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes.
+
+    ``recipe``: the rules by which weights were quantised. ``activations``: `int8` when some product rounds its other
+    operand to 8 bits, else `float32`.
+    """
 
     manifest_version: int
     generator: str
@@ -77,6 +95,9 @@ class Manifest(msgspec.Struct, frozen=True):
     kv: KVSpec
     source: dict[str, str]
     versions: dict[str, str]
+    recipe: tuple[str, ...]
+    activations: str
+    quantized: dict[str, QuantizedSpec]
     files: dict[str, FileSpec]
 
 

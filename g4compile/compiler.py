@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,16 +14,19 @@ import onnx_ir as ir
 
 import g4compile
 from g4compile import pipeline
-from g4compile.bundle import VERSION, Bundle, GraphSpec, KVLayer, KVSpec, Manifest, TensorSpec
+from g4compile.bundle import VERSION, Bundle, GraphSpec, KVLayer, KVSpec, Manifest, QuantizedSpec, TensorSpec
 from g4compile.config import LayerFacts, ModelFacts
-from g4compile.errors import InputError
+from g4compile.errors import Defect, InputError
 from g4compile.targets import TARGETS
 from g4compile.targets.base import Target
 from g4compile.targets.frontend import frontend
 from g4compile.targets.writer import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.external import write_graph
+from g4compile.weights.external import MAX_MEMORY, write_graph
+from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import bind
+from g4compile.weights.quantized import QuantizedTensor
+from g4compile.weights.recipe import load_recipe
 
 Progress = Callable[[str], None]
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
@@ -35,7 +39,11 @@ def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
     from g4compile.trace.export import export_decoder
     from g4compile.trace.importer import Importer
 
-    return Importer(export_decoder(facts, getattr(torch, dtype)), facts).run()
+    weights = getattr(torch, dtype)
+    try:
+        return Importer(export_decoder(facts, weights), facts).run()
+    except Defect:  # once more, so that the message names the line of model code
+        return Importer(export_decoder(facts, weights, source_lines=True), facts).run()
 
 
 def lower(
@@ -45,9 +53,11 @@ def lower(
     observe: tuple[pipeline.Observer, ...] = (),
     *,
     shared_tail: bool = True,
+    weights: str = "float32",
 ) -> list[pipeline.Step]:
-    """[traced] -> [legal:target], in place."""
-    return pipeline.run(model, (*frontend(facts.text, REWIND, shared_tail), *target.backend(facts.text)), observe)
+    """[traced] -> [legal:target], in place. ``weights``: float32, or a recipe's name or file."""
+    phases = (*frontend(facts.text, REWIND, shared_tail, weights), *target.backend(facts.text))
+    return pipeline.run(model, phases, observe)
 
 
 def compile(  # the public name; the builtin is not used here
@@ -59,15 +69,19 @@ def compile(  # the public name; the builtin is not used here
     modalities: tuple[str, ...] = ("text",),
     context: int | None = None,
     force: bool = False,
+    max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
     progress: Progress = lambda text: None,
 ) -> Bundle:
     """Compile ``checkpoint`` (a folder or a Hub id) for ``target`` into the new folder ``output``.
 
-    ``context`` limits how many tokens a session may hold; default: what the model was made for. Raises
-    InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory).
+    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file. ``context`` limits how many
+    tokens a session may hold; default: what the model was made for. ``max_memory``: bytes for weights in flight.
+    A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
+    BundleError (output), MachineError (disk, memory).
     """
-    chosen = _target(target, weights)
+    chosen = _target(target)
+    rules = () if weights == "float32" else tuple(str(rule) for rule in load_recipe(weights).rules)
     source = Checkpoint.open(checkpoint)
     _check_modalities(modalities, source.facts)
     limit = _context(context, source.facts)
@@ -75,23 +89,55 @@ def compile(  # the public name; the builtin is not used here
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    with staging(out, force) as folder:
+    identity = _identity(source, chosen, rules, limit)
+    with staging(out, force, identity) as folder:
+        journal = Journal(folder, identity)
         progress("trace")
         model = trace(source.facts)
         bind(model, source)
-        lower(model, source.facts, chosen, tuple(observe))
-        write_graph(model, folder / "decoder.onnx", lambda name, size: progress(f"weights: {name}"))
+        lower(model, source.facts, chosen, tuple(observe), weights=weights)
+        write_graph(model, folder / "decoder.onnx", _weights_progress(progress), max_memory=max_memory, journal=journal)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, weights, limit, model))
+        return finish(folder, out, _manifest(source, chosen, weights, rules, limit, model))
 
 
-def _target(name: str, weights: str) -> Target:
+def _target(name: str) -> Target:
     if name not in TARGETS:
         raise InputError(f"there is no target {name}", fix=f"targets: {', '.join(TARGETS)}")
-    if weights not in TARGETS[name].weights:
-        raise InputError(f"target {name} has no {weights} weights", fix=f"it has: {', '.join(TARGETS[name].weights)}")
     return TARGETS[name]
+
+
+def _identity(source: Checkpoint, target: Target, rules: tuple[str, ...], context: int) -> str:
+    """What decides every byte of the bundle: work under another identity is not taken up."""
+    files = sorted({tensor.file for tensor in source.tensors.values()})
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    config = (source.folder / "config.json").read_text(encoding="utf-8")
+    parts = (
+        g4compile.__version__,
+        str(source.folder.resolve()),
+        config,
+        stats,
+        target.name,
+        rules,
+        context,
+        _versions(),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("onnx", "onnx-ir", "torch", "transformers")}
+
+
+def _weights_progress(progress: Progress) -> Callable[[int, int, str], None]:
+    start = time.monotonic()
+
+    def report(done: int, total: int, name: str) -> None:
+        left = (time.monotonic() - start) * (total - done) / max(done, 1)
+        progress(f"weights: {name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {left:.0f} s left")
+
+    return report
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
@@ -116,18 +162,19 @@ def _context(context: int | None, facts: ModelFacts) -> int:
     return context
 
 
-def _manifest(source: Checkpoint, target: Target, weights: str, context: int, model: ir.Model) -> Manifest:
+def _manifest(
+    source: Checkpoint, target: Target, weights: str, rules: tuple[str, ...], context: int, model: ir.Model
+) -> Manifest:
     text = source.facts.text
     stop = [*text.eos_token_ids, *_generation_stops(source)]
     config = (source.folder / "config.json").read_bytes()
-    names = ("onnx", "onnx-ir", "torch", "transformers")
     return Manifest(
         manifest_version=VERSION,
         generator=f"g4compile {g4compile.__version__}",
         model_type=source.facts.model_type,
         architecture=source.facts.architecture,
         target=target.name,
-        weights=weights,
+        weights=weights if weights == "float32" else load_recipe(weights).name,
         modalities=("text",),
         context=context,
         vocab_size=text.vocab_size,
@@ -137,9 +184,29 @@ def _manifest(source: Checkpoint, target: Target, weights: str, context: int, mo
         graphs={"decoder": GraphSpec("decoder.onnx", _io(model.graph.inputs), _io(model.graph.outputs))},
         kv=KVSpec("float32", REWIND, tuple(_kv_layer(layer) for layer in text.kv_layers)),
         source={"config_sha256": hashlib.sha256(config).hexdigest()},
-        versions={name: version(name) for name in names},
+        versions=_versions(),
+        recipe=rules,
+        activations=_activations(model),
+        quantized=_quantized(model),
         files={},
     )
+
+
+def _quantized(model: ir.Model) -> dict[str, QuantizedSpec]:
+    """By key of the float weight: what its codes in the bundle stand for."""
+    found = {}
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
+            matrix = tensor.matrix
+            shape, form = (*matrix.leading, matrix.columns), matrix.form
+            found[tensor.key] = QuantizedSpec(shape, form.bits, form.block, form.symmetric, matrix.weight.scale)
+    return found
+
+
+def _activations(model: ir.Model) -> str:
+    products = [node for node in model.graph.all_nodes() if node.op_type == "MatMulNBits"]
+    return "int8" if any(node.attributes["accuracy_level"].as_int() for node in products) else "float32"
 
 
 def _generation_stops(source: Checkpoint) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from g4compile.errors import Defect, InputError
+from g4compile.errors import Defect, InputError, SpecError
 from g4compile.graph import text
 from g4compile.graph.edit import name_uniquely
 from g4compile.graph.stage import SPECS, STAGES, check, set_stage, stage_of
@@ -110,12 +110,23 @@ def _stage_for(model: ir.Model, one: Pass) -> str:
         raise InputError(
             f"the graph is at the stage {current}, which no pass takes", fix=f"stages: {', '.join(STAGES)}"
         )
-    for stage in STAGES[STAGES.index(current) :]:
-        if stage != current:
-            check(model, SPECS[stage], f"the passes before {one.name}")
-        if stage in one.stages:
-            return stage
-    raise InputError(f"{one.name} runs in the stages {', '.join(one.stages)}, the graph is at {current}")
+    later = [stage for stage in STAGES[STAGES.index(current) :] if stage in one.stages]
+    if not later:
+        raise InputError(
+            f"{one.name} runs in the stages {', '.join(one.stages)}, the graph is at {current}",
+            fix=f"`g4compile inspect CHECKPOINT --graph {one.stages[0]}` prints a graph at that stage",
+        )
+    if later[0] != current:
+        try:
+            check(model, SPECS[later[0]], f"the passes before {one.name}")
+        except SpecError as error:
+            raise InputError(
+                f"{one.name} runs in the stages {', '.join(one.stages)}, the graph is at {current} and not ready for it",
+                where=error.where,
+                why=error.what,
+                fix="run the passes of the stages between first",
+            ) from error
+    return later[0]
 
 
 def _report(step: Step, model: ir.Model, observe: Sequence[Observer]) -> None:

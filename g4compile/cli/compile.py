@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, result, size, status, table, verb
+from g4compile.cli.console import Json, parse_size, result, size, status, table, verb
 
 
 @verb
@@ -16,11 +16,14 @@ def compile(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a Hub id.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
-    weights: Annotated[str, typer.Option(help="How weights are stored: float32.")] = "float32",
+    weights: Annotated[
+        str, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file.")
+    ] = "float32",
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
     ] = None,
+    max_memory: Annotated[str, typer.Option(help="Bound on memory for weights in flight.")] = "2GiB",
     dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
     as_json: Json = False,
@@ -39,6 +42,7 @@ def compile(
             context=context,
             dump_dir=dump_dir,
             force=force,
+            max_memory=parse_size(max_memory),
             progress=progress,
         )
     seconds = time.perf_counter() - start

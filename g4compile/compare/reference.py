@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from g4compile.config import load_config, model_facts
 from g4compile.weights.checkpoint import locate
+from g4compile.weights.keys import checkpoint_key
 
 Logits = np.ndarray[Any, Any]
 
@@ -19,7 +21,8 @@ Logits = np.ndarray[Any, Any]
 class Reference:
     """HF eager float32 over a checkpoint folder, with a KV cache. Holds the whole model in memory."""
 
-    def __init__(self, checkpoint: str | Path) -> None:
+    def __init__(self, checkpoint: str | Path, weights: Iterable[tuple[str, Logits]] = ()) -> None:
+        """``weights``: by checkpoint key, what to put in the place of the stored ones."""
         import torch
         import transformers
 
@@ -31,7 +34,16 @@ class Reference:
             self.model = model_class.from_pretrained(
                 folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
             ).eval()
+        parameters = {checkpoint_key(name, facts): parameter for name, parameter in self._parameters()}
+        with torch.no_grad():
+            for key, array in weights:
+                parameters[key].copy_(torch.from_numpy(array))
         self._cache: Any = None
+
+    def _parameters(self) -> Iterator[tuple[str, Any]]:
+        """Parameters of the decoder, named as in `Gemma4ForCausalLM`."""
+        for name, parameter in self.model.named_parameters(remove_duplicate=False):
+            yield name.replace("model.language_model.", "model.", 1), parameter
 
     @property
     def layers(self) -> Any:

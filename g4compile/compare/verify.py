@@ -1,4 +1,7 @@
-"""`verify`: a bundle against the HF module in float32, over prefill, chunked prefill and decode."""
+"""`verify`: a bundle against the HF module in float32, over prefill, chunked prefill and decode.
+
+The module of a quantised bundle holds what the codes stand for, so that the comparison is of the computation alone.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ import msgspec
 import numpy as np
 
 from g4compile.bundle import Bundle
+from g4compile.compare.dequantized import dequantized
 from g4compile.compare.localize import LayerDifference, localize
-from g4compile.compare.parity import LIMITS, Limits, Meter, Parity
+from g4compile.compare.parity import Limits, Meter, Parity, limits_of
 from g4compile.compare.reference import Reference
 from g4compile.errors import InputError
 from g4compile.runtime.session import Session
@@ -70,7 +74,7 @@ def verify(
         min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64
     )
     progress("load the Hugging Face module in float32")
-    reference = Reference(checkpoint)
+    reference = Reference(checkpoint, dequantized(opened))
     session = Session(opened, threads)
     progress("prefill")
     expected = reference.forward(ids)
@@ -79,7 +83,7 @@ def verify(
     parity["decode"] = _decode(reference, session, expected[:, -1:], new_tokens)
     progress("chunked prefill")
     parity["chunked_prefill"] = _chunked(session, ids, expected, chunk=max(1, min(window + 1, length // 2)))
-    limits = LIMITS[manifest.weights]
+    limits = limits_of(manifest)
     broken = tuple(f"{name}: {text}" for name, result in parity.items() for text in result.broken(limits))
     found: tuple[LayerDifference, ...] = ()
     if layers:

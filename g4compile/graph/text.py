@@ -8,6 +8,7 @@ without bodies.
 from __future__ import annotations
 
 import re
+import warnings
 
 import onnx
 import onnx_ir as ir
@@ -15,10 +16,12 @@ import onnx_ir as ir
 from g4compile.errors import InputError
 from g4compile.graph.stage import stage_of
 from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.quantized import QuantizedTensor, parse_reference
 
 _STEPS = "steps"
+_REFERENCES = (CheckpointTensor, QuantizedTensor)
 # Between two declarations of the header: a comma before a type name. They print on a line each.
-_ENTRY = re.compile(r", (?=(?:float|float16|bfloat16|double|int64|int32|bool)[\[ ])")
+_ENTRY = re.compile(r", (?=(?:float|float16|bfloat16|double|int64|int32|uint8|bool)[\[ ])")
 
 
 def renumber(model: ir.Model) -> None:
@@ -35,15 +38,13 @@ def renumber(model: ir.Model) -> None:
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """Serialize without reading any weight: references become external tensors that name their key."""
     lazy = {
-        name: value
-        for name, value in model.graph.initializers.items()
-        if isinstance(value.const_value, CheckpointTensor)
+        name: value for name, value in model.graph.initializers.items() if isinstance(value.const_value, _REFERENCES)
     }
     tensors = {name: value.const_value for name, value in lazy.items()}
     try:
         for name, value in lazy.items():
             tensor = tensors[name]
-            assert isinstance(tensor, CheckpointTensor)
+            assert isinstance(tensor, _REFERENCES)
             value.const_value = ir.ExternalTensor(tensor.key, None, None, tensor.dtype, shape=tensor.shape, name=name)
         proto = ir.serde.serialize_model(model)
     finally:
@@ -51,7 +52,7 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
             value.const_value = tensors[name]
     for initializer in proto.graph.initializer:
         tensor = tensors.get(initializer.name)
-        if isinstance(tensor, CheckpointTensor) and tensor.steps:
+        if isinstance(tensor, _REFERENCES) and tensor.steps:
             initializer.external_data.add(key=_STEPS, value=" ".join(tensor.steps))
     return proto
 
@@ -78,7 +79,11 @@ def parse(text: str, where: str = "text") -> ir.Model:
         raise InputError("this is not a graph in ONNX text syntax", where=where, why=message) from error
     steps = {tensor.name: _steps(tensor) for tensor in proto.graph.initializer}
     try:
-        model = ir.serde.deserialize_model(proto)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Ignoring unknown external data key", UserWarning
+            )  # the steps, read above
+            model = ir.serde.deserialize_model(proto)
     except ir.serde.SerdeError as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -88,7 +93,7 @@ def parse(text: str, where: str = "text") -> ir.Model:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
             shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
-            value.const_value = CheckpointTensor(str(tensor.location), tensor.dtype, shape, steps[name])
+            value.const_value = parse_reference(str(tensor.location), tensor.dtype, shape, steps[name])
             value.const_value.name = name
     return model
 

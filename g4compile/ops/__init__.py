@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from g4compile.ops.cache_update import CACHE_UPDATE
 from g4compile.ops.causal_attention import CAUSAL_ATTENTION
+from g4compile.ops.dequantize import DEQUANTIZE
 from g4compile.ops.dual_rope_attention import DUAL_ROPE_ATTENTION
 from g4compile.ops.geglu import GEGLU
 from g4compile.ops.linear import LINEAR
@@ -28,6 +29,7 @@ OPS: dict[str, Op] = {
         CAUSAL_MASK,
         WINDOWED_MASK,
         MOE_EXPERTS,
+        DEQUANTIZE,
     )
 }
 

@@ -14,6 +14,8 @@ from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
 from g4compile.passes.fuse_dual_rope_attention import FuseDualRopeAttention
 from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
+from g4compile.passes.lower_quantized_weights import LowerQuantizedWeights
+from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
 from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
 
@@ -30,7 +32,9 @@ PASSES: dict[str, type[Any]] = {
         InsertWindowedMasks,
         ScheduleKVCache,
         ScheduleSharedTail,
+        QuantizeWeights,
         LowerMoEToGatherScatter,
+        LowerQuantizedWeights,
     )
 }
 
@@ -45,7 +49,9 @@ __all__ = [
     "FuseDualRopeAttention",
     "InsertWindowedMasks",
     "LowerMoEToGatherScatter",
+    "LowerQuantizedWeights",
     "Pass",
+    "QuantizeWeights",
     "ScheduleKVCache",
     "ScheduleSharedTail",
 ]

@@ -20,7 +20,6 @@ class Target:
     name: str
     legal: frozenset[str]
     dtypes: frozenset[ir.DataType]
-    weights: tuple[str, ...]
     lowerings: Mapping[str, Lowering] = field(default_factory=dict)
     backend: Callable[[TextFacts], tuple[Phase, ...]] = lambda facts: ()
 

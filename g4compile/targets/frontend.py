@@ -12,6 +12,7 @@ from g4compile.passes import (
     CanonicalizeTokenAxes,
     FuseDualRopeAttention,
     InsertWindowedMasks,
+    QuantizeWeights,
     ScheduleKVCache,
     ScheduleSharedTail,
 )
@@ -59,11 +60,11 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 
-def quantized(facts: TextFacts) -> Phase:
-    """Float weights stay as they are."""
-    return Phase.to("quantized")
+def quantized(weights: str) -> Phase:
+    """Weights as ``weights`` says: float32, or a recipe's name or file."""
+    return Phase.to("quantized", *([] if weights == "float32" else [QuantizeWeights(recipe=weights)]))
 
 
-def frontend(facts: TextFacts, rewind: int, shared_tail: bool = True) -> tuple[Phase, ...]:
+def frontend(facts: TextFacts, rewind: int, shared_tail: bool = True, weights: str = "float32") -> tuple[Phase, ...]:
     """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back."""
-    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail), quantized(facts)
+    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail), quantized(weights)

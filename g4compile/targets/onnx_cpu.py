@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from g4compile.config import TextFacts
 from g4compile.graph.edit import Inserter
-from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerMoEToGatherScatter
+from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerMoEToGatherScatter, LowerQuantizedWeights
 from g4compile.passes.legalize import inline_body
 from g4compile.pipeline import Phase
 from g4compile.targets.base import Target
@@ -60,6 +60,7 @@ LEGAL = frozenset(
         "TensorScatter",
     }
     | {"TopK", "Transpose", "Unique", "Unsqueeze", "Where"}
+    | {"com.microsoft.MatMulNBits", "com.microsoft.GatherBlockQuantized"}
 )
 _DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL})
 
@@ -156,14 +157,20 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
 
 def _backend(facts: TextFacts) -> tuple[Phase, ...]:
     lower = LowerMoEToGatherScatter(layers=len(facts.layers) if facts.moe else 0)
-    return (Phase(ONNX_CPU.stage, (lower, ONNX_CPU.legalize, CanonicalizeConstants(), CanonicalizeDeadCode()), LEGAL),)
+    passes = (
+        lower,
+        LowerQuantizedWeights(),
+        ONNX_CPU.legalize,
+        CanonicalizeConstants(),
+        CanonicalizeDeadCode(),
+    )
+    return (Phase(ONNX_CPU.stage, passes, LEGAL),)
 
 
 ONNX_CPU = Target(
     name="onnx-cpu",
     legal=LEGAL,
     dtypes=_DTYPES,
-    weights=("float32",),
     lowerings={
         "g4.Linear": _linear,
         "g4.RMSNorm": _rms_norm,

@@ -2,7 +2,7 @@
 
 Everything goes into a sibling folder that no runtime loads; the manifest is written last; then the folder takes
 its name in one rename. A killed compile leaves the sibling behind, and the next compile to the same place takes
-it over. Two compiles at once to one place are told apart by a lock that dies with its process.
+it over: when it is of the same work, the tensors it already holds are kept. Two compiles at once to one place are told apart by a lock that dies with its process.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from pathlib import Path
 from g4compile import bundle
 from g4compile.bundle import Bundle, FileSpec, Manifest
 from g4compile.errors import BundleError, MachineError
+from g4compile.weights.journal import Journal
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def staging(output: Path, force: bool) -> Iterator[Path]:
-    """A fresh folder beside ``output`` to write into. Raises BundleError when ``output`` exists and not ``force``."""
+def staging(output: Path, force: bool, identity: str = "") -> Iterator[Path]:
+    """A folder beside ``output`` to write into: fresh, or with a killed compile's work of the same ``identity``.
+
+    Raises BundleError when ``output`` exists and not ``force``.
+    """
     if output.exists() and not force:
         raise BundleError(f"{output} exists", fix="choose another output, or replace it with --force")
     if output.exists() and any(output.iterdir()) and not (output / bundle.MANIFEST).exists():
@@ -43,8 +47,9 @@ def staging(output: Path, force: bool) -> Iterator[Path]:
                     f"another compile is writing {output}", fix="wait for it, or choose another output"
                 ) from None
             _recover(output)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            if not identity or not Journal.belongs(folder, identity):
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
             try:
                 yield folder
             finally:
@@ -54,6 +59,7 @@ def staging(output: Path, force: bool) -> Iterator[Path]:
 
 def finish(folder: Path, output: Path, manifest: Manifest) -> Bundle:
     """Write the manifest of the files in ``folder``, then let the folder take the name ``output``."""
+    (folder / Journal.NAME).unlink(missing_ok=True)
     files = {path.name: FileSpec(path.stat().st_size, bundle.sha256(path)) for path in sorted(folder.iterdir())}
     whole = Manifest(
         **{name: getattr(manifest, name) for name in manifest.__struct_fields__ if name != "files"}, files=files

@@ -65,6 +65,21 @@ class Checkpoint:
         with _reading(stored.file), safe_open(stored.file, "numpy") as file:
             return np.asarray(file.get_tensor(key))
 
+    def read_rows(self, key: str, start: int, stop: int) -> np.ndarray[Any, Any]:
+        """Rows of a stored tensor [..., K], its leading axes counted as one; the others are not read.
+
+        The file is mapped for this call only, so that pages once read do not count as this process's memory.
+        """
+        stored = self.tensors[key]
+        with _reading(stored.file), safe_open(stored.file, "numpy") as file:
+            piece = file.get_slice(key)
+            if len(stored.shape) == 2:
+                return np.asarray(piece[start:stop])
+            inner = int(np.prod(stored.shape[1:-1]))
+            first, last = start // inner, -(-stop // inner)
+            rows = np.asarray(piece[first:last]).reshape(-1, stored.shape[-1])
+            return rows[start - first * inner : stop - first * inner]
+
     @property
     def side_files(self) -> list[Path]:
         """Tokenizer, template and generation files that are present, in a fixed order."""

@@ -1,48 +1,87 @@
-"""Weights to disk: one tensor at a time, page-aligned, into one external data file.
+"""A graph file and its weights as external data, streamed: laid out first, then filled some rows at a time.
 
-Pages can then be mapped as they are; the memory to write is that of the largest tensor.
+Where every tensor goes follows from shapes alone, so the data file is written in any order and by several threads,
+and memory does not grow with the model. Tensors start on page boundaries, so that a runtime can map them. Two
+initializers that are views of the same bytes (the codes of a tied embedding) share one place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from g4compile.errors import MachineError
 from g4compile.graph.text import renumber
+from g4compile.weights.formats import Array
+from g4compile.weights.journal import Journal
+from g4compile.weights.lazy import TRANSPOSE, CheckpointTensor
+from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
 PAGE = 4096
+MAX_MEMORY = 2 << 30
 _INLINE = 1024  # bytes up to which a tensor stays in the graph file
+_CHUNK = 16 << 20  # float32 bytes of the rows that one step reads
+_WORKERS = 2
+
+# Called with the bytes of weights done so far, of all, and the name of the tensor just finished.
+Progress = Callable[[int, int, str], None]
+Piece = tuple[int, Array]  # where it goes in the data file, and what
 
 
-def write_graph(model: ir.Model, file: Path, progress: Callable[[str, int], None] = lambda name, size: None) -> None:
-    """Write ``model`` to ``file`` and its weights to ``file`` + `.data`, then check it with `onnx.checker`."""
+@dataclass
+class _Job:
+    """Tensors that are made together: the parts of one matrix, or one tensor alone. ``places``: part -> offset."""
+
+    name: str
+    source: QuantizedMatrix | ir.TensorProtocol
+    places: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.sizes.values())
+
+
+def write_graph(
+    model: ir.Model,
+    file: Path,
+    progress: Progress = lambda done, total, name: None,
+    *,
+    max_memory: int = MAX_MEMORY,
+    journal: Journal | None = None,
+) -> None:
+    """Write ``model`` to ``file`` and its weights to ``file`` + `.data`, then check it with `onnx.checker`.
+
+    ``max_memory``: bytes this may hold at once. ``journal``: tensors already written by an earlier try are kept.
+    Raises MachineError for a tensor that cannot be made within ``max_memory``.
+    """
     renumber(model)
     data = file.with_name(file.name + ".data")
+    jobs, places = _lay_out(model)
+    _write(data, jobs, progress, max_memory, journal)
     kept = {}
-    offset = 0
     try:
-        with data.open("wb") as out:
-            for name, value in model.graph.initializers.items():
-                tensor = value.const_value
-                assert tensor is not None and tensor.shape is not None
-                if tensor.nbytes <= _INLINE:
-                    kept[name] = tensor
-                    value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
-                    continue
-                out.write(b"\0" * (-offset % PAGE))
-                offset += -offset % PAGE
-                array = np.ascontiguousarray(tensor.numpy())
-                out.write(array.reshape(-1).view(np.uint8).data)  # a plain write keeps the errno of a full disk
-                kept[name] = tensor
+        for name, value in model.graph.initializers.items():
+            tensor = kept[name] = value.const_value
+            assert tensor is not None and tensor.shape is not None
+            if name in places:
                 value.const_value = ir.ExternalTensor(
-                    data.name, offset, array.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
+                    data.name,
+                    places[name],
+                    tensor.nbytes,
+                    tensor.dtype,
+                    shape=ir.Shape(tensor.shape.numpy()),
+                    name=name,
                 )
-                offset += array.nbytes
-                progress(name, array.nbytes)
+            else:
+                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
         proto = ir.serde.serialize_model(model)
         # Runtimes infer their own; a dimension name wrongly shared would cost more than it tells.
         del proto.graph.value_info[:]
@@ -51,3 +90,93 @@ def write_graph(model: ir.Model, file: Path, progress: Callable[[str, int], None
         for name, tensor in kept.items():
             model.graph.initializers[name].const_value = tensor
     onnx.checker.check_model(str(file), full_check=False)
+
+
+def _lay_out(model: ir.Model) -> tuple[list[_Job], dict[str, int]]:
+    """The jobs in file order, and the offset of every initializer that is not kept in the graph."""
+    jobs: dict[int, _Job] = {}
+    places: dict[str, int] = {}
+    offset = 0
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor.nbytes <= _INLINE and not isinstance(tensor, QuantizedTensor):
+            continue
+        source, part = (tensor.matrix, tensor.part) if isinstance(tensor, QuantizedTensor) else (tensor, "")
+        job = jobs.setdefault(id(source), _Job(name, source))
+        if part not in job.places:
+            job.places[part], job.sizes[part] = offset, tensor.nbytes
+            offset += tensor.nbytes + -tensor.nbytes % PAGE
+        places[name] = job.places[part]
+    return list(jobs.values()), places
+
+
+def _write(data: Path, jobs: list[_Job], progress: Progress, max_memory: int, journal: Journal | None) -> None:
+    total, done = sum(job.bytes for job in jobs), 0
+    with data.open("r+b" if data.exists() else "w+b") as out, ThreadPoolExecutor(_WORKERS) as pool:
+        for job in jobs:
+            if journal is None or not journal.holds(job.name, out.fileno(), job.places, job.sizes):
+                _check_memory(job, max_memory)
+                running: list[Future[None]] = []
+                for step in _steps(job, min(_CHUNK, max_memory // (8 * _WORKERS))):
+                    running.append(pool.submit(_put, out.fileno(), job, step))
+                    if len(running) > _WORKERS:
+                        running.pop(0).result()
+                for future in running:
+                    future.result()
+                if journal is not None:
+                    journal.add(job.name, out.fileno(), job.places, job.sizes)
+            done += job.bytes
+            progress(done, total, job.name)
+        out.truncate(max((job.places[part] + job.sizes[part] for job in jobs for part in job.places), default=0))
+
+
+def _check_memory(job: _Job, max_memory: int) -> None:
+    """Only what cannot be made by rows is held whole: in both its forms while it is turned."""
+    if not _by_rows(job.source) and 2 * job.bytes > max_memory:
+        raise MachineError(
+            f"weight {job.name} needs {2 * job.bytes:,} bytes of memory, {max_memory:,} are allowed",
+            why="it is stored transposed, so it is turned as a whole",
+            fix="raise --max-memory, or choose quantised --weights",
+        )
+
+
+def _by_rows(source: QuantizedMatrix | ir.TensorProtocol) -> bool:
+    if isinstance(source, CheckpointTensor):
+        return TRANSPOSE not in source.steps and len(source.shape) > 1
+    return isinstance(source, QuantizedMatrix)
+
+
+def _steps(job: _Job, chunk: int) -> Iterator[tuple[int, int]]:
+    """Row ranges of about ``chunk`` float32 bytes; one range for what is made whole."""
+    source = job.source
+    if not _by_rows(source):
+        yield 0, 0
+        return
+    weight = source.weight if isinstance(source, QuantizedMatrix) else source
+    columns = int(weight.shape[-1])  # type: ignore[arg-type]  # weights are static
+    rows = int(np.prod([int(size) for size in weight.shape[:-1]]))  # type: ignore[arg-type]  # weights are static
+    step = max(1, chunk // (4 * columns))
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
+
+
+def _put(descriptor: int, job: _Job, rows: tuple[int, int]) -> None:
+    for offset, array in _pieces(job, *rows):
+        data, done = np.ascontiguousarray(array).reshape(-1).view(np.uint8), 0
+        while done < data.size:  # a nearly full disk takes a part, and says why at the next try
+            done += os.pwrite(descriptor, data[done:].data, offset + done)
+
+
+def _pieces(job: _Job, start: int, stop: int) -> Iterator[Piece]:
+    if isinstance(job.source, QuantizedMatrix):
+        made = job.source.quantize(start, stop)
+        for part, place in job.places.items():
+            array = getattr(made, part)
+            yield place + start * array.nbytes // (stop - start), array
+    elif _by_rows(job.source):
+        assert isinstance(job.source, CheckpointTensor)
+        array = job.source.read_rows(start, stop)
+        yield job.places[""] + start * array.nbytes // (stop - start), array
+    else:
+        yield job.places[""], job.source.numpy()

@@ -17,3 +17,8 @@ def checkpoint_key(module_path: str, facts: ModelFacts) -> str:
     if multimodal and module_path.startswith("model."):
         return "model.language_model." + module_path.removeprefix("model.")
     return module_path
+
+
+def module_of_key(key: str) -> str:
+    """`model.language_model.layers.0.mlp.up_proj.weight` -> `layers.0.mlp.up_proj`, as recipes name it."""
+    return key.removeprefix("model.").removeprefix("language_model.").removesuffix(".weight")

@@ -6,8 +6,10 @@ and the steps between the stored and the wanted form (a transpose, a scale); `bi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -41,6 +43,11 @@ class CheckpointTensor(ir.LazyTensor):
         steps = self.steps[:-1] if self.steps[-1:] == (TRANSPOSE,) else (*self.steps, TRANSPOSE)
         return CheckpointTensor(self.key, self.dtype, (*batch, columns, rows), steps, self.source)
 
+    @property
+    def scale(self) -> float:
+        """The product of the scales among the steps."""
+        return math.prod(float(step.removeprefix(SCALE)) for step in self.steps if step.startswith(SCALE))
+
     def scaled(self, factor: float) -> CheckpointTensor:
         """The same weights times ``factor``, rounded once in ``dtype``."""
         shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
@@ -52,10 +59,22 @@ class CheckpointTensor(ir.LazyTensor):
         shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
         return (*shape[:-2], shape[-1], shape[-2]) if self.steps.count(TRANSPOSE) % 2 else shape
 
-    def _load(self) -> ir.TensorProtocol:
+    def read_rows(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        """Rows ``start`` to ``stop`` (all axes but the last counted as one), without reading the others."""
+        if TRANSPOSE in self.steps:
+            raise Defect(f"the transposed weight {self.key} was asked for by rows")
+        return self._stepped(self._bound().read_rows(self.key, start, stop))
+
+    def _bound(self) -> Checkpoint:
         if self.source is None:
             raise Defect(f"the weight {self.key} was asked for before a checkpoint was bound")
-        array: np.ndarray[Any, Any] = self.source.read(self.key).astype(self.dtype.numpy(), copy=False)
+        return self.source
+
+    def _load(self) -> ir.TensorProtocol:
+        return ir.Tensor(self._stepped(self._bound().read(self.key)), name=self.key)
+
+    def _stepped(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        array = widen(stored) if self.dtype == ir.DataType.FLOAT else stored.astype(self.dtype.numpy(), copy=False)
         for step in self.steps:
             if step == TRANSPOSE:
                 array = np.ascontiguousarray(np.swapaxes(array, -1, -2))
@@ -63,7 +82,14 @@ class CheckpointTensor(ir.LazyTensor):
                 array = array * array.dtype.type(float(step.removeprefix(SCALE)))
             else:
                 raise Defect(f"unknown step {step!r} of weight {self.key}")
-        return ir.Tensor(array, name=self.key)
+        return array
+
+
+def widen(stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """float32 of any float dtype. bfloat16 is the upper half of a float32: shifting is four times a cast's speed."""
+    if stored.dtype == ml_dtypes.bfloat16:
+        return (stored.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return stored.astype(np.float32, copy=False)
 
 
 def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:

@@ -131,3 +131,25 @@ def test_help_needs_no_heavy_import(verb):
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
     assert time.perf_counter() - start < 5  # half a second by hand; this bounds it on a busy machine
+
+
+@pytest.mark.parametrize(
+    ("stage", "pass_name", "text"),
+    [
+        ("fused", "canonicalize-rms-norm", "runs in the stages traced, the graph is at fused"),
+        ("canonical", "schedule-kv-cache", "the graph is at canonical and not ready for it"),
+    ],
+)
+def test_a_pass_at_the_wrong_stage_is_the_users_error(checkpoints, tmp_path, stage, pass_name, text):
+    graph = tmp_path / "graph.onnxtxt"
+    graph.write_text(g4("inspect", checkpoints("tiny-e2b").folder, "--graph", stage).stdout)
+    result = g4("opt", graph, "-p", pass_name)
+    assert result.exit_code == 2 and text in result.stderr and "Warning" not in result.stderr
+
+
+def test_opt_runs_the_passes_of_several_stages(checkpoints, tmp_path):
+    graph = tmp_path / "graph.onnxtxt"
+    graph.write_text(g4("inspect", checkpoints("tiny-e2b").folder, "--graph", "canonical").stdout)
+    result = g4("opt", graph, "-p", "fuse-dual-rope-attention, canonicalize-dead-code, insert-windowed-masks")
+    assert result.exit_code == 0, result.stderr
+    assert "g4.WindowedMask" in result.stdout

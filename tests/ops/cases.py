@@ -142,6 +142,19 @@ def moe_experts(draw: Any) -> Case:
     ], {}
 
 
+@st.composite
+def dequantize(draw: Any) -> Case:
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    bits, width = draw(st.sampled_from([2, 4, 8])), draw(st.sampled_from([8, 16]))
+    leading = (draw(st.integers(1, 3)),) * draw(st.integers(1, 2))
+    columns = draw(st.integers(1, 40))
+    blocks = -(-columns // width)
+    codes = generator.integers(0, 256, (*leading, blocks, width * bits // 8), np.uint8)
+    scales = generator.standard_normal((*leading, blocks)).astype(np.float32)
+    zeros = [generator.integers(0, 256, (*leading, -(-blocks * bits // 8)), np.uint8)] if draw(st.booleans()) else []
+    return [codes, scales, *zeros], {"bits": bits, "columns": columns, "activation_bits": 0}
+
+
 CASES = {
     "Linear": linear(),
     "RMSNorm": rms_norm(),
@@ -153,4 +166,5 @@ CASES = {
     "CausalMask": causal_mask(),
     "WindowedMask": windowed_mask(),
     "MoEExperts": moe_experts(),
+    "Dequantize": dequantize(),
 }

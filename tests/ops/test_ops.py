@@ -87,7 +87,7 @@ def test_body_is_the_reference(name):
     check()
 
 
-@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("name", sorted(set(OPS) - {"Dequantize"}))  # lowered with its reader: test_quantized_kernels
 @pytest.mark.parametrize("target", TARGETS)
 def test_lowering_is_the_reference(name, target):
     @QUICK

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from g4compile.compiler import trace
 from g4compile.config import load_config, model_facts
 from g4compile.errors import Defect
+from g4compile.trace.aten import RULES
 from g4compile.trace.export import Exported
 from g4compile.trace.importer import Importer
 
@@ -67,3 +69,12 @@ def test_an_outer_product_is_a_broadcast_product():
 def test_alpha_is_refused_not_dropped():
     with pytest.raises(Defect, match="alpha 3"):
         import_(lambda x: torch.add(x, x, alpha=3))
+
+
+def test_the_line_of_model_code_is_named_when_a_model_cannot_be_imported(monkeypatch):
+    """Stack traces are left out of the first export, and taken in a second one when the message needs them."""
+    monkeypatch.delitem(RULES, "aten.gelu.default")
+    with pytest.raises(
+        Defect, match=r"no rule imports aten\.gelu\.default\n.*layers\.0\.mlp.*activations\.py:\d+ in forward"
+    ):
+        trace(model_facts(load_config("tiny-31b")))

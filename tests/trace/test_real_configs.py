@@ -1,29 +1,51 @@
-"""The published geometries: traced on the meta device and legalised, with node counts, processor seconds and peak memory."""
+"""The published geometries: traced on the meta device and legalised, with node counts, times and peak memory.
 
-import resource
-import time
+Each in a process of its own, so that time and memory are of one model. Seconds are of the processor: what a quiet
+machine takes, whatever else this one does.
+"""
+
+import json
+import subprocess
+import sys
 
 import pytest
 
+_MEASURE = """
+import json, resource, sys, time
 from g4compile.compiler import lower, trace
 from g4compile.config import load_config, model_facts
 from g4compile.targets import TARGETS
+facts = model_facts(load_config(sys.argv[1]))
+start = time.process_time()
+model = trace(facts)
+traced, nodes = time.process_time() - start, model.graph.num_nodes()
+lower(model, facts, TARGETS["onnx-cpu"])
+print(json.dumps({
+    "traced_nodes": nodes, "legal_nodes": model.graph.num_nodes(), "trace_s": traced,
+    "lower_s": time.process_time() - start - traced,
+    "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+}))
+"""
+
+
+def _measure(name):
+    done = subprocess.run([sys.executable, "-c", _MEASURE, name], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["e2b", "e4b", "12b", "26b-a4b", "31b"])
 def test_real_config_traces_and_legalises(name, capsys):
-    facts = model_facts(load_config(name))
-    start = time.process_time()
-    model = trace(facts)
-    traced, seconds = model.graph.num_nodes(), time.process_time() - start
-    start = time.process_time()
-    lower(model, facts, TARGETS["onnx-cpu"])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    with capsys.disabled():
-        lowering = time.process_time() - start
-        print(
-            f"\n{name}: {traced} -> {model.graph.num_nodes()} nodes, {seconds:.1f} s + {lowering:.1f} s, {peak:.2f} GB"
-        )
-    assert peak < 1.0
-    assert seconds < 40  # of the processor, which is what a quiet machine takes
+    """Up to three tries, the quickest counts: a busy neighbour slows a processor, nothing makes it faster."""
+    for _ in range(3):
+        found = _measure(name)
+        seconds = found["trace_s"] + found["lower_s"]
+        with capsys.disabled():
+            print(
+                f"\n{name}: {found['traced_nodes']} -> {found['legal_nodes']} nodes, {found['trace_s']:.1f} s + "
+                f"{found['lower_s']:.1f} s, {found['peak_gb']:.2f} GB"
+            )
+        assert found["peak_gb"] < 1.0
+        if seconds < 40:
+            return
+    pytest.fail(f"{name} took {seconds:.1f} processor seconds, 40 are allowed")

@@ -1,0 +1,60 @@
+"""What the codes of a bundle stand for: float32 weights by checkpoint key, for HF to hold.
+
+Read from the bundle's own files and dequantised by the definition of the format, not by the compiler that wrote
+them: a code that went wrong on its way to disk shows as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+
+from g4compile.bundle import Bundle, QuantizedSpec
+from g4compile.weights.formats import BlockFormat, Codes
+
+Array = np.ndarray[Any, Any]
+
+
+def dequantized(bundle: Bundle) -> Iterator[tuple[str, Array]]:
+    """Checkpoint key and float32 weight of each quantised weight, one at a time."""
+    stored = _tensors(bundle)
+    for key, spec in bundle.manifest.quantized.items():
+        yield key, _weight(spec, {part: stored.get(f"{key}.{part}") for part in ("codes", "scales", "zero_points")})
+
+
+def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
+    codes, scales, zeros = parts["codes"], parts["scales"], parts["zero_points"]
+    form, columns = BlockFormat(spec.bits, spec.block, spec.symmetric), spec.shape[-1]
+    assert codes is not None and scales is not None
+    rows = codes.reshape(-1, form.blocks(columns), form.width(columns) * form.bits // 8)
+    packed = Codes(
+        rows,
+        scales.reshape(len(rows), -1),
+        None if zeros is None else zeros.reshape(len(rows), -1),
+    )
+    weight: Array = form.dequantize(packed, columns).reshape(spec.shape) / np.float32(spec.scale)
+    return weight
+
+
+def _tensors(bundle: Bundle) -> dict[str, Array]:
+    """The initializers of all graphs, mapped. A table of rows (`KEY.codes.rows`) is the same as `KEY.codes`."""
+    found: dict[str, Array] = {}
+    for name in bundle.manifest.graphs:
+        graph = onnx.load(str(bundle.graph_path(name)), load_external_data=False).graph
+        for tensor in graph.initializer:
+            found[tensor.name.removesuffix(".rows")] = _array(bundle, tensor)
+    return found
+
+
+def _array(bundle: Bundle, tensor: onnx.TensorProto) -> Array:
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        small: Array = onnx.numpy_helper.to_array(tensor)
+        return small
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return np.memmap(
+        bundle.folder / place["location"], dtype, "r", offset=int(place["offset"]), shape=tuple(tensor.dims)
+    )

@@ -1,0 +1,86 @@
+"""quantize-weights: weights become codes behind `g4.Dequantize`, as a recipe says.
+
+Before:                          After (recipe: int4, blocks of 128):
+    y = g4.Linear (x, W)             w = g4.Dequantize <bits = 4, columns = K> (W.codes, W.scales)
+                                     y = g4.Linear (x, w)
+
+Nothing is read or computed here: codes and scales are references, made when the bundle is written. Every product,
+lookup and expert table is asked for by its module's name; a weight that more than one node reads is dequantised once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from g4compile.graph.edit import Inserter
+from g4compile.graph.stage import op_name
+from g4compile.ops.insert import insert_op
+from g4compile.weights.keys import module_of_key
+from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
+from g4compile.weights.recipe import BUILT_IN, Rule, load_recipe
+
+# Which operands of an op are weights that may be quantised.
+_WEIGHTS = {"g4.Linear": (1,), "Gather": (0,), "g4.MoEExperts": (3, 4)}
+
+
+@dataclass(frozen=True)
+class QuantizeWeights:
+    """``recipe``: a built-in name or a file."""
+
+    name: ClassVar[str] = "quantize-weights"
+    stages: ClassVar[tuple[str, ...]] = ("scheduled",)
+    recipe: str = "int4"
+
+    def apply(self, model: ir.Model) -> None:
+        recipe = load_recipe(self.recipe)
+        weights = _weights(model)
+        if recipe.name not in BUILT_IN:
+            recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
+        for value, (reader, tensor) in weights.items():
+            rule = recipe.rule(module_of_key(tensor.key))
+            if rule.form is not None:
+                _replace(model.graph, value, tensor, reader, rule)
+
+
+def _weights(model: ir.Model) -> dict[ir.Value, tuple[ir.Node, CheckpointTensor]]:
+    """Weights in the order of their first readers."""
+    found: dict[ir.Value, tuple[ir.Node, CheckpointTensor]] = {}
+    for node in model.graph:
+        for index in _WEIGHTS.get(op_name(node), ()):
+            value = node.inputs[index]
+            if (
+                value is not None
+                and isinstance(value.const_value, CheckpointTensor)
+                and len(value.const_value.shape) > 1
+            ):
+                found.setdefault(value, (node, value.const_value))
+    return found
+
+
+def _replace(graph: ir.Graph, weight: ir.Value, tensor: CheckpointTensor, reader: ir.Node, rule: Rule) -> None:
+    assert rule.form is not None
+    matrix = QuantizedMatrix(tensor, rule.form, rule.quantizer)
+    operands = []
+    for part in matrix.parts:
+        reference = QuantizedTensor(matrix, part)
+        value = ir.Value(
+            name=f"{weight.name}.{part}",
+            shape=reference.shape,
+            type=ir.TensorType(reference.dtype),
+            const_value=reference,
+        )
+        graph.register_initializer(value)
+        operands.append(value)
+    attributes = {
+        "bits": rule.form.bits,
+        "columns": matrix.columns,
+        "activation_bits": 8 if rule.activations == "int8" else 0,
+    }
+    (dequantized,) = insert_op(Inserter(reader), "Dequantize", operands, attributes)
+    for node, index in list(weight.uses()):
+        node.replace_input_with(index, dequantized)
+    del graph.initializers[str(weight.name)]

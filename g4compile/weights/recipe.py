@@ -1,0 +1,123 @@
+"""Recipes: which weights get which format, as a table that people can read, write and diff.
+
+One rule a line, the first that matches decides:
+
+    # module                        weights   block   zero         activations   search
+    embed_tokens_per_layer          int4      128     symmetric    float32       nearest
+    layers.*.mlp.*                  int4      32      asymmetric   int8          search
+    *                               float32
+
+Modules are named as in `Gemma4ForCausalLM` without `model.`; `*` stands for any text. A tied `lm_head` has the
+format of `embed_tokens`: it is the same table. `block` is a number of weights or `row`. `activations` is how a
+product reads its other operand: `float32` is exact, `int8` is faster.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from g4compile.errors import InputError
+from g4compile.weights.formats import BITS, WHOLE_ROW, BlockFormat
+from g4compile.weights.quantize import QUANTIZERS
+
+BUILT_IN = ("int8", "int4", "int2", "mobile")
+ACTIVATIONS = ("float32", "int8")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``form`` None leaves the weight in float32."""
+
+    pattern: str
+    form: BlockFormat | None
+    activations: str = "float32"
+    quantizer: str = "nearest"
+
+    def __str__(self) -> str:
+        if self.form is None:
+            return f"{self.pattern} float32"
+        block = "row" if self.form.block == WHOLE_ROW else str(self.form.block)
+        zero = "symmetric" if self.form.symmetric else "asymmetric"
+        return f"{self.pattern} int{self.form.bits} {block} {zero} {self.activations} {self.quantizer}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named list of rules."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+    def rule(self, module: str) -> Rule:
+        """The first rule whose pattern matches ``module``; float32 when none does."""
+        return next((rule for rule in self.rules if fnmatch.fnmatchcase(module, rule.pattern)), Rule(module, None))
+
+    def check(self, modules: Iterable[str]) -> None:
+        """Raise InputError for a rule that matches no module, so that a typing error does not pass in silence."""
+        names = list(modules)
+        for rule in self.rules:
+            if not any(fnmatch.fnmatchcase(name, rule.pattern) for name in names):
+                raise InputError(
+                    f"the pattern {rule.pattern} of recipe {self.name} matches no weight of this model",
+                    fix=f"weights are named like {', '.join(names[:3])}",
+                )
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """A built-in recipe by name, or a file. Raises InputError naming file and line."""
+    if isinstance(source, str) and source in BUILT_IN:
+        text = resources.files("g4compile.weights").joinpath(f"recipes/{source}.txt").read_text(encoding="utf-8")
+        return Recipe(source, parse_rules(text, source))
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"there is no recipe {source}", why=str(error), fix=f"recipes: float32, {', '.join(BUILT_IN)}, or a file"
+        ) from error
+    return Recipe(path.stem, parse_rules(text, str(path)))
+
+
+def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
+    """Read a recipe. Raises InputError with the line that cannot be read."""
+    rules = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words:
+            try:
+                rules.append(_rule(words))
+            except InputError as error:
+                raise InputError(error.what, where=f"{where}, line {number}: {line.strip()}", fix=error.fix) from None
+    if not rules:
+        raise InputError(
+            "the recipe has no rules", where=where, fix="write lines like: layers.* int4 128 symmetric int8 nearest"
+        )
+    return tuple(rules)
+
+
+def _rule(words: list[str]) -> Rule:
+    if len(words) == 2 and words[1] == "float32":
+        return Rule(words[0], None)
+    if len(words) != 6:
+        raise InputError(
+            f"a rule has 6 words, this has {len(words)}",
+            fix="MODULE int4 128 symmetric int8 nearest, or: MODULE float32",
+        )
+    pattern, weights, block, zero, activations, quantizer = words
+    choices = (
+        (weights, [f"int{bits}" for bits in BITS]),
+        (zero, ["symmetric", "asymmetric"]),
+        (activations, list(ACTIVATIONS)),
+        (quantizer, list(QUANTIZERS)),
+    )
+    for word, known in choices:
+        if word not in known:
+            raise InputError(f"unknown word {word!r}", fix=f"expected one of {', '.join(known)}")
+    if block != "row" and not block.isdigit():
+        raise InputError(f"unknown block {block!r}", fix="a number of weights, or row")
+    form = BlockFormat(int(weights[3:]), WHOLE_ROW if block == "row" else int(block), zero == "symmetric")
+    return Rule(pattern, form, activations, quantizer)

@@ -1,0 +1,97 @@
+"""Quantised bundles against HF holding what their codes stand for."""
+
+import numpy as np
+import pytest
+
+from g4compile.bundle import Bundle
+from g4compile.compare.dequantized import dequantized
+from g4compile.compare.parity import Meter, limits_of
+from g4compile.compare.reference import Reference
+from g4compile.compiler import compile
+from g4compile.runtime.session import Session
+from tests.conftest import VARIANTS, once
+from tests.scenario import window_of
+
+# Every product exact: 4 bits, with and without zero points, blocks that divide and a whole row; lookups of 2 and 8.
+EXACT = """
+*router.proj float32
+layers.*.mlp.* int4 32 asymmetric float32 nearest
+layers.*.self_attn.* int4 row symmetric float32 search
+layers.*.experts.* int8 64 asymmetric float32 nearest
+embed_tokens_per_layer int2 32 asymmetric float32 search
+* int4 128 symmetric float32 search
+"""
+OPTIONAL = {"*router.proj": "moe", "layers.*.experts.*": "moe", "embed_tokens_per_layer": "ple_dim"}
+
+
+def exact_recipe(text, folder):
+    """The lines of EXACT that match something in a model of ``text`` facts."""
+    lines = [line for line in EXACT.split("\n") if not line or getattr(text, OPTIONAL.get(line.split()[0], "layers"))]
+    file = folder / "exact.txt"
+    file.write_text("\n".join(lines))
+    return str(file)
+
+
+@pytest.fixture
+def quantized(shared, checkpoints, tmp_path):
+    def get(variant, recipe):
+        checkpoint = checkpoints(variant)
+        weights = exact_recipe(checkpoint.facts.text, tmp_path) if recipe == "exact" else recipe
+
+        def make(path):
+            compile(checkpoint.folder, "onnx-cpu", path, weights=weights)
+
+        return Bundle.open(once(shared, f"{variant}-{recipe}-bundle", make))
+
+    return get
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("recipe", ["exact", "int8", "int4", "int2", "mobile"])
+def test_recipe_equals_hf_on_the_dequantised_weights(variant, recipe, quantized, checkpoints):
+    """Prefill of three windows, decode, and the prefill again in chunks; batch 2."""
+    bundle, checkpoint = quantized(variant, recipe), checkpoints(variant)
+    reference = Reference(checkpoint.folder, dequantized(bundle))
+    session = Session(bundle, threads=1)
+    random, window = np.random.default_rng(1), window_of(checkpoint)
+    ids = random.integers(0, checkpoint.facts.text.vocab_size, (2, 3 * window))
+    meter = Meter()
+    want = reference.forward(ids)
+    meter.add(want, session.forward(ids, all_positions=True))
+    last = want[:, -1:]
+    for _ in range(2 * window):
+        token = last.argmax(-1)
+        last = reference.forward(token)
+        meter.add(last, session.forward(token, all_positions=True))
+    session.reset()
+    for start in range(0, ids.shape[1], window + 1):
+        piece = slice(start, start + window + 1)
+        meter.add(want[:, piece], session.forward(ids[:, piece], all_positions=True))
+    assert bundle.manifest.activations == ("float32" if recipe == "exact" else "int8")
+    assert not meter.result().broken(limits_of(bundle.manifest)), meter.result()
+
+
+def test_codes_are_those_of_the_weights(quantized, checkpoints):
+    """What the bundle stands for is near the checkpoint's own weights: no tensor, row or block is swapped."""
+    bundle, checkpoint = quantized("tiny-26b-a4b", "int8"), checkpoints("tiny-26b-a4b")
+    seen = 0
+    for key, weight in dequantized(bundle):
+        stored = checkpoint.read(key)
+        assert np.abs(weight - stored).max() < 0.01 * np.abs(stored).max(), key
+        seen += 1
+    assert seen == len(bundle.manifest.quantized) > 40
+
+
+def test_a_tied_embedding_is_stored_once(quantized, checkpoints):
+    bundle = quantized("tiny-31b", "int4")
+    facts = checkpoints("tiny-31b").facts.text
+    codes = sum(
+        int(np.prod(spec.shape)) * spec.bits // 8 for spec in bundle.manifest.quantized.values() if spec.block == 128
+    )
+    assert facts.tied
+    data = bundle.manifest.files["decoder.onnx.data"].bytes
+    padded = sum(
+        -(-int(np.prod(spec.shape[:-1])) * -(-spec.shape[-1] // 128) * (64 + 4) // 4096) * 4096 + 8192
+        for spec in bundle.manifest.quantized.values()
+    )
+    assert codes < data < padded

@@ -1,0 +1,132 @@
+"""Weights are streamed: memory has a bound, and a killed compile goes on where it stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from g4compile import presets
+from g4compile.bundle import Bundle
+from g4compile.compiler import compile
+from g4compile.errors import MachineError
+from g4compile.synth.checkpoint import synthesize
+from g4compile.weights.journal import Journal
+
+KILLED = """
+import sys, time
+from g4compile.compiler import compile
+def progress(text):
+    if text.startswith(sys.argv[3]):
+        print('here', flush=True)
+        time.sleep(60)
+compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights='int4', progress=progress)
+"""
+
+
+@pytest.fixture
+def killed(checkpoints, tmp_path):
+    """A compile of tiny-31b at int4, killed when layer 4 is under way; its folder, and where its output would be."""
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        checkpoints("tiny-31b").folder,
+        out,
+        "weights: model.language_model.layers.4",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "here\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return out.with_name(".out.g4partial"), out
+
+
+def _compile(source, out, **options):
+    messages = []
+    bundle = compile(source, "onnx-cpu", out, progress=messages.append, **options)
+    return bundle, messages
+
+
+def test_a_killed_compile_is_taken_up(killed, checkpoints, tmp_path, monkeypatch):
+    partial, out = killed
+    kept = len((partial / Journal.NAME).read_text().splitlines()) - 1
+    assert kept > 20
+    made = []
+    put = "g4compile.weights.external._put"
+    original = __import__("g4compile.weights.external", fromlist=["_put"])._put
+    monkeypatch.setattr(put, lambda descriptor, job, rows: made.append(job.name) or original(descriptor, job, rows))
+    source = checkpoints("tiny-31b").folder
+    whole, _ = _compile(source, tmp_path / "whole", weights="int4")
+    all_of_them = len(set(made))
+    made.clear()
+    again, _ = _compile(source, out, weights="int4")
+    assert len(set(made)) == all_of_them - kept
+    assert (again.folder / "g4.json").read_bytes() == (whole.folder / "g4.json").read_bytes()
+    again.check_hashes()
+    assert not partial.exists()
+
+
+def test_what_was_damaged_meanwhile_is_made_again(killed, checkpoints, tmp_path):
+    partial, out = killed
+    with (partial / "decoder.onnx.data").open("r+b") as data:
+        data.write(b"damaged")
+    source = checkpoints("tiny-31b").folder
+    again, _ = _compile(source, out, weights="int4")
+    whole, _ = _compile(source, tmp_path / "whole", weights="int4")
+    assert again.manifest == whole.manifest
+    again.check_hashes()
+
+
+def test_other_weights_start_afresh(killed, checkpoints, tmp_path):
+    _, out = killed
+    source = checkpoints("tiny-31b").folder
+    again, _ = _compile(source, out, weights="int8")
+    assert again.manifest == _compile(source, tmp_path / "whole", weights="int8")[0].manifest
+
+
+# A limit on private memory: what the process has when weights begin, and 160 MB.
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from g4compile.compiler import compile
+limited = False
+def progress(text):
+    global limited
+    if text.startswith('canonical: canonicalize-constants') and not limited:
+        limited = True
+        now = next(int(l.split()[1]) for l in Path('/proc/self/status').read_text().splitlines() if l.startswith('VmData'))
+        resource.setrlimit(resource.RLIMIT_DATA, (now * 1024 + (160 << 20),) * 2)
+compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights=sys.argv[3], max_memory=64 << 20, progress=progress)
+"""
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A checkpoint whose embedding alone is 268 MB in float32, stored in bfloat16."""
+    folder = tmp_path_factory.mktemp("wide")
+    config = presets.config("tiny-31b")
+    config["text_config"].update(vocab_size=131_072, hidden_size=512, num_hidden_layers=2)
+    config["text_config"]["layer_types"] = ["sliding_attention", "full_attention"]
+    (folder / "config.json").write_text(json.dumps(config))
+    synthesize(folder / "config.json", folder / "checkpoint", dtype="bfloat16", modalities=("text",))
+    return folder / "checkpoint"
+
+
+@pytest.mark.parametrize("weights", ["int4", "float32"])
+def test_memory_is_bounded(wide, tmp_path, weights):
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, wide, tmp_path / "out", weights], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.open(tmp_path / "out")
+    assert bundle.size > (268e6 if weights == "float32" else 33e6)
+
+
+def test_a_weight_that_does_not_fit_is_refused(checkpoints, tmp_path):
+    with pytest.raises(MachineError, match=r"needs [\d,]+ bytes of memory, 1,000 are allowed"):
+        compile(checkpoints("tiny-31b").folder, "onnx-cpu", tmp_path / "out", max_memory=1000)
+    assert not (tmp_path / "out").exists()

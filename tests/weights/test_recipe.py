@@ -1,0 +1,68 @@
+"""Recipes: what they say about each weight, and what is wrong with those that cannot be read."""
+
+import pytest
+
+from g4compile.errors import InputError
+from g4compile.weights.recipe import BUILT_IN, Recipe, Rule, load_recipe, parse_rules
+
+MODULES = [
+    "embed_tokens",
+    "embed_tokens_per_layer",
+    "per_layer_model_projection",
+    "layers.0.self_attn.q_proj",
+    "layers.3.mlp.down_proj",
+    "layers.3.router.proj",
+    "layers.3.experts.gate_up_proj",
+    "layers.3.per_layer_input_gate",
+]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_recipes_keep_routers_and_print_as_they_read(name):
+    recipe = load_recipe(name)
+    assert recipe.rule("layers.3.router.proj").form is None
+    assert recipe.rule("layers.3.mlp.down_proj").form is not None
+    text = "\n".join(str(rule) for rule in recipe.rules)
+    assert parse_rules(text, name) == recipe.rules
+
+
+def test_the_first_matching_rule_decides():
+    rules = parse_rules("layers.*.mlp.* int2 64 asymmetric int8 search\n* int4 row symmetric float32 nearest", "t")
+    recipe = Recipe("t", rules)
+    assert recipe.rule("layers.3.mlp.down_proj").form.bits == 2
+    assert (recipe.rule("embed_tokens").form.bits, recipe.rule("embed_tokens").form.block) == (4, 0)
+    assert Recipe("t", rules[:1]).rule("embed_tokens") == Rule("embed_tokens", None)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("* int3 128 symmetric int8 nearest", "unknown word 'int3'"),
+        ("* int4 48 symmetric int8 nearest", "no blocks of 48"),
+        ("* int4 wide symmetric int8 nearest", "unknown block 'wide'"),
+        ("* int4 128 lopsided int8 nearest", "unknown word 'lopsided'"),
+        ("* int4 128 symmetric int4 nearest", "unknown word 'int4'"),
+        ("* int4 128 symmetric int8 magic", "unknown word 'magic'"),
+        ("* int4 128", "a rule has 6 words, this has 3"),
+    ],
+)
+def test_errors_name_the_line(tmp_path, line, text):
+    file = tmp_path / "mine.txt"
+    file.write_text(f"# my recipe\n\nembed_tokens float32\n{line}  # a comment\n")
+    with pytest.raises(InputError, match=text) as caught:
+        load_recipe(file)
+    assert f"{file}, line 4: {line}" in str(caught.value)
+
+
+def test_a_recipe_without_rules_and_one_that_is_not_there(tmp_path):
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    with pytest.raises(InputError, match="has no rules"):
+        load_recipe(tmp_path / "empty.txt")
+    with pytest.raises(InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int2, mobile"):
+        load_recipe("int5")
+
+
+def test_a_pattern_that_matches_nothing_is_refused():
+    with pytest.raises(InputError, match=r"the pattern layer\.\* of recipe t matches no weight"):
+        Recipe("t", parse_rules("layer.* int4 128 symmetric int8 nearest", "t")).check(MODULES)
+    Recipe("t", parse_rules("layers.* int4 128 symmetric int8 nearest", "t")).check(MODULES)
