@@ -58,6 +58,7 @@ class TextFacts:
     heads: int
     layers: tuple[LayerFacts, ...]
     ple_dim: int
+    per_layer_vocab_size: int
     moe: MoEFacts | None
     key_is_value: bool
     softcap: float | None
@@ -178,6 +179,7 @@ class _Reader:
             heads=self.integer("num_attention_heads"),
             layers=self.layers(),
             ple_dim=int(self.raw.get("hidden_size_per_layer_input") or 0),
+            per_layer_vocab_size=int(self.raw.get("vocab_size_per_layer_input") or self.integer("vocab_size")),
             moe=self.moe(),
             key_is_value=bool(self.raw.get("attention_k_eq_v", False)),
             softcap=None if softcap is None else float(softcap),

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from g4compile.bundle import Bundle
 from g4compile.compiler import compile, lower, trace
+from g4compile.config import TextFacts
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import parse, to_text
 from g4compile.synth.checkpoint import synthesize
@@ -109,5 +110,41 @@ def expected(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable
             shared, f"{variant}-{batch}.npz", lambda path: np.savez(path, **reference_logits(checkpoint, batch))
         )
         return Expected(**np.load(file))
+
+    return get
+
+
+# Every product exact: 4 bits, with and without zero points, blocks that divide and a whole row; lookups of 2 and 8.
+EXACT = """
+*router.proj float32
+layers.*.mlp.* int4 32 asymmetric float32 nearest
+layers.*.self_attn.* int4 row symmetric float32 search
+layers.*.experts.* int8 64 asymmetric float32 nearest
+embed_tokens_per_layer int2 32 asymmetric float32 search
+* int4 128 symmetric float32 search
+"""
+OPTIONAL = {"*router.proj": "moe", "layers.*.experts.*": "moe", "embed_tokens_per_layer": "ple_dim"}
+
+
+def exact_recipe(text: TextFacts, folder: Path) -> str:
+    """The lines of EXACT that match something in a model of ``text`` facts."""
+    lines = [line for line in EXACT.split("\n") if not line or getattr(text, OPTIONAL.get(line.split()[0], "layers"))]
+    file = folder / "exact.txt"
+    file.write_text("\n".join(lines))
+    return str(file)
+
+
+@pytest.fixture
+def quantized(shared: Path, checkpoints: Callable[[str], Checkpoint], tmp_path: Path) -> Callable[[str, str], Bundle]:
+    """Compiled bundles by preset and recipe; the recipe `exact` is the one above."""
+
+    def get(variant: str, recipe: str) -> Bundle:
+        checkpoint = checkpoints(variant)
+        weights = exact_recipe(checkpoint.facts.text, tmp_path) if recipe == "exact" else recipe
+
+        def make(path: Path) -> None:
+            compile(checkpoint.folder, "onnx-cpu", path, weights=weights)
+
+        return Bundle.open(once(shared, f"{variant}-{recipe}-bundle", make))
 
     return get

@@ -46,7 +46,7 @@ def test_loading_a_session_imports_no_torch():
 
 
 def test_public_surface():
-    assert sorted(g4compile.__all__) == ["Bundle", "Session", "compile", "load", "verify"]
+    assert sorted(g4compile.__all__) == ["Bundle", "Session", "compile", "load", "plan", "verify"]
     for name in g4compile.__all__:
         assert getattr(g4compile, name).__doc__
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from g4compile.cli import bench, compile, doctor, inspect, opt, run, synth, verify
+from g4compile.cli import bench, compile, doctor, inspect, opt, plan, run, synth, verify
 
 app = typer.Typer(
     name="g4compile",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 VERBS: dict[str, Callable[..., None]] = {
     "synth": synth.synth,
+    "plan": plan.plan,
     "compile": compile.compile,
     "inspect": inspect.inspect,
     "run": run.run,

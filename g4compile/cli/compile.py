@@ -16,9 +16,7 @@ def compile(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a Hub id.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
-    weights: Annotated[
-        str, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file.")
-    ] = "float32",
+    weights: Annotated[str, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file.")] = "float32",
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")

@@ -26,7 +26,7 @@ from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
 PAGE = 4096
 MAX_MEMORY = 2 << 30
-_INLINE = 1024  # bytes up to which a tensor stays in the graph file
+INLINE = 1024  # bytes up to which a tensor stays in the graph file
 _CHUNK = 16 << 20  # float32 bytes of the rows that one step reads
 _WORKERS = 2
 
@@ -100,7 +100,7 @@ def _lay_out(model: ir.Model) -> tuple[list[_Job], dict[str, int]]:
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         assert tensor is not None
-        if tensor.nbytes <= _INLINE and not isinstance(tensor, QuantizedTensor):
+        if tensor.nbytes <= INLINE and not isinstance(tensor, QuantizedTensor):
             continue
         source, part = (tensor.matrix, tensor.part) if isinstance(tensor, QuantizedTensor) else (tensor, "")
         job = jobs.setdefault(id(source), _Job(name, source))
@@ -128,7 +128,7 @@ def _write(data: Path, jobs: list[_Job], progress: Progress, max_memory: int, jo
                     journal.add(job.name, out.fileno(), job.places, job.sizes)
             done += job.bytes
             progress(done, total, job.name)
-        out.truncate(max((job.places[part] + job.sizes[part] for job in jobs for part in job.places), default=0))
+        out.truncate(sum(size + -size % PAGE for job in jobs for size in job.sizes.values()))
 
 
 def _check_memory(job: _Job, max_memory: int) -> None:

@@ -64,8 +64,12 @@ class BlockFormat:
         return self.levels // 2
 
     def width(self, columns: int) -> int:
-        """Weights a scale stands for in rows of ``columns``: a whole row is rounded up to a power of two."""
-        return self.block or max(32, 1 << (columns - 1).bit_length())
+        """Weights in a stored block. A whole row is stored as the longest blocks that kernels take and that fit it
+        without a rest, all with the row's scale: one padded block would add a third to rows of 1536."""
+        if self.block:
+            return self.block
+        longest = columns & -columns
+        return min(max(longest, 32), 128 if self.bits == 2 else 4096)
 
     def blocks(self, columns: int) -> int:
         return -(-columns // self.width(columns))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.weights.formats import BlockFormat, Codes
+from g4compile.weights.formats import WHOLE_ROW, BlockFormat, Codes
 
 Array = np.ndarray[Any, Any]
 Quantizer = Callable[[Array, BlockFormat], Codes]
@@ -44,15 +44,20 @@ class _Fit:
         squared: Array = np.einsum("nbw,nbw->nb", difference, difference)
         return squared
 
-    def pack(self, form: BlockFormat) -> Codes:
+    def pack(self, form: BlockFormat, columns: int) -> Codes:
+        """As stored blocks: those of a whole row repeat its scale."""
         offset = np.float32(form.middle) if self.zeros is None else self.zeros[..., None]
         codes = (self.levels + offset).astype(np.uint8)
-        return form.pack(codes, self.scales, None if self.zeros is None else self.zeros.astype(np.uint8))
+        blocks = form.blocks(columns)
+        codes = codes.reshape(len(codes), blocks, form.width(columns))
+        scales = np.broadcast_to(self.scales, codes.shape[:2])
+        zeros = None if self.zeros is None else np.broadcast_to(self.zeros.astype(np.uint8), codes.shape[:2])
+        return form.pack(codes, np.ascontiguousarray(scales), zeros)
 
 
 def nearest(rows: Array, form: BlockFormat) -> Codes:
     """Round each weight to the nearest level of its block's range. ``rows``: float32 [N, K]."""
-    return _nearest(_blocked(rows, form), form).pack(form)
+    return _nearest(_blocked(rows, form), form).pack(form, rows.shape[1])
 
 
 def search(rows: Array, form: BlockFormat) -> Codes:
@@ -67,18 +72,18 @@ def search(rows: Array, form: BlockFormat) -> Codes:
         levels = np.where(wins[..., None], better.levels, best.levels)
         zeros = None if best.zeros is None or better.zeros is None else np.where(wins, better.zeros, best.zeros)
         best, error = _Fit(levels, np.where(wins, better.scales, best.scales), zeros), np.where(wins, theirs, error)
-    return best.pack(form)
+    return best.pack(form, rows.shape[1])
 
 
 QUANTIZERS: dict[str, Quantizer] = {"nearest": nearest, "search": search}
 
 
 def _blocked(rows: Array, form: BlockFormat) -> Array:
-    """[N, K] -> [N, blocks, width], zeros behind the end of a row."""
+    """[N, K] -> [N, scales, weights a scale], zeros behind the end of a row."""
     count, columns = rows.shape
     padding = form.blocks(columns) * form.width(columns) - columns
     padded = np.pad(rows, ((0, 0), (0, padding))) if padding else rows
-    return padded.reshape(count, form.blocks(columns), form.width(columns))
+    return padded.reshape(count, 1 if form.block == WHOLE_ROW else form.blocks(columns), -1)
 
 
 def _nearest(blocks: Array, form: BlockFormat, share: np.float32 = _WHOLE) -> _Fit:

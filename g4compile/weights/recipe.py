@@ -24,7 +24,7 @@ from g4compile.errors import InputError
 from g4compile.weights.formats import BITS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
 
-BUILT_IN = ("int8", "int4", "int2", "mobile")
+BUILT_IN = ("int8", "int4", "int2", "mobile", "mobile-e4b")
 ACTIVATIONS = ("float32", "int8")
 
 

@@ -88,7 +88,9 @@ def test_output_that_exists(bundle_copy, checkpoints):
 
 def test_unknown_target_and_weights(copy, tmp_path):
     refused(g4("compile", copy, "--target", "toaster", "-o", tmp_path / "out"), 2, "there is no target toaster")
-    refused(g4("compile", copy, "--target", "onnx-cpu", "--weights", "int3", "-o", tmp_path / "out"), 2, "has no int3")
+    refused(
+        g4("compile", copy, "--target", "onnx-cpu", "--weights", "int3", "-o", tmp_path / "out"), 2, "no recipe int3"
+    )
 
 
 def test_modality_that_is_not_compiled(copy, tmp_path):

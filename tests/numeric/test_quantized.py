@@ -3,47 +3,12 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle import Bundle
 from g4compile.compare.dequantized import dequantized
 from g4compile.compare.parity import Meter, limits_of
 from g4compile.compare.reference import Reference
-from g4compile.compiler import compile
 from g4compile.runtime.session import Session
-from tests.conftest import VARIANTS, once
+from tests.conftest import VARIANTS
 from tests.scenario import window_of
-
-# Every product exact: 4 bits, with and without zero points, blocks that divide and a whole row; lookups of 2 and 8.
-EXACT = """
-*router.proj float32
-layers.*.mlp.* int4 32 asymmetric float32 nearest
-layers.*.self_attn.* int4 row symmetric float32 search
-layers.*.experts.* int8 64 asymmetric float32 nearest
-embed_tokens_per_layer int2 32 asymmetric float32 search
-* int4 128 symmetric float32 search
-"""
-OPTIONAL = {"*router.proj": "moe", "layers.*.experts.*": "moe", "embed_tokens_per_layer": "ple_dim"}
-
-
-def exact_recipe(text, folder):
-    """The lines of EXACT that match something in a model of ``text`` facts."""
-    lines = [line for line in EXACT.split("\n") if not line or getattr(text, OPTIONAL.get(line.split()[0], "layers"))]
-    file = folder / "exact.txt"
-    file.write_text("\n".join(lines))
-    return str(file)
-
-
-@pytest.fixture
-def quantized(shared, checkpoints, tmp_path):
-    def get(variant, recipe):
-        checkpoint = checkpoints(variant)
-        weights = exact_recipe(checkpoint.facts.text, tmp_path) if recipe == "exact" else recipe
-
-        def make(path):
-            compile(checkpoint.folder, "onnx-cpu", path, weights=weights)
-
-        return Bundle.open(once(shared, f"{variant}-{recipe}-bundle", make))
-
-    return get
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -83,6 +83,15 @@ def test_zeros_stay_zero_and_constants_are_finite(name, form):
     np.testing.assert_allclose(restored[1], 3.5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_a_whole_row_has_one_scale_and_no_padding(bits):
+    form = BlockFormat(bits, 0)
+    rows = np.random.default_rng(0).standard_normal((4, 1536)).astype(np.float32)
+    packed = search(rows, form)
+    assert (packed.scales == packed.scales[:, :1]).all()
+    assert packed.codes.nbytes == rows.size * bits // 8
+
+
 @pytest.mark.parametrize(("bits", "block"), [(3, 32), (16, 32), (4, 48), (4, 1), (4, -1)])
 def test_formats_that_do_not_exist(bits, block):
     with pytest.raises(InputError, match="there are no"):

@@ -58,7 +58,7 @@ def test_a_recipe_without_rules_and_one_that_is_not_there(tmp_path):
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(InputError, match="has no rules"):
         load_recipe(tmp_path / "empty.txt")
-    with pytest.raises(InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int2, mobile"):
+    with pytest.raises(InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int2, mobile, mobile-e4b"):
         load_recipe("int5")
 
 

@@ -1,0 +1,53 @@
+"""Device profiles: what bounds a model's speed, and how to measure it on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+
+class Device(msgspec.Struct, frozen=True):
+    """``bandwidth``: bytes a second that a long read reaches. ``operations``: a second, a multiply-add being two."""
+
+    name: str
+    bandwidth: float
+    operations: float
+
+
+# Round figures for planning without the machine; `--measure-device` takes this one's.
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("laptop", 60e9, 1.0e12),
+        Device("phone", 40e9, 0.5e12),
+        Device("server-2-cores", 40e9, 0.3e12),
+    )
+}
+_BYTES = 512 << 20
+_SIZE = 1024
+
+
+def measure_device(threads: int = 2, repeats: int = 5) -> Device:
+    """Read bandwidth (a sum over 512 MiB by ``threads`` threads) and float32 matrix operations of this machine."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    parts = np.array_split(np.ones(_BYTES // 8), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        read = _median(lambda: list(pool.map(np.max, parts)), repeats)
+    matrix = np.ones((_SIZE, _SIZE), np.float32)
+    product = _median(lambda: matrix @ matrix, repeats)
+    return Device("this machine", _BYTES / read, 2 * _SIZE**3 / product)
+
+
+def _median(run: Callable[[], object], repeats: int) -> float:
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

@@ -1,0 +1,148 @@
+"""`plan`: bytes by part, KV at a context, traffic and operations a token, and the speed a device allows.
+
+Sizes are exact: they follow the rules by which `weights/external.py` lays a data file out, and a test compares them
+with compiled bundles. Speeds are bounds: what memory and arithmetic allow, reached by no runtime.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from g4compile.config import TextFacts, load_config, model_facts
+from g4compile.errors import InputError
+from g4compile.plan.device import DEVICES, Device
+from g4compile.plan.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
+from g4compile.weights.external import INLINE, PAGE
+from g4compile.weights.recipe import BUILT_IN, Recipe, load_recipe
+
+_FLOAT = 4
+_REWIND, _BLOCK = 16, 512  # as `compiler.REWIND` and the runtime's `kv_cache.BLOCK`
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many."""
+
+    model_type: str
+    target: str
+    weights: str
+    context: int
+    parameters: int
+    bytes_by_part: dict[str, int]
+    data_bytes: int
+    mapped_table_bytes: int
+    kv_bytes: int
+    decode_read_bytes: int
+    decode_operations: int
+    prefill_operations: int
+    device: Device
+    decode_tokens_per_second: float
+    prefill_tokens_per_second: float
+    recipe: tuple[str, ...] = ()
+
+
+def plan(
+    source: str | Path,
+    target: str = "onnx-cpu",
+    weights: str = "float32",
+    context: int | None = None,
+    device: Device | None = None,
+) -> Plan:
+    """Plan a compile of ``source`` (preset, config or checkpoint folder); no weight is read.
+
+    ``context``: tokens the KV state holds; default 4,096 or what the model allows. Raises InputError.
+    """
+    if target != "onnx-cpu":
+        raise InputError(f"there is no plan for target {target}", fix="targets: onnx-cpu")
+    facts = model_facts(load_config(source), where=str(source))
+    text = facts.text
+    tokens = min(context or 4096, text.max_positions)
+    if context is not None and not 1 <= context <= text.max_positions:
+        raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
+    recipe = None if weights == "float32" else load_recipe(weights)
+    found = inventory(text)
+    if recipe is not None and recipe.name not in BUILT_IN:
+        recipe.check(weight.module for weight in found if len(weight.shape) > 1)
+    parts: dict[str, int] = {}
+    for weight in found:
+        parts[weight.part] = parts.get(weight.part, 0) + stored_bytes(weight, recipe)
+    parts["constants"] = _constant_bytes(text)
+    products = [weight for weight in found if weight.use == PRODUCT]
+    kv = kv_bytes(text, tokens)
+    read = sum(int(weight.share * _bytes(weight, recipe)) for weight in products) + sum(
+        _bytes(weight, recipe) for weight in found if weight.use == SMALL
+    )
+    read += sum(_bytes(weight, recipe) // weight.shape[0] for weight in found if weight.use == LOOKUP)
+    read += _kv_read(text, tokens)
+    decode = sum(int(2 * weight.share * weight.elements) for weight in products)
+    prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
+    chosen = device or DEVICES["server-2-cores"]
+    return Plan(
+        model_type=facts.model_type,
+        target=target,
+        weights=weights if recipe is None else recipe.name,
+        context=tokens,
+        parameters=sum(weight.elements for weight in found),
+        bytes_by_part=parts,
+        data_bytes=sum(parts.values()),
+        mapped_table_bytes=sum(stored_bytes(weight, recipe) for weight in found if weight.use == LOOKUP),
+        kv_bytes=kv,
+        decode_read_bytes=read,
+        decode_operations=decode,
+        prefill_operations=prefill,
+        device=chosen,
+        decode_tokens_per_second=round(chosen.bandwidth / read, 2),
+        prefill_tokens_per_second=round(chosen.operations / max(prefill, 1), 2),
+        recipe=() if recipe is None else tuple(str(rule) for rule in recipe.rules),
+    )
+
+
+def stored_bytes(weight: Weight, recipe: Recipe | None) -> int:
+    """Bytes of the data file: every tensor starts on a page; small ones are in the graph instead."""
+    return sum(_paged(size) for size in _tensors(weight, recipe))
+
+
+def kv_bytes(text: TextFacts, tokens: int) -> int:
+    """Bytes of the KV state of one sequence after ``tokens``: full layers grow in blocks, sliding ones hold a window."""
+    total = 0
+    for layer in text.kv_layers:
+        per_token = 2 * layer.kv_heads * layer.head_dim * _FLOAT
+        slots = -(-tokens // _BLOCK) * _BLOCK if layer.window is None else min(tokens, layer.window - 1 + _REWIND)
+        total += per_token * slots
+    return total
+
+
+def _kv_read(text: TextFacts, tokens: int) -> int:
+    """Bytes attention reads for one token: shared layers read their producer's tensors again."""
+    return sum(
+        2 * layer.kv_heads * layer.head_dim * _FLOAT * (tokens if layer.window is None else min(tokens, layer.window))
+        for layer in text.layers
+    )
+
+
+def _tensors(weight: Weight, recipe: Recipe | None) -> list[int]:
+    """Bytes of each tensor that stores ``weight``."""
+    rule = recipe.rule(weight.module) if recipe is not None and len(weight.shape) > 1 else None
+    if rule is None or rule.form is None:
+        size = weight.elements * _FLOAT
+        return [size] if size > INLINE else []
+    rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
+    sizes = [math.prod(rule.form.codes_shape(rows, columns)), _FLOAT * math.prod(rule.form.scales_shape(rows, columns))]
+    return sizes if rule.form.symmetric else [*sizes, math.prod(rule.form.zero_points_shape(rows, columns))]
+
+
+def _bytes(weight: Weight, recipe: Recipe | None) -> int:
+    return sum(_tensors(weight, recipe))
+
+
+def _paged(size: int) -> int:
+    return size + -size % PAGE
+
+
+def _constant_bytes(text: TextFacts) -> int:
+    """Scales of ones for scale-free norms, one a width, and the frequencies of each kind of layer."""
+    ones = {layer.head_dim for layer in text.kv_layers} | ({text.hidden_size} if text.moe else set())
+    halves = [layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
+    return sum(_paged(_FLOAT * size) for size in (*ones, *halves) if _FLOAT * size > INLINE)
