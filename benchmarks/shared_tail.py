@@ -26,7 +26,7 @@ from g4compile.config import model_facts
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.external import write_graph
+from g4compile.weights.external import write_graphs
 from g4compile.weights.lazy import bind
 
 HIDDEN, LAYERS, SHARED = 512, 20, 10
@@ -55,12 +55,13 @@ def build(checkpoint: Checkpoint, folder: Path, shared_tail: bool) -> ort.Infere
     model = trace(checkpoint.facts)
     bind(model, checkpoint)
     lower(model, checkpoint.facts, TARGETS["onnx-cpu"], shared_tail=shared_tail)
-    file = folder / f"tail-{shared_tail}.onnx"
-    write_graph(model, file)
+    place = folder / f"tail-{shared_tail}"
+    place.mkdir()
+    write_graphs({"decoder": model}, place)
     options = ort.SessionOptions()
     options.intra_op_num_threads = arguments.threads
     options.log_severity_level = 3  # unbound caches are copied here, and each copy would be a warning
-    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(place / "decoder.onnx"), options, providers=["CPUExecutionProvider"])
 
 
 def feeds(session: ort.InferenceSession, checkpoint: Checkpoint) -> dict[str, Any]:

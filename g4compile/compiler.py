@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from g4compile.errors import Defect, InputError
 from g4compile.targets import TARGETS
 from g4compile.targets.base import Target
 from g4compile.targets.frontend import frontend
+from g4compile.targets.split import split_embedding
 from g4compile.targets.writer import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.external import MAX_MEMORY, write_graph
+from g4compile.weights.external import MAX_MEMORY, write_graphs
 from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import bind
 from g4compile.weights.quantized import QuantizedTensor
@@ -96,10 +97,11 @@ def compile(  # the public name; the builtin is not used here
         model = trace(source.facts)
         bind(model, source)
         lower(model, source.facts, chosen, tuple(observe), weights=weights)
-        write_graph(model, folder / "decoder.onnx", _weights_progress(progress), max_memory=max_memory, journal=journal)
+        graphs = split_embedding(model)
+        write_graphs(graphs, folder, _weights_progress(progress), max_memory=max_memory, journal=journal)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, weights, rules, limit, model))
+        return finish(folder, out, _manifest(source, chosen, weights, rules, limit, graphs))
 
 
 def _target(name: str) -> Target:
@@ -163,7 +165,12 @@ def _context(context: int | None, facts: ModelFacts) -> int:
 
 
 def _manifest(
-    source: Checkpoint, target: Target, weights: str, rules: tuple[str, ...], context: int, model: ir.Model
+    source: Checkpoint,
+    target: Target,
+    weights: str,
+    rules: tuple[str, ...],
+    context: int,
+    graphs: Mapping[str, ir.Model],
 ) -> Manifest:
     text = source.facts.text
     stop = [*text.eos_token_ids, *_generation_stops(source)]
@@ -181,21 +188,24 @@ def _manifest(
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
         stop_token_ids=tuple(dict.fromkeys(stop)),
-        graphs={"decoder": GraphSpec("decoder.onnx", _io(model.graph.inputs), _io(model.graph.outputs))},
+        graphs={
+            name: GraphSpec(f"{name}.onnx", _io(model.graph.inputs), _io(model.graph.outputs))
+            for name, model in graphs.items()
+        },
         kv=KVSpec("float32", REWIND, tuple(_kv_layer(layer) for layer in text.kv_layers)),
         source={"config_sha256": hashlib.sha256(config).hexdigest()},
         versions=_versions(),
         recipe=rules,
-        activations=_activations(model),
-        quantized=_quantized(model),
+        activations=_activations(graphs["decoder"]),
+        quantized=_quantized(graphs.values()),
         files={},
     )
 
 
-def _quantized(model: ir.Model) -> dict[str, QuantizedSpec]:
+def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
     """By key of the float weight: what its codes in the bundle stand for."""
     found = {}
-    for value in model.graph.initializers.values():
+    for value in (value for model in models for value in model.graph.initializers.values()):
         tensor = value.const_value
         if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
             matrix = tensor.matrix

@@ -72,7 +72,7 @@ def test_a_killed_compile_is_taken_up(killed, checkpoints, tmp_path, monkeypatch
 
 def test_what_was_damaged_meanwhile_is_made_again(killed, checkpoints, tmp_path):
     partial, out = killed
-    with (partial / "decoder.onnx.data").open("r+b") as data:
+    with (partial / "weights.data").open("r+b") as data:
         data.write(b"damaged")
     source = checkpoints("tiny-31b").folder
     again, _ = _compile(source, out, weights="int4")

@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from g4compile.config import ModelFacts
 from g4compile.ops import attach_bodies
-from g4compile.weights.external import write_graph
+from g4compile.weights.external import write_graphs
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,7 @@ class StageRunner:
         self._layers, self._capacity = facts.text.kv_layers, capacity
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "stage.onnx"
-            write_graph(model, file)
+            write_graphs({file.stem: model}, file.parent)
             options = ort.SessionOptions()
             options.intra_op_num_threads, options.log_severity_level = 1, 3
             self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime as ort
 
 from g4compile.bundle import Bundle
-from g4compile.errors import BundleError, InputError
+from g4compile.errors import InputError
+from g4compile.runtime.graphs import open_graph
 from g4compile.runtime.kv_cache import KVCache
 from g4compile.runtime.sampling import Sampling
 
@@ -22,27 +23,17 @@ CHUNK = 512  # new tokens a run: bounds the memory of attention scores in a long
 class Session:
     """One conversation with a compiled model. Not safe to call from two threads at once."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0, chunk: int = CHUNK) -> None:
-        """``threads``: 0 lets ONNX Runtime decide. ``chunk``: most new tokens in one run of the graph."""
+    def __init__(self, bundle: Bundle, threads: int = 0, chunk: int = CHUNK, cache: str | Path | None = None) -> None:
+        """``threads``: 0 lets ONNX Runtime decide. ``chunk``: most new tokens in one run of the graph.
+
+        ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them.
+        """
         if chunk < 1:
             raise InputError(f"a chunk of {chunk} tokens is not possible", fix="chunk >= 1")
         self.bundle, self.chunk = bundle, chunk
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            self._graph = ort.InferenceSession(
-                str(bundle.graph_path("decoder")), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime raises a dozen types of its own; all mean the same here
-            raise BundleError(
-                "ONNX Runtime cannot load the bundle's graph",
-                where=str(bundle.graph_path("decoder")),
-                why=str(error).splitlines()[0],
-                fix="check `g4compile doctor`, then compile again",
-            ) from error
-        self._output_names = [output.name for output in self._graph.get_outputs()]
-        self._has_keep = any(graph_input.name == "num_logits_to_keep" for graph_input in self._graph.get_inputs())
+        self._embed = open_graph(bundle, "embed", 1)
+        self._decoder = open_graph(bundle, "decoder", threads, None if cache is None else Path(cache))
+        self._embedded = [output.name for output in self._embed.get_outputs()]
         self._cache: KVCache | None = None
 
     @property
@@ -77,7 +68,7 @@ class Session:
         if self._cache is None:
             self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
         pieces = [
-            self._run(self._cache, ids[:, start : start + self.chunk], all_positions)
+            self._run(self._cache, np.ascontiguousarray(ids[:, start : start + self.chunk]), all_positions)
             for start in range(0, ids.shape[1], self.chunk)
         ]
         return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]
@@ -139,16 +130,17 @@ class Session:
     def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
         batch, new = ids.shape
         cache.reserve(new)
-        binding = self._graph.io_binding()
-        binding.bind_cpu_input("input_ids", np.ascontiguousarray(ids))
+        embedded = self._embed.run_with_ort_values(None, {"input_ids": ort.OrtValue.ortvalue_from_numpy(ids)})
+        binding = self._decoder.io_binding()
+        for name, value in zip(self._embedded, embedded, strict=True):
+            binding.bind_ortvalue_input(name, value)
         binding.bind_cpu_input(
             "position_ids", np.tile(np.arange(cache.length, cache.length + new, dtype=np.int64), (batch, 1))
         )
-        if self._has_keep:
-            binding.bind_cpu_input("num_logits_to_keep", np.array(new if all_positions else 1, np.int64))
+        binding.bind_cpu_input("num_logits_to_keep", np.array(new if all_positions else 1, np.int64))
         binding.bind_output("logits")
         cache.bind(binding)
-        self._graph.run_with_iobinding(binding)
+        self._decoder.run_with_iobinding(binding)
         # The binding lists outputs in the order they were bound, which is not the graph's.
         bound = [
             "logits",
@@ -160,6 +152,6 @@ class Session:
         return logits
 
 
-def load(path: str | Path, *, threads: int = 0, chunk: int = CHUNK) -> Session:
-    """Open the bundle at ``path``. Raises BundleError when it is not whole or not for this version."""
-    return Session(Bundle.open(path), threads, chunk)
+def load(path: str | Path, *, threads: int = 0, chunk: int = CHUNK, cache: str | Path | None = None) -> Session:
+    """Open the bundle at ``path``, as `Session`. Raises BundleError when it is not whole or not for this version."""
+    return Session(Bundle.open(path), threads, chunk, cache)

@@ -1,14 +1,15 @@
-"""A graph file and its weights as external data, streamed: laid out first, then filled some rows at a time.
+"""Graph files and their weights as external data, streamed: laid out first, then filled some rows at a time.
 
 Where every tensor goes follows from shapes alone, so the data file is written in any order and by several threads,
-and memory does not grow with the model. Tensors start on page boundaries, so that a runtime can map them. Two
-initializers that are views of the same bytes (the codes of a tied embedding) share one place.
+and memory does not grow with the model. Tensors start on page boundaries, so that a runtime can map them.
+Initializers that are views of the same bytes share one place, in one graph or in two: the codes of a tied embedding
+are read by the lookup in `embed` and by the product in `decoder`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import TRANSPOSE, CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
+DATA = "weights.data"
 PAGE = 4096
 MAX_MEMORY = 2 << 30
 INLINE = 1024  # bytes up to which a tensor stays in the graph file
@@ -49,36 +51,36 @@ class _Job:
         return sum(self.sizes.values())
 
 
-def write_graph(
-    model: ir.Model,
-    file: Path,
+def write_graphs(
+    models: Mapping[str, ir.Model],
+    folder: Path,
     progress: Progress = lambda done, total, name: None,
     *,
     max_memory: int = MAX_MEMORY,
     journal: Journal | None = None,
 ) -> None:
-    """Write ``model`` to ``file`` and its weights to ``file`` + `.data`, then check it with `onnx.checker`.
+    """Write each model to `NAME.onnx` and all their weights to `weights.data`, then check with `onnx.checker`.
 
     ``max_memory``: bytes this may hold at once. ``journal``: tensors already written by an earlier try are kept.
     Raises MachineError for a tensor that cannot be made within ``max_memory``.
     """
-    renumber(model)
-    data = file.with_name(file.name + ".data")
-    jobs, places = _lay_out(model)
-    _write(data, jobs, progress, max_memory, journal)
+    for model in models.values():
+        renumber(model)
+    jobs, places = _lay_out(models.values())
+    _write(folder / DATA, jobs, progress, max_memory, journal)
+    for name, model in models.items():
+        _write_graph(model, folder / f"{name}.onnx", places)
+
+
+def _write_graph(model: ir.Model, file: Path, places: Mapping[ir.Value, int]) -> None:
     kept = {}
     try:
         for name, value in model.graph.initializers.items():
             tensor = kept[name] = value.const_value
             assert tensor is not None and tensor.shape is not None
-            if name in places:
+            if value in places:
                 value.const_value = ir.ExternalTensor(
-                    data.name,
-                    places[name],
-                    tensor.nbytes,
-                    tensor.dtype,
-                    shape=ir.Shape(tensor.shape.numpy()),
-                    name=name,
+                    DATA, places[value], tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
                 )
             else:
                 value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
@@ -92,12 +94,12 @@ def write_graph(
     onnx.checker.check_model(str(file), full_check=False)
 
 
-def _lay_out(model: ir.Model) -> tuple[list[_Job], dict[str, int]]:
-    """The jobs in file order, and the offset of every initializer that is not kept in the graph."""
+def _lay_out(models: Iterable[ir.Model]) -> tuple[list[_Job], dict[ir.Value, int]]:
+    """The jobs in file order, and the offset of every initializer that is not kept in its graph."""
     jobs: dict[int, _Job] = {}
-    places: dict[str, int] = {}
+    places: dict[ir.Value, int] = {}
     offset = 0
-    for name, value in model.graph.initializers.items():
+    for name, value in ((name, value) for model in models for name, value in model.graph.initializers.items()):
         tensor = value.const_value
         assert tensor is not None
         if tensor.nbytes <= INLINE and not isinstance(tensor, QuantizedTensor):
@@ -107,7 +109,7 @@ def _lay_out(model: ir.Model) -> tuple[list[_Job], dict[str, int]]:
         if part not in job.places:
             job.places[part], job.sizes[part] = offset, tensor.nbytes
             offset += tensor.nbytes + -tensor.nbytes % PAGE
-        places[name] = job.places[part]
+        places[value] = job.places[part]
     return list(jobs.values()), places
 
 

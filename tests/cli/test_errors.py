@@ -105,11 +105,11 @@ def test_bundle_of_a_newer_version(bundle_copy):
 
 
 def test_bundle_with_a_file_missing_or_cut(bundle_copy):
-    file = bundle_copy / "decoder.onnx.data"
+    file = bundle_copy / "weights.data"
     file.write_bytes(file.read_bytes()[:-1])
-    refused(g4("run", bundle_copy, "--ids", "1,2"), 2, "decoder.onnx.data has", "the manifest says")
+    refused(g4("run", bundle_copy, "--ids", "1,2"), 2, "weights.data has", "the manifest says")
     file.unlink()
-    refused(g4("run", bundle_copy, "--ids", "1,2"), 2, "lacks its file decoder.onnx.data")
+    refused(g4("run", bundle_copy, "--ids", "1,2"), 2, "lacks its file weights.data")
 
 
 @pytest.mark.parametrize(

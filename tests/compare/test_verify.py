@@ -34,7 +34,7 @@ def test_a_changed_layer_is_found(bundles, checkpoints, tmp_path, layer):
     model = onnx.load(folder / "decoder.onnx", load_external_data=False)
     (tensor,) = [t for t in model.graph.initializer if f"layers.{layer}.mlp.up_proj" in t.name]
     place = {entry.key: int(entry.value) for entry in tensor.external_data if entry.key != "location"}
-    data = np.memmap(folder / "decoder.onnx.data", np.float32, "r+", place["offset"], (place["length"] // 4,))
+    data = np.memmap(folder / "weights.data", np.float32, "r+", place["offset"], (place["length"] // 4,))
     data[: data.size // 2] *= np.float32(1.05)
     data.flush()
     result = verify(folder, checkpoints("tiny-e2b"), "--localize")
@@ -43,7 +43,7 @@ def test_a_changed_layer_is_found(bundles, checkpoints, tmp_path, layer):
     assert report["first_divergent_layer"] == layer
     assert "max difference" in report["broken"][0]
     hashed = verify(folder, checkpoints("tiny-e2b"), "--hashes")
-    assert hashed.exit_code == 2 and "decoder.onnx.data is not what was compiled" in hashed.stdout
+    assert hashed.exit_code == 2 and "weights.data is not what was compiled" in hashed.stdout
 
 
 def test_a_context_too_short_for_the_steps(bundles, checkpoints):

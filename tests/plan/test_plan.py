@@ -28,7 +28,7 @@ def test_the_inventory_lists_the_weights_of_the_graph(variant, traced, checkpoin
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_float32_sizes_are_exact(variant, bundles, checkpoints):
     planned = plan(checkpoints(variant).folder)
-    assert planned.data_bytes == bundles(variant).manifest.files["decoder.onnx.data"].bytes
+    assert planned.data_bytes == bundles(variant).manifest.files["weights.data"].bytes
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int4", "int2", "mobile"])
@@ -36,7 +36,7 @@ def test_float32_sizes_are_exact(variant, bundles, checkpoints):
 def test_quantised_sizes_are_exact(variant, recipe, quantized, checkpoints):
     planned = plan(checkpoints(variant).folder, weights=recipe)
     bundle = quantized(variant, recipe)
-    assert planned.data_bytes == bundle.manifest.files["decoder.onnx.data"].bytes
+    assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes
     assert planned.recipe == bundle.manifest.recipe
 
 
@@ -73,6 +73,12 @@ def test_a_prefilled_token_skips_the_shared_tail():
     assert behind > 0.6 * planned.decode_operations
 
 
+def test_the_mobile_layout_of_e2b_is_small():
+    """All of the text model but the per-layer table, which stays on disk: at most 0.85 GB."""
+    planned = plan("e2b", weights="mobile")
+    assert planned.data_bytes - planned.bytes_by_part["per_layer_embedding"] <= 0.85e9
+
+
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_every_preset_can_be_planned(name):
     result = CliRunner().invoke(app, ["plan", name, "--target", "onnx-cpu", "--weights", "int4", "--json"])
@@ -82,7 +88,7 @@ def test_every_preset_can_be_planned(name):
 
 def test_the_table_for_people():
     shown = CliRunner().invoke(app, ["plan", "e2b", "--target", "onnx-cpu", "--weights", "mobile"]).stdout
-    for text in ("data file", "KV at 4,096 tokens", "decode", "layers.*.self_attn.*"):
+    for text in ("data file", "KV at 4,096 tokens", "decode", "layers.1[5-9].mlp.* int2 row"):
         assert text in shown
 
 

@@ -1,0 +1,100 @@
+"""Opening a bundle's graphs with ONNX Runtime, and the optional cache of weights rearranged for its kernels.
+
+ONNX Runtime copies product weights into the layout its kernels want at every load: seconds, and memory that is the
+process's own. With a cache folder the first load writes the rearranged model there, and later ones map it. A copy
+belongs to one graph file, one ONNX Runtime and one processor; the folder holds only the newest, so it never grows,
+and it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from g4compile.bundle import Bundle
+from g4compile.errors import BundleError
+
+_PREFIX = "prepacked-"
+_SAVE = {
+    "session.save_external_prepacked_constant_initializers": "1",
+    "session.optimized_model_external_initializers_file_name": "weights.data",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+}
+
+
+def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = None) -> Any:
+    """An `InferenceSession` on the CPU. Raises BundleError when ONNX Runtime refuses the graph.
+
+    A ``cache`` that cannot be written is warned about once, and the graph loads without it.
+    """
+    file = bundle.graph_path(name)
+    if cache is None:
+        return _session(file, threads)
+    entry = cache / f"{_PREFIX}{_digest(bundle, name)}"
+    if not entry.exists():
+        try:
+            _fill(file, entry)
+        except (OSError, BundleError) as error:
+            warnings.warn(f"the cache {cache} cannot be written, loading without it: {error}", stacklevel=3)
+            return _session(file, threads)
+    return _session(entry / file.name, threads, optimise=False)
+
+
+def _session(file: Path, threads: int, optimise: bool = True, save_to: Path | None = None) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4 if save_to else 3
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if save_to is not None:
+        options.optimized_model_filepath = str(save_to)
+        for key, value in _SAVE.items():
+            options.add_session_config_entry(key, value)
+    try:
+        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen types of its own; all mean the same here
+        raise BundleError(
+            "ONNX Runtime cannot load the bundle's graph",
+            where=str(file),
+            why=str(error).splitlines()[0],
+            fix="check `g4compile doctor`, then compile again",
+        ) from error
+
+
+def _fill(file: Path, entry: Path) -> None:
+    """Write the entry beside its place, give it its name in one rename, and drop what it replaces."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".filling-", dir=entry.parent))
+    try:
+        _session(file, 0, save_to=partial / file.name)
+        if not entry.exists():  # another process may have been quicker
+            partial.rename(entry)
+        for other in entry.parent.glob(f"{_PREFIX}*"):
+            if other != entry:
+                shutil.rmtree(other, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _digest(bundle: Bundle, name: str) -> str:
+    """Of the content of all files, the ONNX Runtime and the processor: what decides the rearranged bytes."""
+    files = sorted((file, spec.sha256) for file, spec in bundle.manifest.files.items() if not file.endswith(".json"))
+    parts = (name, files, ort.__version__, platform.machine(), _processor())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """The features of the processor (Linux), or its name: kernels are chosen by them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or os.name
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
