@@ -28,6 +28,7 @@ nightly: .venv/done
 
 bench: .venv/done
 	$(BIN)/python benchmarks/shared_tail.py
+	$(BIN)/python benchmarks/quantize.py
 
 clean:
 	rm -rf .venv build dist *.egg-info demo-out

@@ -17,6 +17,9 @@ def bench(
     new_tokens: Annotated[int, typer.Option(min=1)] = 32,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     repeats: Annotated[int, typer.Option(min=1, help="Runs after one to warm up; medians are shown.")] = 5,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for rearranged weights; the load that is timed finds it filled.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time load, prefill and decode of a random prompt."""
@@ -25,7 +28,14 @@ def bench(
     from g4compile.runtime.measure import measure
 
     with status("bench"):
-        timings = measure(bundle, prompt_tokens=prompt_tokens, new_tokens=new_tokens, threads=threads, repeats=repeats)
+        timings = measure(
+            bundle,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
+            threads=threads,
+            repeats=repeats,
+            cache=cache,
+        )
     rows = {
         "load": f"{timings.load_s:.2f} s",
         "prefill": f"{timings.prefill_tokens_per_second:,.1f} tokens/s ({timings.prompt_tokens} tokens in {timings.time_to_first_token_s:.3f} s)",

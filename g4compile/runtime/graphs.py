@@ -8,6 +8,7 @@ and it may be deleted at any time.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -23,33 +24,42 @@ from g4compile.bundle import Bundle
 from g4compile.errors import BundleError
 
 _PREFIX = "prepacked-"
+_DATA = "weights.data"
+_DONTNEED = 4  # of madvise(2)
 _SAVE = {
     "session.save_external_prepacked_constant_initializers": "1",
-    "session.optimized_model_external_initializers_file_name": "weights.data",
+    "session.optimized_model_external_initializers_file_name": _DATA,
     "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
 }
 
 
-def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = None) -> Any:
+def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
     """An `InferenceSession` on the CPU. Raises BundleError when ONNX Runtime refuses the graph.
 
-    A ``cache`` that cannot be written is warned about once, and the graph loads without it.
+    A ``cache`` that cannot be written is warned about once, and the graph loads without it. ``profile``: where ONNX
+    Runtime writes the time of every node when `end_profiling` is called (a name is completed with the date).
     """
     file = bundle.graph_path(name)
     if cache is None:
-        return _session(file, threads)
+        return _session(file, threads, profile=profile)
     entry = cache / f"{_PREFIX}{_digest(bundle, name)}"
     if not entry.exists():
         try:
             _fill(file, entry)
         except (OSError, BundleError) as error:
             warnings.warn(f"the cache {cache} cannot be written, loading without it: {error}", stacklevel=3)
-            return _session(file, threads)
-    return _session(entry / file.name, threads, optimise=False)
+            return _session(file, threads, profile=profile)
+    session = _session(entry / file.name, threads, optimise=False, profile=profile)
+    _release(entry / _DATA)
+    return session
 
 
-def _session(file: Path, threads: int, optimise: bool = True, save_to: Path | None = None) -> Any:
+def _session(
+    file: Path, threads: int, optimise: bool = True, save_to: Path | None = None, profile: Path | None = None
+) -> Any:
     options = ort.SessionOptions()
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     options.intra_op_num_threads = threads
     options.log_severity_level = 4 if save_to else 3
     if not optimise:
@@ -67,6 +77,19 @@ def _session(file: Path, threads: int, optimise: bool = True, save_to: Path | No
             why=str(error).splitlines()[0],
             fix="check `g4compile doctor`, then compile again",
         ) from error
+
+
+def _release(data: Path) -> None:
+    """Give back the pages of ``data`` that loading touched: ONNX Runtime compares the weights as compiled, which it
+    keeps beside the rearranged ones, and never reads them again. Pages that a run needs come back from the file."""
+    try:
+        libc, maps = ctypes.CDLL(None), Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):  # no Linux: the pages stay counted until the system wants them
+        return
+    for line in maps.splitlines():
+        if line.endswith(f" {data.resolve()}"):
+            start, end = (int(address, 16) for address in line.split(maxsplit=1)[0].split("-"))
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
 
 
 def _fill(file: Path, entry: Path) -> None:

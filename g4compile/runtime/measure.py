@@ -36,10 +36,16 @@ def measure(
     threads: int = 2,
     repeats: int = 5,
     seed: int = 0,
+    cache: str | Path | None = None,
 ) -> Timings:
-    """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up."""
+    """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up.
+
+    With a ``cache`` the load that is timed is one that finds it filled.
+    """
+    if cache is not None:
+        load(bundle, threads=threads, cache=cache)
     start = time.perf_counter()
-    session = load(bundle, threads=threads)
+    session = load(bundle, threads=threads, cache=cache)
     load_s = time.perf_counter() - start
     prompt = np.random.default_rng(seed).integers(0, session.bundle.manifest.vocab_size, (1, prompt_tokens))
     prefills, decodes = [], []

@@ -23,16 +23,25 @@ CHUNK = 512  # new tokens a run: bounds the memory of attention scores in a long
 class Session:
     """One conversation with a compiled model. Not safe to call from two threads at once."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0, chunk: int = CHUNK, cache: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        chunk: int = CHUNK,
+        cache: str | Path | None = None,
+        profile: str | Path | None = None,
+    ) -> None:
         """``threads``: 0 lets ONNX Runtime decide. ``chunk``: most new tokens in one run of the graph.
 
         ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them.
+        ``profile``: begin of the name of ONNX Runtime's profile of the decoder; `end_profiling` completes it.
         """
         if chunk < 1:
             raise InputError(f"a chunk of {chunk} tokens is not possible", fix="chunk >= 1")
         self.bundle, self.chunk = bundle, chunk
         self._embed = open_graph(bundle, "embed", 1)
-        self._decoder = open_graph(bundle, "decoder", threads, None if cache is None else Path(cache))
+        paths = [None if path is None else Path(path) for path in (cache, profile)]
+        self._decoder = open_graph(bundle, "decoder", threads, *paths)
         self._embedded = [output.name for output in self._embed.get_outputs()]
         self._cache: KVCache | None = None
 
@@ -45,6 +54,10 @@ class Session:
     def kv_bytes(self) -> int:
         """Bytes the KV state holds now."""
         return self._cache.bytes if self._cache else 0
+
+    def end_profiling(self) -> str:
+        """Write the profile that was asked for; the path of its file."""
+        return str(self._decoder.end_profiling())
 
     def reset(self) -> None:
         """Forget everything; the next call may have another batch size."""
@@ -152,6 +165,13 @@ class Session:
         return logits
 
 
-def load(path: str | Path, *, threads: int = 0, chunk: int = CHUNK, cache: str | Path | None = None) -> Session:
+def load(
+    path: str | Path,
+    *,
+    threads: int = 0,
+    chunk: int = CHUNK,
+    cache: str | Path | None = None,
+    profile: str | Path | None = None,
+) -> Session:
     """Open the bundle at ``path``, as `Session`. Raises BundleError when it is not whole or not for this version."""
-    return Session(Bundle.open(path), threads, chunk, cache)
+    return Session(Bundle.open(path), threads, chunk, cache, profile)
