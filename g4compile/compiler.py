@@ -62,7 +62,7 @@ def lower(
 
 
 def compile(  # the public name; the builtin is not used here
-    checkpoint: str | Path,
+    checkpoint: str | Path | Checkpoint,
     target: str,
     output: str | Path,
     *,
@@ -74,7 +74,7 @@ def compile(  # the public name; the builtin is not used here
     dump_dir: str | Path | None = None,
     progress: Progress = lambda text: None,
 ) -> Bundle:
-    """Compile ``checkpoint`` (a folder or a Hub id) for ``target`` into the new folder ``output``.
+    """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
     ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file. ``context`` limits how many
     tokens a session may hold; default: what the model was made for. ``max_memory``: bytes for weights in flight.
@@ -83,7 +83,7 @@ def compile(  # the public name; the builtin is not used here
     """
     chosen = _target(target)
     rules = () if weights == "float32" else tuple(str(rule) for rule in load_recipe(weights).rules)
-    source = Checkpoint.open(checkpoint)
+    source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
     _check_modalities(modalities, source.facts)
     limit = _context(context, source.facts)
     observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}")]

@@ -9,7 +9,7 @@ Before:                                                After:
 
 The codes of a lookup are the same bytes as those of a product, seen as rows (codes'): a tied embedding is stored
 once. A lookup may stand in the body of a loop over experts. ONNX Runtime has exact kernels for products with
-4 bits only; the others always round the activations to 8 bits (`accuracy_level` 4).
+4 bits only; the others round the activations to 8 bits (`accuracy_level` 4), and are refused where a rule says float32.
 Source: onnxruntime `ContribOperators.md`, MatMulNBits and GatherBlockQuantized.
 """
 
@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from g4compile.errors import SpecError
+from g4compile.errors import InputError, SpecError
 from g4compile.graph.edit import constant, module_of, replace
 from g4compile.graph.stage import describe, op_name
 from g4compile.weights.quantized import QuantizedTensor
@@ -59,7 +59,14 @@ def _product(dequantize: ir.Node, linear: ir.Node) -> None:
     bits = dequantize.attributes["bits"].as_int()
     columns = dequantize.attributes["columns"].as_int()
     rows, _, stored = (int(size) for size in codes.shape)  # type: ignore[arg-type]  # weights are static
-    rounded = bits != 4 or dequantize.attributes["activation_bits"].as_int() == 8
+    rounded = dequantize.attributes["activation_bits"].as_int() == 8
+    if bits != 4 and not rounded:
+        raise InputError(
+            f"there is no exact product with {bits}-bit weights here",
+            where=describe(linear),
+            why="ONNX Runtime has one for 4 bits only; all others round activations to 8 bits",
+            fix="write int8 for the activations in this weight's rule, or use int4",
+        )
     attributes = {
         "K": columns,
         "N": rows,

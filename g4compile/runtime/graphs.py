@@ -24,11 +24,11 @@ from g4compile.bundle import Bundle
 from g4compile.errors import BundleError
 
 _PREFIX = "prepacked-"
-_DATA = "weights.data"
+DATA = "weights.data"
 _DONTNEED = 4  # of madvise(2)
 _SAVE = {
     "session.save_external_prepacked_constant_initializers": "1",
-    "session.optimized_model_external_initializers_file_name": _DATA,
+    "session.optimized_model_external_initializers_file_name": DATA,
     "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
 }
 
@@ -50,7 +50,9 @@ def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = Non
             warnings.warn(f"the cache {cache} cannot be written, loading without it: {error}", stacklevel=3)
             return _session(file, threads, profile=profile)
     session = _session(entry / file.name, threads, optimise=False, profile=profile)
-    _release(entry / _DATA)
+    # Loading compares the weights as compiled, which ONNX Runtime keeps beside the rearranged ones, and runs never
+    # read them again.
+    release_pages(entry / DATA)
     return session
 
 
@@ -79,9 +81,8 @@ def _session(
         ) from error
 
 
-def _release(data: Path) -> None:
-    """Give back the pages of ``data`` that loading touched: ONNX Runtime compares the weights as compiled, which it
-    keeps beside the rearranged ones, and never reads them again. Pages that a run needs come back from the file."""
+def release_pages(data: Path) -> None:
+    """Give back the mapped pages of ``data``: those that a run needs again come back from the system's file cache."""
     try:
         libc, maps = ctypes.CDLL(None), Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except (OSError, TypeError):  # no Linux: the pages stay counted until the system wants them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import onnxruntime as ort
 
 from g4compile.bundle import Bundle
 from g4compile.errors import InputError
-from g4compile.runtime.graphs import open_graph
+from g4compile.runtime.graphs import DATA, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 from g4compile.runtime.sampling import Sampling
 
 Ids = Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any]
 Logits = np.ndarray[Any, Any]
+# Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
+_LOOKUPS = 256
 CHUNK = 512  # new tokens a run: bounds the memory of attention scores in a long prompt
 
 
@@ -42,6 +45,9 @@ class Session:
         self._embed = open_graph(bundle, "embed", 1)
         paths = [None if path is None else Path(path) for path in (cache, profile)]
         self._decoder = open_graph(bundle, "decoder", threads, *paths)
+        # With a cache only lookups read the bundle's own file, and its pages can be given back; without one the
+        # decoder may read it too, at every step.
+        self._looked_up: float = 0 if cache is not None else -math.inf
         self._embedded = [output.name for output in self._embed.get_outputs()]
         self._cache: KVCache | None = None
 
@@ -144,6 +150,10 @@ class Session:
         batch, new = ids.shape
         cache.reserve(new)
         embedded = self._embed.run_with_ort_values(None, {"input_ids": ort.OrtValue.ortvalue_from_numpy(ids)})
+        self._looked_up += batch * new
+        if self._looked_up > _LOOKUPS:
+            release_pages(self.bundle.folder / DATA)
+            self._looked_up = 0
         binding = self._decoder.io_binding()
         for name, value in zip(self._embedded, embedded, strict=True):
             binding.bind_ortvalue_input(name, value)

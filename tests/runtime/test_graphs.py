@@ -70,3 +70,18 @@ def test_no_warning_without_a_cache(bundle):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(bundle.folder)
+
+
+def test_pages_of_tables_are_given_back_and_lookups_stay_right(bundle, tmp_path, monkeypatch):
+    """After every so many tokens; what is looked up next is read from the file again."""
+    given_back = []
+    release = graphs.release_pages
+    monkeypatch.setattr(
+        "g4compile.runtime.session.release_pages", lambda data: given_back.append(data.name) or release(data)
+    )
+    prompt = np.random.default_rng(0).integers(0, 1024, (1, 600))
+    plain = load(bundle.folder, threads=1, chunk=100).forward(prompt, all_positions=True)
+    assert not given_back
+    cached = load(bundle.folder, threads=1, chunk=100, cache=tmp_path).forward(prompt, all_positions=True)
+    assert given_back == ["weights.data"] * 2
+    np.testing.assert_array_equal(cached, plain)
