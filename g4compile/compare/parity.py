@@ -25,15 +25,20 @@ LIMITS: dict[str, Limits] = {
     "float32": Limits(max_abs_difference=2e-4, top1_agreement=1.0, kl_mean=1e-6),
     # Codes with exact products against HF on the dequantised weights: rounding of other orders of summation.
     "quantized, float32 activations": Limits(max_abs_difference=5e-4, top1_agreement=1.0, kl_mean=1e-6),
-    # Products round activations to 8 bits, 0.4% of a block's largest. A random tiny model has near ties at every
-    # position and logits that move by one with that noise, so only agreement and divergence are bounded.
-    "quantized, int8 activations": Limits(max_abs_difference=float("inf"), top1_agreement=0.5, kl_mean=0.5),
+    # Products round activations to 8 bits, 0.4% of a block's largest. Random tiny models have near ties all over, so
+    # agreement and divergence are bounded, not differences: the built-in recipes reach 0.87 and 0.007 at worst.
+    "quantized, int8 activations": Limits(max_abs_difference=float("inf"), top1_agreement=0.8, kl_mean=0.02),
+    # That noise also sends a token to another expert when two are nearly tied: 0.58 and 0.20 at worst.
+    "quantized experts, int8 activations": Limits(max_abs_difference=float("inf"), top1_agreement=0.5, kl_mean=0.5),
 }
 
 
 def limits_of(manifest: Manifest) -> Limits:
     """The row of the table that holds for a bundle."""
-    return LIMITS["float32" if not manifest.quantized else f"quantized, {manifest.activations} activations"]
+    if not manifest.quantized:
+        return LIMITS["float32"]
+    experts = manifest.activations == "int8" and any(".experts." in key for key in manifest.quantized)
+    return LIMITS[f"quantized{' experts' if experts else ''}, {manifest.activations} activations"]
 
 
 class Parity(msgspec.Struct, frozen=True):
