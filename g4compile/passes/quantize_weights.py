@@ -21,7 +21,7 @@ from g4compile.ops.insert import insert_op
 from g4compile.weights.keys import module_of_key
 from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
-from g4compile.weights.recipe import BUILT_IN, Rule, load_recipe
+from g4compile.weights.recipe import Rule, load_recipe
 
 # Which operands of an op are weights that may be quantised.
 _WEIGHTS = {"g4.Linear": (1,), "Gather": (0,), "g4.MoEExperts": (3, 4)}
@@ -38,8 +38,7 @@ class QuantizeWeights:
     def apply(self, model: ir.Model) -> None:
         recipe = load_recipe(self.recipe)
         weights = _weights(model)
-        if recipe.name not in BUILT_IN:
-            recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
+        recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
         for value, (reader, tensor) in weights.items():
             rule = recipe.rule(module_of_key(tensor.key))
             if rule.form is not None:

@@ -32,7 +32,7 @@ _SIZE = 1024
 
 
 def measure_device(threads: int = 2, repeats: int = 5) -> Device:
-    """Read bandwidth (a sum over 512 MiB by ``threads`` threads) and float32 matrix operations of this machine."""
+    """Read bandwidth (the largest of 512 MiB of numbers, by ``threads`` threads) and float32 matrix operations of this machine."""
     from concurrent.futures import ThreadPoolExecutor
 
     parts = np.array_split(np.ones(_BYTES // 8), threads)

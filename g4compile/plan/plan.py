@@ -11,15 +11,16 @@ from pathlib import Path
 
 import msgspec
 
+from g4compile.compiler import REWIND
 from g4compile.config import TextFacts, load_config, model_facts
 from g4compile.errors import InputError
 from g4compile.plan.device import DEVICES, Device
 from g4compile.plan.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
+from g4compile.runtime.kv_cache import BLOCK
 from g4compile.weights.external import INLINE, PAGE
-from g4compile.weights.recipe import BUILT_IN, Recipe, load_recipe
+from g4compile.weights.recipe import Recipe, load_recipe
 
 _FLOAT = 4
-_REWIND, _BLOCK = 16, 512  # as `compiler.REWIND` and the runtime's `kv_cache.BLOCK`
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ def plan(
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
     recipe = None if weights == "float32" else load_recipe(weights)
     found = inventory(text)
-    if recipe is not None and recipe.name not in BUILT_IN:
+    if recipe is not None:
         recipe.check(weight.module for weight in found if len(weight.shape) > 1)
     parts: dict[str, int] = {}
     for weight in found:
@@ -109,7 +110,7 @@ def kv_bytes(text: TextFacts, tokens: int) -> int:
     total = 0
     for layer in text.kv_layers:
         per_token = 2 * layer.kv_heads * layer.head_dim * _FLOAT
-        slots = -(-tokens // _BLOCK) * _BLOCK if layer.window is None else min(tokens, layer.window - 1 + _REWIND)
+        slots = -(-tokens // BLOCK) * BLOCK if layer.window is None else min(tokens, layer.window - 1 + REWIND)
         total += per_token * slots
     return total
 

@@ -83,12 +83,6 @@ class BlockFormat:
     def zero_points_shape(self, rows: int, columns: int) -> tuple[int, int]:
         return rows, -(-self.blocks(columns) * self.bits // 8)
 
-    def bytes(self, rows: int, columns: int) -> int:
-        """What a matrix takes, scales and zero points included."""
-        shapes = [self.codes_shape(rows, columns)] + [self.scales_shape(rows, columns)] * 4
-        shapes += [] if self.symmetric else [self.zero_points_shape(rows, columns)]
-        return sum(int(np.prod(shape)) for shape in shapes)
-
     def pack(self, codes: Array, scales: Array, zero_points: Array | None) -> Codes:
         """Codes [N, blocks, width] and zero points [N, blocks], one a byte, packed."""
         packed_zeros = None

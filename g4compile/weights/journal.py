@@ -22,7 +22,6 @@ class Journal:
     def __init__(self, folder: Path, identity: str) -> None:
         self._file = folder / self.NAME
         self._done: dict[str, str] = {}
-        self.kept = 0
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
         if lines[:1] == [identity]:
             self._done = dict(line.split("\t", 1)[::-1] for line in lines[1:] if line.count("\t") == 1)
@@ -39,9 +38,7 @@ class Journal:
         """Whether ``name`` is finished and its bytes are still what was written."""
         if name not in self._done:
             return False
-        kept = self._done[name] == _checksums(descriptor, places, sizes)
-        self.kept += kept
-        return kept
+        return self._done[name] == _checksums(descriptor, places, sizes)
 
     def add(self, name: str, descriptor: int, places: Mapping[str, int], sizes: Mapping[str, int]) -> None:
         """Note ``name`` as finished."""

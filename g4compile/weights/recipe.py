@@ -47,10 +47,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named list of rules."""
+    """A named list of rules. A built-in one is for all sizes, so some of its rules match nothing in some models."""
 
     name: str
     rules: tuple[Rule, ...]
+    built_in: bool = False
 
     def rule(self, module: str) -> Rule:
         """The first rule whose pattern matches ``module``; float32 when none does."""
@@ -58,6 +59,8 @@ class Recipe:
 
     def check(self, modules: Iterable[str]) -> None:
         """Raise InputError for a rule that matches no module, so that a typing error does not pass in silence."""
+        if self.built_in:
+            return
         names = list(modules)
         for rule in self.rules:
             if not any(fnmatch.fnmatchcase(name, rule.pattern) for name in names):
@@ -71,7 +74,7 @@ def load_recipe(source: str | Path) -> Recipe:
     """A built-in recipe by name, or a file. Raises InputError naming file and line."""
     if isinstance(source, str) and source in BUILT_IN:
         text = resources.files("g4compile.weights").joinpath(f"recipes/{source}.txt").read_text(encoding="utf-8")
-        return Recipe(source, parse_rules(text, source))
+        return Recipe(source, parse_rules(text, source), built_in=True)
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -79,7 +82,7 @@ def load_recipe(source: str | Path) -> Recipe:
         raise InputError(
             f"there is no recipe {source}", why=str(error), fix=f"recipes: float32, {', '.join(BUILT_IN)}, or a file"
         ) from error
-    return Recipe(path.stem, parse_rules(text, str(path)))
+    return Recipe(path.name, parse_rules(text, str(path)))
 
 
 def parse_rules(text: str, where: str) -> tuple[Rule, ...]:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from g4compile import presets
-
-SLIDING, FULL = "sliding_attention", "full_attention"
+from g4compile.config import FULL, SLIDING
 
 
 def draw(seed: int) -> dict[str, Any]:

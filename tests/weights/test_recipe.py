@@ -66,3 +66,10 @@ def test_a_pattern_that_matches_nothing_is_refused():
     with pytest.raises(InputError, match=r"the pattern layer\.\* of recipe t matches no weight"):
         Recipe("t", parse_rules("layer.* int4 128 symmetric int8 nearest", "t")).check(MODULES)
     Recipe("t", parse_rules("layers.* int4 128 symmetric int8 nearest", "t")).check(MODULES)
+
+
+def test_a_file_named_as_a_built_in_recipe_is_still_checked(tmp_path):
+    (tmp_path / "int4").write_text("layer.* int4 128 symmetric int8 nearest")
+    with pytest.raises(InputError, match="matches no weight"):
+        load_recipe(tmp_path / "int4").check(MODULES)
+    load_recipe("mobile").check(MODULES[:1])
