@@ -36,20 +36,21 @@ _SAVE = {
 def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
     """An `InferenceSession` on the CPU. Raises BundleError when ONNX Runtime refuses the graph.
 
-    A ``cache`` that cannot be written is warned about once, and the graph loads without it. ``profile``: where ONNX
+    A ``cache`` that cannot be written or read is warned about once, and the graph loads without it. ``profile``: where ONNX
     Runtime writes the time of every node when `end_profiling` is called (a name is completed with the date).
     """
     file = bundle.graph_path(name)
     if cache is None:
         return _session(file, threads, profile=profile)
     entry = cache / f"{_PREFIX}{_digest(bundle, name)}"
-    if not entry.exists():
-        try:
+    try:
+        if not entry.exists():
             _fill(file, entry)
-        except (OSError, BundleError) as error:
-            warnings.warn(f"the cache {cache} cannot be written, loading without it: {error}", stacklevel=3)
-            return _session(file, threads, profile=profile)
-    session = _session(entry / file.name, threads, optimise=False, profile=profile)
+        session = _session(entry / file.name, threads, optimise=False, profile=profile)
+    except (OSError, BundleError) as error:
+        shutil.rmtree(entry, ignore_errors=True)  # a damaged copy is made again by the next load
+        warnings.warn(f"the cache {cache} cannot be used, loading without it: {error}", stacklevel=3)
+        return _session(file, threads, profile=profile)
     # Loading compares the weights as compiled, which ONNX Runtime keeps beside the rearranged ones, and runs never
     # read them again.
     release_pages(entry / DATA)

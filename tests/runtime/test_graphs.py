@@ -60,7 +60,7 @@ def test_a_deleted_cache_is_made_again(bundle, tmp_path):
 def test_a_cache_that_cannot_be_written_is_said_once(bundle, tmp_path):
     (tmp_path / "file").write_text("")
     plain = load(bundle.folder, threads=1).forward(PROMPT)
-    with pytest.warns(UserWarning, match="cannot be written, loading without it") as caught:
+    with pytest.warns(UserWarning, match="cannot be used, loading without it") as caught:
         session = load(bundle.folder, threads=1, cache=tmp_path / "file" / "cache")
     assert len(caught) == 1
     np.testing.assert_array_equal(session.forward(PROMPT), plain)
@@ -85,3 +85,14 @@ def test_pages_of_tables_are_given_back_and_lookups_stay_right(bundle, tmp_path,
     cached = load(bundle.folder, threads=1, chunk=100, cache=tmp_path).forward(prompt, all_positions=True)
     assert given_back == ["weights.data"] * 2
     np.testing.assert_array_equal(cached, plain)
+
+
+def test_a_damaged_copy_is_said_and_made_again(bundle, tmp_path):
+    plain = load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT)
+    (data,) = tmp_path.glob("*/weights.data")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="cannot be used, loading without it"):
+        np.testing.assert_array_equal(load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT), plain)
+    assert not entries(tmp_path)
+    np.testing.assert_array_equal(load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT), plain)
+    assert len(entries(tmp_path)) == 1
