@@ -28,8 +28,10 @@ from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import bind
 from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.recipe import load_recipe
+from g4compile.weights.stored import STORED
 
 Progress = Callable[[str], None]
+FLOAT32 = "float32"
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 
 
@@ -56,7 +58,7 @@ def lower(
     shared_tail: bool = True,
     weights: str = "float32",
 ) -> list[pipeline.Step]:
-    """[traced] -> [legal:target], in place. ``weights``: float32, or a recipe's name or file."""
+    """[traced] -> [legal:target], in place. ``weights``: float32, stored, or a recipe's name or file."""
     phases = (*frontend(facts.text, REWIND, shared_tail, weights), *target.backend(facts.text))
     return pipeline.run(model, phases, observe)
 
@@ -66,7 +68,7 @@ def compile(  # the public name; the builtin is not used here
     target: str,
     output: str | Path,
     *,
-    weights: str = "float32",
+    weights: str | None = None,
     modalities: tuple[str, ...] = ("text",),
     context: int | None = None,
     force: bool = False,
@@ -76,21 +78,25 @@ def compile(  # the public name; the builtin is not used here
 ) -> Bundle:
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
-    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file. ``context`` limits how many
+    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds
+    codes, stored. The default is float32, or stored. ``context`` limits how many
     tokens a session may hold; default: what the model was made for. ``max_memory``: bytes for weights in flight.
     A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
     BundleError (output), MachineError (disk, memory).
     """
     chosen = _target(target)
-    rules = () if weights == "float32" else tuple(str(rule) for rule in load_recipe(weights).rules)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
+    weights = weights_of(source.facts, weights)
+    recipe = None if weights in (FLOAT32, STORED) else load_recipe(weights)
+    rules = () if recipe is None else tuple(str(rule) for rule in recipe.rules)
+    named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
     limit = _context(context, source.facts)
     observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}")]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    identity = _identity(source, chosen, rules, limit)
+    identity = _identity(source, chosen, (named, *rules), limit)
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
         progress("trace")
@@ -101,7 +107,21 @@ def compile(  # the public name; the builtin is not used here
         write_graphs(graphs, folder, _weights_progress(progress), max_memory=max_memory, journal=journal)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, weights, rules, limit, graphs))
+        return finish(folder, out, _manifest(source, chosen, named, rules, limit, graphs))
+
+
+def weights_of(facts: ModelFacts, weights: str | None) -> str:
+    """The weights to compile with, checked: codes are kept as they are. Raises InputError."""
+    if facts.quantization is None:
+        if weights == STORED:
+            raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
+        return weights or FLOAT32
+    if weights not in (None, STORED):
+        raise InputError(
+            f"the checkpoint's weights are codes already, so they cannot be made {weights}",
+            fix="--weights stored keeps every code, or give the float checkpoint",
+        )
+    return STORED
 
 
 def _target(name: str) -> Target:
@@ -181,7 +201,7 @@ def _manifest(
         model_type=source.facts.model_type,
         architecture=source.facts.architecture,
         target=target.name,
-        weights=weights if weights == "float32" else load_recipe(weights).name,
+        weights=weights,
         modalities=("text",),
         context=context,
         vocab_size=text.vocab_size,

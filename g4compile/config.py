@@ -85,6 +85,7 @@ class ModelFacts:
     """A checkpoint's config: its decoder, and the other modalities it has weights for.
 
     ``placeholder_ids``: tokens that a multimodal model embeds as padding, to put encoder outputs in their place.
+    ``quantization``: `gemma` when the weights are stored as codes, None when they are in float.
     """
 
     model_type: str
@@ -92,6 +93,7 @@ class ModelFacts:
     text: TextFacts
     modalities: tuple[str, ...]
     placeholder_ids: tuple[int, ...]
+    quantization: str | None
     raw: Mapping[str, Any]
 
     @property
@@ -155,7 +157,22 @@ def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFact
     multimodal = model_type in _MODEL_TYPES
     placeholders = [raw.get(key, default) for key, default in _PLACEHOLDERS.items()] if multimodal else []
     ids = tuple(int(token) for token in placeholders if token is not None)
-    return ModelFacts(model_type, architecture, text, ("text", *has), ids, raw)
+    return ModelFacts(model_type, architecture, text, ("text", *has), ids, _quantization(raw, where), raw)
+
+
+def _quantization(raw: Mapping[str, Any], where: str) -> str | None:
+    """The `quant_method` of a checkpoint whose weights are codes. Raises InputError for one that cannot be read."""
+    config = raw.get("quantization_config")
+    if config is None:
+        return None
+    method = str(config.get("quant_method")) if isinstance(config, Mapping) else None
+    if method != "gemma":
+        raise InputError(
+            f"the weights are quantised by the method {method!r}, which cannot be read",
+            where=f"{where}, quantization_config.quant_method",
+            fix="give the float checkpoint, or one of quant_method gemma (Google's mobile checkpoints)",
+        )
+    return method
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,18 @@ def _synth(variant: str, path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def coded(shared: Path) -> Callable[[str], Checkpoint]:
+    """Opened synthetic checkpoints that hold codes (`quant_method: gemma`), by preset name."""
+
+    def get(variant: str) -> Checkpoint:
+        weights = {"tiny-e2b": "mobile", "tiny-e4b": "mobile-e4b"}[variant]
+        path = once(shared, f"{variant}-{weights}", lambda path: synthesize(variant, path, weights=weights) and None)
+        return Checkpoint.open(path)
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], ir.Model]:
     """A fresh copy of the [traced] graph of a preset, its weights bound."""
 

@@ -16,7 +16,10 @@ def compile(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a Hub id.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
-    weights: Annotated[str, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file.")] = "float32",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes."),
+    ] = None,
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
@@ -27,7 +30,9 @@ def compile(
     as_json: Json = False,
 ) -> None:
     """Compile a checkpoint for a target. The output appears whole or not at all."""
+    from g4compile.compare.codes import compare_codes
     from g4compile.compiler import compile as compile_checkpoint
+    from g4compile.errors import Defect
 
     start = time.perf_counter()
     with status("compile") as progress:
@@ -43,6 +48,10 @@ def compile(
             max_memory=parse_size(max_memory),
             progress=progress,
         )
+        progress("compare codes")
+        codes = compare_codes(bundle, checkpoint)
+    if codes is not None and codes.different:
+        raise Defect(f"the bundle's codes are not the checkpoint's: {codes}", where=str(output))
     seconds = time.perf_counter() - start
     manifest = bundle.manifest
     data = {
@@ -61,4 +70,7 @@ def compile(
         "size": size(bundle.size),
         "time": f"{seconds:.1f} s",
     }
+    if codes is not None:
+        data["identical_tensors"], data["quantized_tensors"] = codes.identical, codes.tensors
+        rows["weights"] = str(codes)
     result(as_json, data, lambda: table(f"wrote {output}", rows))

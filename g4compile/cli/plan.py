@@ -13,7 +13,9 @@ from g4compile.cli.console import Json, existing_or_name, result, size, status, 
 def plan(
     source: Annotated[str, typer.Argument(help="A checkpoint folder, a config.json, or a preset.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
-    weights: Annotated[str, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file.")] = "float32",
+    weights: Annotated[
+        str | None, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: as stored.")
+    ] = None,
     context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
     device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
     measure_device: Annotated[bool, typer.Option("--measure-device", help="Measure this machine instead.")] = False,

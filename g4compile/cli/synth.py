@@ -19,6 +19,9 @@ def synth(
     modalities: Annotated[
         str, typer.Option(help="Of text,image,audio: those to keep. Default: all the config has.")
     ] = "",
+    weights: Annotated[
+        str | None, typer.Option(help="mobile or mobile-e4b: codes in the layout of Google's mobile checkpoints.")
+    ] = None,
     shard_size: Annotated[str, typer.Option(help="Start a new shard past this size, e.g. 2GB.")] = "4GiB",
     as_json: Json = False,
 ) -> None:
@@ -34,6 +37,7 @@ def synth(
             seed=seed,
             dtype=dtype,
             modalities=kept,
+            weights=weights,
             shard_bytes=parse_size(shard_size),
             progress=progress,
         )
@@ -47,6 +51,7 @@ def synth(
         "weight_bytes": total,
         "seed": seed,
         "dtype": dtype,
+        "quantization": facts.quantization,
     }
     rows = {
         "architecture": facts.architecture,

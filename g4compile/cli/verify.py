@@ -64,6 +64,8 @@ def verify(
         rows["limits"] = (
             f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
         )
+        if report.codes:
+            rows["weights"] = report.codes
         if where:
             rows["layers"] = where
         table(f"{bundle} against Hugging Face eager float32", rows)

@@ -14,13 +14,19 @@ import onnx
 
 from g4compile.bundle import Bundle, QuantizedSpec
 from g4compile.weights.formats import BlockFormat, Codes
+from g4compile.weights.stored import STORED
 
 Array = np.ndarray[Any, Any]
 
 
 def dequantized(bundle: Bundle) -> Iterator[tuple[str, Array]]:
-    """Checkpoint key and float32 weight of each quantised weight, one at a time."""
-    stored = _tensors(bundle)
+    """Checkpoint key and float32 weight of each weight that compiling quantised, one at a time.
+
+    Nothing for codes taken from the checkpoint: HF holds them itself.
+    """
+    if bundle.manifest.weights == STORED:
+        return
+    stored = initializers(bundle)
     for key, spec in bundle.manifest.quantized.items():
         yield key, _weight(spec, {part: stored.get(f"{key}.{part}") for part in ("codes", "scales", "zero_points")})
 
@@ -39,7 +45,7 @@ def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
     return weight
 
 
-def _tensors(bundle: Bundle) -> dict[str, Array]:
+def initializers(bundle: Bundle) -> dict[str, Array]:
     """The initializers of all graphs, mapped. A table of rows (`KEY.codes.rows`) is the same as `KEY.codes`."""
     found: dict[str, Array] = {}
     for name in bundle.manifest.graphs:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from g4compile.bundle import Manifest
+from g4compile.weights.stored import STORED
 
 Logits = np.ndarray[Any, Any]
 
@@ -30,6 +31,10 @@ LIMITS: dict[str, Limits] = {
     "quantized, int8 activations": Limits(max_abs_difference=float("inf"), top1_agreement=0.8, kl_mean=0.02),
     # That noise also sends a token to another expert when two are nearly tied: 0.58 and 0.20 at worst.
     "quantized experts, int8 activations": Limits(max_abs_difference=float("inf"), top1_agreement=0.5, kl_mean=0.5),
+    # A checkpoint's own codes: rounding by fixed steps turns any noise into whole steps. HF differs as much from itself
+    # with its norms off by 0.1% (0.75 and 0.09 on random weights, where this reaches 0.67 and 0.13); that the graph is
+    # equal but for the kernels' rounding is tested at stage [quantized], to the row of float32 activations.
+    "stored": Limits(max_abs_difference=float("inf"), top1_agreement=0.5, kl_mean=0.3),
 }
 
 
@@ -37,6 +42,8 @@ def limits_of(manifest: Manifest) -> Limits:
     """The row of the table that holds for a bundle."""
     if not manifest.quantized:
         return LIMITS["float32"]
+    if manifest.weights == STORED:
+        return LIMITS[STORED]
     experts = manifest.activations == "int8" and any(".experts." in key for key in manifest.quantized)
     return LIMITS[f"quantized{' experts' if experts else ''}, {manifest.activations} activations"]
 

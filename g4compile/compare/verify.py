@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from g4compile.bundle import Bundle
+from g4compile.compare.codes import compare_codes
 from g4compile.compare.dequantized import dequantized
 from g4compile.compare.localize import LayerDifference, localize
 from g4compile.compare.parity import Limits, Meter, Parity, limits_of
@@ -26,12 +27,16 @@ _FIRST_ORDINARY_ID = 238  # below are control tokens of the published vocabulary
 
 
 class Report(msgspec.Struct, frozen=True):
-    """``parity`` by scenario; ``broken`` lists what is over ``limits``; ``layers`` only when localised."""
+    """``parity`` by scenario; ``broken`` lists what is over ``limits``; ``layers`` only when localised.
+
+    ``codes``: of weights that the checkpoint holds as codes, how many the bundle has unchanged.
+    """
 
     parity: dict[str, Parity]
     limits: Limits
     broken: tuple[str, ...]
     layers: tuple[LayerDifference, ...] = ()
+    codes: str = ""
 
     @property
     def passed(self) -> bool:
@@ -85,11 +90,14 @@ def verify(
     parity["chunked_prefill"] = _chunked(session, ids, expected, chunk=max(1, min(window + 1, length // 2)))
     limits = limits_of(manifest)
     broken = tuple(f"{name}: {text}" for name, result in parity.items() for text in result.broken(limits))
+    codes = compare_codes(opened, checkpoint)
+    if codes is not None and codes.different:
+        broken = (*broken, f"weights: {codes}")
     found: tuple[LayerDifference, ...] = ()
     if layers:
         progress("compare layer by layer")
         found = localize(opened, reference, ids)
-    return Report(parity, limits, broken, found)
+    return Report(parity, limits, broken, found, str(codes or ""))
 
 
 def _compare(expected: Ids, ours: Ids) -> Parity:

@@ -15,6 +15,7 @@ from g4compile.ops.moe_experts import MOE_EXPERTS
 from g4compile.ops.registry import DOMAIN, OPSET, VERSION, Op
 from g4compile.ops.rms_norm import RMS_NORM
 from g4compile.ops.rope_key_value import ROPE_KEY_VALUE
+from g4compile.ops.round_activations import ROUND_ACTIVATIONS
 
 OPS: dict[str, Op] = {
     op.name: op
@@ -30,6 +31,7 @@ OPS: dict[str, Op] = {
         WINDOWED_MASK,
         MOE_EXPERTS,
         DEQUANTIZE,
+        ROUND_ACTIVATIONS,
     )
 }
 

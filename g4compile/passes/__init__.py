@@ -12,6 +12,7 @@ from g4compile.passes.canonicalize_geglu import CanonicalizeGeGLU
 from g4compile.passes.canonicalize_rms_norm import CanonicalizeRMSNorm
 from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
 from g4compile.passes.fuse_dual_rope_attention import FuseDualRopeAttention
+from g4compile.passes.insert_activation_rounding import InsertActivationRounding
 from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.passes.lower_quantized_weights import LowerQuantizedWeights
@@ -33,6 +34,7 @@ PASSES: dict[str, type[Any]] = {
         ScheduleKVCache,
         ScheduleSharedTail,
         QuantizeWeights,
+        InsertActivationRounding,
         LowerMoEToGatherScatter,
         LowerQuantizedWeights,
     )
@@ -47,6 +49,7 @@ __all__ = [
     "CanonicalizeRMSNorm",
     "CanonicalizeTokenAxes",
     "FuseDualRopeAttention",
+    "InsertActivationRounding",
     "InsertWindowedMasks",
     "LowerMoEToGatherScatter",
     "LowerQuantizedWeights",

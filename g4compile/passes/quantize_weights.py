@@ -22,32 +22,49 @@ from g4compile.weights.keys import module_of_key
 from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.recipe import Rule, load_recipe
+from g4compile.weights.stored import STORED, stored_codes, stored_format
 
+Weights = dict[ir.Value, tuple[ir.Node, CheckpointTensor]]
 # Which operands of an op are weights that may be quantised.
 _WEIGHTS = {"g4.Linear": (1,), "Gather": (0,), "g4.MoEExperts": (3, 4)}
 
 
 @dataclass(frozen=True)
 class QuantizeWeights:
-    """``recipe``: a built-in name or a file."""
+    """``recipe``: a built-in name, a file, or `stored` for the codes that the bound checkpoint holds."""
 
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
     recipe: str = "int4"
 
     def apply(self, model: ir.Model) -> None:
-        recipe = load_recipe(self.recipe)
         weights = _weights(model)
-        recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
+        rules = _stored_rules(weights) if self.recipe == STORED else _recipe_rules(weights, self.recipe)
         for value, (reader, tensor) in weights.items():
-            rule = recipe.rule(module_of_key(tensor.key))
+            rule = rules[value]
             if rule.form is not None:
                 _replace(model.graph, value, tensor, reader, rule)
 
 
-def _weights(model: ir.Model) -> dict[ir.Value, tuple[ir.Node, CheckpointTensor]]:
+def _recipe_rules(weights: Weights, name: str) -> dict[ir.Value, Rule]:
+    recipe = load_recipe(name)
+    recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
+    return {value: recipe.rule(module_of_key(tensor.key)) for value, (_, tensor) in weights.items()}
+
+
+def _stored_rules(weights: Weights) -> dict[ir.Value, Rule]:
+    """What the checkpoint holds as codes. Products round activations to 8 bits, as such models were trained to."""
+    rules = {}
+    for value, (_, tensor) in weights.items():
+        stored = stored_codes(tensor.bound, tensor.key, tensor.stored_shape) if len(tensor.stored_shape) == 2 else None
+        form = None if stored is None else stored_format(stored, tensor.stored_shape[1])
+        rules[value] = Rule(module_of_key(tensor.key), form, "int8", STORED)
+    return rules
+
+
+def _weights(model: ir.Model) -> Weights:
     """Weights in the order of their first readers."""
-    found: dict[ir.Value, tuple[ir.Node, CheckpointTensor]] = {}
+    found: Weights = {}
     for node in model.graph:
         for index in _WEIGHTS.get(op_name(node), ()):
             value = node.inputs[index]

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import msgspec
 
-from g4compile.compiler import REWIND
+from g4compile.compiler import FLOAT32, REWIND, weights_of
 from g4compile.config import TextFacts, load_config, model_facts
 from g4compile.errors import InputError
 from g4compile.plan.device import DEVICES, Device
 from g4compile.plan.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
 from g4compile.runtime.kv_cache import BLOCK
+from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.external import INLINE, PAGE
-from g4compile.weights.recipe import Recipe, load_recipe
+from g4compile.weights.keys import checkpoint_key
+from g4compile.weights.recipe import Recipe, Rule, load_recipe
+from g4compile.weights.stored import STORED, stored_codes, stored_format
 
 _FLOAT = 4
 
@@ -47,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
 def plan(
     source: str | Path,
     target: str = "onnx-cpu",
-    weights: str = "float32",
+    weights: str | None = None,
     context: int | None = None,
     device: Device | None = None,
 ) -> Plan:
@@ -62,8 +65,9 @@ def plan(
     tokens = min(context or 4096, text.max_positions)
     if context is not None and not 1 <= context <= text.max_positions:
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
-    recipe = None if weights == "float32" else load_recipe(weights)
+    weights = weights_of(facts, weights)
     found = inventory(text)
+    recipe = _recipe(weights, source, found)
     if recipe is not None:
         recipe.check(weight.module for weight in found if len(weight.shape) > 1)
     parts: dict[str, int] = {}
@@ -96,8 +100,24 @@ def plan(
         device=chosen,
         decode_tokens_per_second=round(chosen.bandwidth / read, 2),
         prefill_tokens_per_second=round(chosen.operations / max(prefill, 1), 2),
-        recipe=() if recipe is None else tuple(str(rule) for rule in recipe.rules),
+        recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
     )
+
+
+def _recipe(weights: str, source: str | Path, found: list[Weight]) -> Recipe | None:
+    if weights == FLOAT32:
+        return None
+    if weights != STORED:
+        return load_recipe(weights)
+    checkpoint = Checkpoint.open(source)
+    rules = []
+    for weight in (weight for weight in found if len(weight.shape) == 2):
+        key = checkpoint_key(
+            f"{'' if weight.module == 'lm_head' else 'model.'}{weight.module}.weight", checkpoint.facts
+        )
+        stored = stored_codes(checkpoint, key, weight.shape)
+        rules.append(Rule(weight.module, None if stored is None else stored_format(stored, weight.shape[1])))
+    return Recipe(STORED, tuple(rules))
 
 
 def stored_bytes(weight: Weight, recipe: Recipe | None) -> int:

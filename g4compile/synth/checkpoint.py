@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from safetensors.numpy import save_file
 
 from g4compile.config import ModelFacts, load_config, model_facts
 from g4compile.errors import InputError
-from g4compile.synth.tensors import random_tensor
+from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
+from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
 from g4compile.weights.checkpoint import INDEX, SINGLE
+from g4compile.weights.keys import checkpoint_key
+from g4compile.weights.recipe import Recipe, load_recipe
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OPTIONAL = {"image": "vision_config", "audio": "audio_config"}
@@ -39,29 +42,55 @@ def synthesize(
     seed: int = 0,
     dtype: str = "float32",
     modalities: tuple[str, ...] | None = None,
+    weights: str | None = None,
     shard_bytes: int = 4 << 30,
     progress: Callable[[str], None] = lambda key: None,
 ) -> ModelFacts:
     """Write a checkpoint for the config ``source`` (preset, file or folder) into ``folder``, which must be new.
 
-    ``modalities`` keeps some of the config's (text always); None keeps all. Raises InputError.
+    ``modalities`` keeps some of the config's (text always); None keeps all. ``weights``: `mobile` or
+    `mobile-e4b` writes codes in the layout of Google's mobile checkpoints. Raises InputError.
     """
     if dtype not in DTYPES:
         raise InputError(f"cannot write {dtype} weights", fix=f"--dtype is one of {', '.join(DTYPES)}")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} exists and is not empty", fix="give a new folder")
+    recipe = _recipe(weights)
     config = dict(load_config(source))
     model_facts(config, where=str(source))
     for modality, key in _OPTIONAL.items():
         if modalities is not None and modality not in modalities and key in config:
             config[key] = None
     _set_dtype(config, dtype)
+    if recipe is not None:  # such checkpoints hold lookup and product of the embedding apart
+        config.update(quantization_config=quantization_config(recipe), tie_word_embeddings=False)
+        if isinstance(config.get("text_config"), dict):
+            config["text_config"] = {**config["text_config"], "tie_word_embeddings": False}
     facts = model_facts(config, where=str(source))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_tokenizer(folder, config, facts.text.vocab_size)
-    _write_shards(folder, sorted(_tensors(facts).items()), DTYPES[dtype], seed, shard_bytes, progress)
+    tensors = [
+        tensor
+        for key, shape in sorted(_shapes(facts).items())
+        for tensor in _stored(key, shape, DTYPES[dtype], recipe, seed)
+    ]
+    _write_shards(folder, tensors, shard_bytes, progress)
     return facts
+
+
+def _recipe(weights: str | None) -> Recipe | None:
+    if weights is not None and weights not in RECIPES:
+        raise InputError(f"cannot write {weights} weights", fix=f"--weights is one of {', '.join(RECIPES)}")
+    return None if weights is None else load_recipe(weights)
+
+
+def _stored(
+    key: str, shape: tuple[int, ...], dtype: np.dtype[Any], recipe: Recipe | None, seed: int
+) -> Iterable[Tensor]:
+    if recipe is not None:
+        return stored_tensors(key, shape, dtype, recipe, seed)
+    return [Tensor(key, shape, dtype, lambda: random_tensor(key, shape, seed))]
 
 
 def _set_dtype(config: dict[str, Any], dtype: str) -> None:
@@ -71,7 +100,7 @@ def _set_dtype(config: dict[str, Any], dtype: str) -> None:
             config[key] = {**config[key], "dtype": dtype}
 
 
-def _tensors(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
+def _shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
     """Key -> shape of everything the published checkpoint of this config stores."""
     import torch
     import transformers
@@ -82,7 +111,8 @@ def _tensors(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
         "gemma4_text": "Gemma4TextConfig",
         "gemma4_unified_text": "Gemma4UnifiedTextConfig",
     }[facts.model_type]
-    config = getattr(transformers, config_class)(**dict(facts.raw))
+    raw = {key: value for key, value in facts.raw.items() if key != "quantization_config"}
+    config = getattr(transformers, config_class)(**raw)
     with torch.device("meta"):
         model = getattr(transformers, facts.architecture)._from_config(config)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
@@ -90,7 +120,7 @@ def _tensors(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
         shapes.pop("lm_head.weight", None)
     if facts.model_type == "gemma4_unified":
         shapes = {_on_disk(key): shape for key, shape in shapes.items()}
-    return {**shapes, **dict(_stale(facts, shapes))}
+    return {**shapes, **dict(_stale(facts))}
 
 
 def _on_disk(key: str) -> str:
@@ -99,45 +129,34 @@ def _on_disk(key: str) -> str:
     return key
 
 
-def _stale(facts: ModelFacts, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    prefix = next(key for key in shapes if key.endswith("layers.0.input_layernorm.weight")).removesuffix(
-        "0.input_layernorm.weight"
-    )
+def _stale(facts: ModelFacts) -> Iterator[tuple[str, tuple[int, ...]]]:
     for layer in facts.text.layers:
         if not layer.owns_kv:
+            attention = checkpoint_key(f"model.layers.{layer.index}.self_attn", facts)
             width = layer.kv_heads * layer.head_dim
-            yield f"{prefix}{layer.index}.self_attn.k_proj.weight", (width, facts.text.hidden_size)
-            yield f"{prefix}{layer.index}.self_attn.v_proj.weight", (width, facts.text.hidden_size)
-            yield f"{prefix}{layer.index}.self_attn.k_norm.weight", (layer.head_dim,)
+            yield f"{attention}.k_proj.weight", (width, facts.text.hidden_size)
+            yield f"{attention}.v_proj.weight", (width, facts.text.hidden_size)
+            yield f"{attention}.k_norm.weight", (layer.head_dim,)
 
 
-def _write_shards(
-    folder: Path,
-    tensors: list[tuple[str, tuple[int, ...]]],
-    dtype: np.dtype[Any],
-    seed: int,
-    shard_bytes: int,
-    progress: Callable[[str], None],
-) -> None:
-    shards: list[list[tuple[str, tuple[int, ...]]]] = [[]]
+def _write_shards(folder: Path, tensors: list[Tensor], shard_bytes: int, progress: Callable[[str], None]) -> None:
+    shards: list[list[Tensor]] = [[]]
     size = 0
-    for key, shape in tensors:
-        wanted = int(np.prod(shape)) * dtype.itemsize
-        if size and size + wanted > shard_bytes:
+    for tensor in tensors:
+        if size and size + tensor.nbytes > shard_bytes:
             shards.append([])
             size = 0
-        shards[-1].append((key, shape))
-        size += wanted
+        shards[-1].append(tensor)
+        size += tensor.nbytes
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         name = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         arrays = {}
-        for key, shape in shard:
-            progress(key)
-            arrays[key] = random_tensor(key, shape, seed).astype(dtype)
+        for tensor in shard:
+            progress(tensor.key)
+            arrays[tensor.key] = tensor.make().astype(tensor.dtype)
         save_file(arrays, folder / name, metadata={"format": "pt"})
-        weight_map.update({key: name for key, _ in shard})
+        weight_map.update({tensor.key: name for tensor in shard})
     if len(shards) > 1:
-        total = sum(int(np.prod(shape)) * dtype.itemsize for _, shape in tensors)
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors)}, "weight_map": weight_map}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

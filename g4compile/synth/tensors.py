@@ -10,12 +10,27 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
 _Rule = Callable[[np.random.Generator, tuple[int, ...]], Array]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a checkpoint, made when it is written."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    make: Callable[[], Array]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
 
 
 def _around_one(spread: float, size: float = 1.0) -> _Rule:

@@ -11,6 +11,7 @@ from g4compile.passes import (
     CanonicalizeRMSNorm,
     CanonicalizeTokenAxes,
     FuseDualRopeAttention,
+    InsertActivationRounding,
     InsertWindowedMasks,
     QuantizeWeights,
     ScheduleKVCache,
@@ -18,6 +19,7 @@ from g4compile.passes import (
 )
 from g4compile.passes.base import Pass
 from g4compile.pipeline import Phase
+from g4compile.weights.stored import STORED
 
 
 def canonical(facts: TextFacts) -> Phase:
@@ -61,8 +63,9 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
 
 
 def quantized(weights: str) -> Phase:
-    """Weights as ``weights`` says: float32, or a recipe's name or file."""
-    return Phase.to("quantized", *([] if weights == "float32" else [QuantizeWeights(recipe=weights)]))
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file."""
+    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
+    return Phase.to("quantized", *passes, *([InsertActivationRounding()] if weights == STORED else []))
 
 
 def frontend(facts: TextFacts, rewind: int, shared_tail: bool = True, weights: str = "float32") -> tuple[Phase, ...]:

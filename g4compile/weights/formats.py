@@ -46,9 +46,8 @@ class BlockFormat:
     def __post_init__(self) -> None:
         if self.bits not in BITS:
             raise InputError(f"there are no {self.bits}-bit weights", fix=f"bits: {', '.join(map(str, BITS))}")
-        if self.block not in (*BLOCKS, WHOLE_ROW):
-            choices = ", ".join(map(str, BLOCKS))
-            raise InputError(f"there are no blocks of {self.block} weights", fix=f"blocks: {choices}, or row")
+        if self.block not in (*(1 << power for power in range(4, 13)), WHOLE_ROW):  # what kernels take
+            raise InputError(f"there are no blocks of {self.block} weights", fix="blocks: 16, 32, 64, ... 4096, or row")
 
     def __str__(self) -> str:
         shape = "row" if self.block == WHOLE_ROW else f"block {self.block}"

@@ -13,8 +13,9 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import CheckpointError, Defect
+from g4compile.errors import CheckpointError, Defect, InputError
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.stored import companions, is_unused, stored_codes
 
 TRANSPOSE = "transpose"
 SCALE = "scale="  # followed by a float32 in decimal, which nine digits give back exactly
@@ -63,15 +64,21 @@ class CheckpointTensor(ir.LazyTensor):
         """Rows ``start`` to ``stop`` (all axes but the last counted as one), without reading the others."""
         if TRANSPOSE in self.steps:
             raise Defect(f"the transposed weight {self.key} was asked for by rows")
-        return self._stepped(self._bound().read_rows(self.key, start, stop))
+        return self._stepped(self.bound.read_rows(self.key, start, stop))
 
-    def _bound(self) -> Checkpoint:
+    @property
+    def bound(self) -> Checkpoint:
+        """The checkpoint this is read from."""
         if self.source is None:
-            raise Defect(f"the weight {self.key} was asked for before a checkpoint was bound")
+            raise InputError(
+                f"the weight {self.key} was asked for, and no checkpoint is bound to the graph",
+                why="a graph read from text names its weights, and does not hold them",
+                fix="use `g4compile compile`, which has the checkpoint at hand",
+            )
         return self.source
 
     def _load(self) -> ir.TensorProtocol:
-        return ir.Tensor(self._stepped(self._bound().read(self.key)), name=self.key)
+        return ir.Tensor(self._stepped(self.bound.read(self.key)), name=self.key)
 
     def _stepped(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         array = widen(stored) if self.dtype == ir.DataType.FLOAT else stored.astype(self.dtype.numpy(), copy=False)
@@ -110,10 +117,10 @@ _OTHER_MODALITIES = (
     "model.vision_embedder.",
 )
 _STALE_OF_SHARED = (
-    "self_attn.k_proj.weight",
-    "self_attn.v_proj.weight",
-    "self_attn.k_norm.weight",
-    "self_attn.v_norm.weight",
+    ".self_attn.k_proj.",
+    ".self_attn.v_proj.",
+    ".self_attn.k_norm.",
+    ".self_attn.v_norm.",
 )
 
 
@@ -124,7 +131,14 @@ def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
     nothing reads. K and V tensors of layers that share another layer's KV are stale by design and ignored.
     """
     wanted = lazy_initializers(model)
+    read: set[str] = set()
     for tensor in wanted.values():
+        tensor.source = checkpoint
+        codes = stored_codes(checkpoint, tensor.key, tensor.stored_shape) if checkpoint.facts.quantization else None
+        if codes is not None:
+            read.update(companions(checkpoint, codes))
+            continue
+        read.add(tensor.key)
         stored = checkpoint.tensors.get(tensor.key)
         if stored is None:
             raise CheckpointError(
@@ -137,9 +151,7 @@ def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
                 f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(tensor.stored_shape)}",
                 where=str(stored.file),
             )
-        tensor.source = checkpoint
-    unread = sorted(set(checkpoint.tensors) - {tensor.key for tensor in wanted.values()})
-    for key in unread:
+    for key in sorted(set(checkpoint.tensors) - read):
         if not key.startswith(_OTHER_MODALITIES) and not _is_stale(key, checkpoint):
             raise CheckpointError(
                 f"unexpected tensor {key}: no module of this config reads it",
@@ -152,7 +164,10 @@ def _is_stale(key: str, checkpoint: Checkpoint) -> bool:
     if key == "lm_head.weight":
         return checkpoint.facts.text.tied
     shared = (layer.index for layer in checkpoint.facts.text.layers if not layer.owns_kv)
-    return key.endswith(_STALE_OF_SHARED) and any(f".layers.{index}." in key for index in shared)
+    of_shared = any(f".layers.{index}." in key for index in shared)
+    if checkpoint.facts.quantization and is_unused(key):
+        return True
+    return of_shared and any(module in key for module in _STALE_OF_SHARED)
 
 
 def _near(key: str, checkpoint: Checkpoint) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import InputError
+from g4compile.errors import Defect, InputError
 from g4compile.weights.formats import Array, BlockFormat, Codes
 from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantize import QUANTIZERS
+from g4compile.weights.stored import STORED, read_stored, stored_codes
 
 PARTS = ("codes", "scales", "zero_points")
 _ROWS_AT_ONCE = 16  # keeps the arrays of one step in a core's cache
@@ -22,7 +23,7 @@ _ROWS_AT_ONCE = 16  # keeps the arrays of one step in a core's cache
 
 @dataclass(frozen=True, eq=False)
 class QuantizedMatrix:
-    """``weight`` [..., K] as rows of K weights, in ``form``, by ``quantizer``."""
+    """``weight`` [..., K] as rows of K weights, in ``form``, by ``quantizer``, or as the checkpoint holds them."""
 
     weight: CheckpointTensor
     form: BlockFormat
@@ -55,6 +56,8 @@ class QuantizedMatrix:
 
     def quantize(self, start: int, stop: int) -> Codes:
         """Rows ``start`` to ``stop``, packed."""
+        if self.quantizer == STORED:
+            return self._stored(start, stop)
         quantizer = QUANTIZERS[self.quantizer]
         rows = self.weight.read_rows(start, stop)
         pieces = [quantizer(rows[i : i + _ROWS_AT_ONCE], self.form) for i in range(0, len(rows), _ROWS_AT_ONCE)]
@@ -64,6 +67,14 @@ class QuantizedMatrix:
             np.concatenate([piece.scales for piece in pieces]),
             np.concatenate(zeros) if zeros else None,
         )
+
+    def _stored(self, start: int, stop: int) -> Codes:
+        checkpoint = self.weight.bound
+        stored = stored_codes(checkpoint, self.weight.key, (*self.leading, self.columns))
+        if stored is None:
+            raise Defect(f"the weight {self.weight.key} is not stored as codes")
+        codes = read_stored(checkpoint, stored, self.form, (start, stop))
+        return Codes(codes.codes, codes.scales * np.float32(self.weight.scale), None)
 
     def dequantized(self) -> Array:
         """What the codes stand for: float32 of the weight's shape."""

@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 
 from g4compile.errors import InputError
-from g4compile.weights.formats import BITS, WHOLE_ROW, BlockFormat
+from g4compile.weights.formats import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
 
 BUILT_IN = ("int8", "int4", "int2", "mobile", "mobile-e4b")
@@ -120,7 +120,9 @@ def _rule(words: list[str]) -> Rule:
     for word, known in choices:
         if word not in known:
             raise InputError(f"unknown word {word!r}", fix=f"expected one of {', '.join(known)}")
-    if block != "row" and not block.isdigit():
-        raise InputError(f"unknown block {block!r}", fix="a number of weights, or row")
+    if block not in ("row", *map(str, BLOCKS)):
+        raise InputError(
+            f"there are no blocks of {block} weights", fix=f"blocks: {', '.join(map(str, BLOCKS))}, or row"
+        )
     form = BlockFormat(int(weights[3:]), WHOLE_ROW if block == "row" else int(block), zero == "symmetric")
     return Rule(pattern, form, activations, quantizer)

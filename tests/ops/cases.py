@@ -155,6 +155,14 @@ def dequantize(draw: Any) -> Case:
     return [codes, scales, *zeros], {"bits": bits, "columns": columns, "activation_bits": 0}
 
 
+@st.composite
+def round_activations(draw: Any) -> Case:
+    """Among the values are halves of a step, which go to even, and ones beyond both ends."""
+    random, scale = _random(draw), draw(st.sampled_from([0.0625, 0.05, 0.013]))
+    halves = ((np.arange(-140, 140) + 0.5) * np.float32(scale)).astype(np.float32)
+    return [np.concatenate([random(20) * 10, halves])[None]], {"scale": float(np.float32(scale))}
+
+
 CASES = {
     "Linear": linear(),
     "RMSNorm": rms_norm(),
@@ -167,4 +175,5 @@ CASES = {
     "WindowedMask": windowed_mask(),
     "MoEExperts": moe_experts(),
     "Dequantize": dequantize(),
+    "RoundActivations": round_activations(),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from g4compile.errors import Defect
+from g4compile.errors import Defect, InputError
 from g4compile.weights.lazy import CheckpointTensor
 
 KEY = "model.language_model.embed_tokens.weight"
@@ -32,8 +32,8 @@ def test_a_folded_scale_gives_the_bits_of_the_product(tensor, checkpoints, facto
     assert np.float32(float(tensor.scaled(factor).steps[0].removeprefix("scale="))) == np.float32(factor)
 
 
-def test_a_weight_without_a_checkpoint_and_an_unknown_step_are_defects(tensor):
-    with pytest.raises(Defect, match="before a checkpoint was bound"):
+def test_a_weight_without_a_checkpoint_is_refused_and_an_unknown_step_a_defect(tensor):
+    with pytest.raises(InputError, match="no checkpoint is bound"):
         CheckpointTensor(KEY, ir.DataType.FLOAT, (2, 2)).numpy()
     broken = CheckpointTensor(KEY, ir.DataType.FLOAT, (2, 2), ("rotate",), tensor.source)
     with pytest.raises(Defect, match="unknown step 'rotate'"):

@@ -39,7 +39,7 @@ def test_the_first_matching_rule_decides():
     [
         ("* int3 128 symmetric int8 nearest", "unknown word 'int3'"),
         ("* int4 48 symmetric int8 nearest", "no blocks of 48"),
-        ("* int4 wide symmetric int8 nearest", "unknown block 'wide'"),
+        ("* int4 wide symmetric int8 nearest", "there are no blocks of wide weights"),
         ("* int4 128 lopsided int8 nearest", "unknown word 'lopsided'"),
         ("* int4 128 symmetric int4 nearest", "unknown word 'int4'"),
         ("* int4 128 symmetric int8 magic", "unknown word 'magic'"),

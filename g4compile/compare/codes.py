@@ -1,0 +1,80 @@
+"""Are the codes in a bundle those of the checkpoint? Both sides are unpacked by their own definition and compared.
+
+The bundle's by `weights/formats.py`; the checkpoint's by transformers (`integrations/gemma_quant.py`, _unpack_int4 and
+_unpack_int2), restated here so that a mistake in reading them does not pass its own examination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from g4compile.bundle import Bundle, QuantizedSpec
+from g4compile.compare.dequantized import initializers
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.formats import Array, BlockFormat, unpack_bits
+from g4compile.weights.stored import STORED, StoredCodes, stored_codes
+
+_BYTES = 64 << 20  # unpacked bytes compared at once
+
+
+@dataclass(frozen=True)
+class Identity:
+    """``identical`` of ``tensors`` have the same codes and scales; ``different`` names the others."""
+
+    tensors: int
+    different: tuple[str, ...]
+
+    @property
+    def identical(self) -> int:
+        return self.tensors - len(self.different)
+
+    def __str__(self) -> str:
+        line = f"{self.identical} of {self.tensors} tensors code-identical"
+        return f"{line}; not {', '.join(self.different[:3])}" if self.different else line
+
+
+def compare_codes(bundle: Bundle, checkpoint: Checkpoint | str | Path) -> Identity | None:
+    """Compare every quantised weight of ``bundle``; None when its codes were not taken from a checkpoint."""
+    if bundle.manifest.weights != STORED:
+        return None
+    source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
+    held = initializers(bundle)
+    different = [key for key, spec in bundle.manifest.quantized.items() if not _same(source, key, spec, held)]
+    return Identity(len(bundle.manifest.quantized), tuple(different))
+
+
+def _same(source: Checkpoint, key: str, spec: QuantizedSpec, held: Mapping[str, Array]) -> bool:
+    stored = stored_codes(source, key, (spec.shape[0], spec.shape[1]))
+    codes, scales = held.get(f"{key}.codes"), held.get(f"{key}.scales")
+    if stored is None or codes is None or scales is None or stored.bits != spec.bits:
+        return False
+    rows, columns = spec.shape
+    form = BlockFormat(spec.bits, spec.block)
+    codes, scales = codes.reshape(rows, -1), scales.reshape(rows, -1)
+    step = max(1, _BYTES // columns)
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        ours = unpack_bits(codes[start:stop], spec.bits)[:, :columns].astype(np.int16) - form.middle
+        if not np.array_equal(ours, _levels(source, stored, start, stop, columns)):
+            return False
+        theirs = source.read_rows(stored.scales_key, start, stop) * np.float32(spec.scale)
+        each = form.width(columns)  # weights a stored block has; every one has the scale of its slice
+        slices = np.arange(scales.shape[1]) * each * stored.slices // columns
+        if not np.array_equal(scales[start:stop], theirs[:, slices]):
+            return False
+    return True
+
+
+def _levels(source: Checkpoint, stored: StoredCodes, start: int, stop: int, columns: int) -> Array:
+    """int16 [rows, K] as transformers reads them."""
+    packed = source.read_rows(stored.codes_key, start, stop)
+    if stored.bits == 8:
+        return packed.astype(np.int16)
+    places = range(0, 8, stored.bits)
+    mask, middle = (1 << stored.bits) - 1, 1 << (stored.bits - 1)
+    levels = np.stack([(packed >> place & mask).astype(np.int16) - middle for place in places], axis=-1)
+    return levels.reshape(len(packed), -1)[:, :columns]

@@ -1,0 +1,122 @@
+"""Checkpoints whose weights are codes already: transformers' `quant_method: gemma` (Google's mobile checkpoints).
+
+    X.weight              uint8 [N, K * bits / 8], first weight in the lowest bits, code + 2^(bits-1); int8 [N, K] for 8 bits
+    X.weight_scale        float32 [N, 1]
+    X.embedding_quantized, X.embedding_scale       the same of a lookup; its scale may be one for each of several slices
+    X.input_activation_scale, X.output_activation_scale     float32 scalars: see `ops/round_activations.py`; 0 is off
+
+Codes are taken as they are. Source: transformers `integrations/gemma_quant.py`, QuantizedLinear and QuantizedEmbedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from g4compile.errors import CheckpointError
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.formats import BITS, WHOLE_ROW, BlockFormat, Codes
+
+METHOD = "gemma"  # the config's `quantization_config.quant_method`
+STORED = "stored"  # in the place of a quantiser's name: codes are read, not made
+_ACTIVATION_SCALES = (".input_activation_scale", ".output_activation_scale")
+# Scales of a quantised KV cache, which transformers does not read either.
+_UNUSED = (".k_cache_scale", ".v_cache_scale")
+_LONGEST, _SHORTEST = 4096, 16  # weights a stored block may have: what kernels take
+
+
+@dataclass(frozen=True)
+class StoredCodes:
+    """Where a checkpoint keeps the codes [N, bytes] and scales [N, slices] of a weight [N, K], and their bits."""
+
+    codes_key: str
+    scales_key: str
+    bits: int
+    slices: int
+
+
+def stored_codes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> StoredCodes | None:
+    """How ``key``, wanted as ``shape`` [N, K], is stored as codes; None when it is stored in float or not at all.
+
+    Raises CheckpointError when codes and scales do not have the sizes of such a weight.
+    """
+    module = key.removesuffix(".weight")
+    names = ((key, f"{module}.weight_scale"), (f"{module}.embedding_quantized", f"{module}.embedding_scale"))
+    for codes_key, scales_key in names:
+        if codes_key in checkpoint.tensors and scales_key in checkpoint.tensors:
+            return _checked(checkpoint, codes_key, scales_key, shape)
+    return None
+
+
+def _checked(checkpoint: Checkpoint, codes_key: str, scales_key: str, shape: tuple[int, ...]) -> StoredCodes:
+    codes, scales = checkpoint.tensors[codes_key], checkpoint.tensors[scales_key]
+    rows, columns = shape
+    sizes = {bits: (rows, -(-columns * bits // 8)) for bits in BITS}
+    possible = [8] if codes.dtype == "I8" else [2, 4] if codes.dtype == "U8" else []
+    bits = next((bits for bits in possible if codes.shape == sizes[bits]), None)
+    if bits is None:
+        raise CheckpointError(
+            f"tensor {codes_key} is {codes.dtype} {list(codes.shape)}, which holds no weight {list(shape)} at 2, 4 or 8 bits",
+            where=str(codes.file),
+        )
+    if len(scales.shape) != 2 or scales.shape[0] != rows or columns % scales.shape[1]:
+        raise CheckpointError(
+            f"tensor {scales_key} has shape {list(scales.shape)}, the config asks for [{rows}, 1]",
+            where=str(scales.file),
+        )
+    return StoredCodes(codes_key, scales_key, bits, scales.shape[1])
+
+
+def stored_format(stored: StoredCodes, columns: int) -> BlockFormat:
+    """The format that holds these codes: one scale a row, or one for the longest blocks that fit a slice without a rest.
+
+    Raises CheckpointError for slices that no stored block fits.
+    """
+    if stored.slices == 1:
+        return BlockFormat(stored.bits, WHOLE_ROW)
+    size = columns // stored.slices
+    longest = size & -size
+    if longest < _SHORTEST:
+        raise CheckpointError(
+            f"tensor {stored.scales_key} has a scale for every {size} weights",
+            why=f"kernels read blocks of at least {_SHORTEST}, a power of two",
+        )
+    return BlockFormat(stored.bits, min(longest, _LONGEST))
+
+
+def read_stored(checkpoint: Checkpoint, stored: StoredCodes, form: BlockFormat, rows: tuple[int, int]) -> Codes:
+    """Rows of the codes, cut into the blocks of ``form``, which all have the scale of their slice."""
+    packed = checkpoint.read_rows(stored.codes_key, *rows)
+    scales = checkpoint.read_rows(stored.scales_key, *rows).astype(np.float32)
+    if stored.bits == 8:
+        packed = packed.view(np.uint8) ^ np.uint8(128)  # two's complement -> offset 128
+    columns = packed.shape[1] * 8 // stored.bits
+    blocks, width = form.blocks(columns), form.width(columns) * stored.bits // 8
+    middle = {2: 0xAA, 4: 0x88, 8: 0x80}[stored.bits]  # a byte of zeros
+    padded = np.pad(packed, ((0, 0), (0, blocks * width - packed.shape[1])), constant_values=middle)
+    repeated = np.repeat(scales, blocks // stored.slices, axis=1)
+    return Codes(padded.reshape(len(packed), blocks, width), repeated, None)
+
+
+def activation_scales(checkpoint: Checkpoint, key: str) -> tuple[float, float]:
+    """Steps to which the input and the output of the product with weight ``key`` are rounded; 0: not at all."""
+    module = key.removesuffix(".weight")
+    found = [
+        float(checkpoint.read(module + name)) if module + name in checkpoint.tensors else 0.0
+        for name in _ACTIVATION_SCALES
+    ]
+    return found[0], found[1]
+
+
+def companions(checkpoint: Checkpoint, stored: StoredCodes) -> Iterator[str]:
+    """Keys of all tensors that belong to ``stored``."""
+    module = stored.scales_key.rpartition(".")[0]
+    yield from (stored.codes_key, stored.scales_key)
+    yield from (module + name for name in _ACTIVATION_SCALES if module + name in checkpoint.tensors)
+
+
+def is_unused(key: str) -> bool:
+    """Whether transformers, too, leaves this tensor of a quantised checkpoint unread."""
+    return key.endswith(_UNUSED)

@@ -1,0 +1,97 @@
+"""Checkpoints that hold codes against transformers running the same files."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from g4compile import pipeline
+from g4compile.bundle import Bundle
+from g4compile.compare.codes import compare_codes
+from g4compile.compare.parity import LIMITS, Meter
+from g4compile.compare.reference import Reference
+from g4compile.compare.stages import StageRunner
+from g4compile.compare.verify import verify
+from g4compile.compiler import REWIND, compile, trace
+from g4compile.plan.plan import plan
+from g4compile.targets.frontend import frontend
+from g4compile.weights.lazy import bind
+from tests.conftest import once
+from tests.scenario import window_of
+
+VARIANTS = ("tiny-e2b", "tiny-e4b")
+
+
+@pytest.fixture
+def bundle_of(shared, coded):
+    def get(variant):
+        return Bundle.open(
+            once(shared, f"{variant}-stored-bundle", lambda path: compile(coded(variant), "onnx-cpu", path) and None)
+        )
+
+    return get
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_graph_equals_transformers_on_the_same_file(variant, coded):
+    """With exact products, activations rounded as calibrated: a single rounding that went the other way would show."""
+    checkpoint = coded(variant)
+    model = trace(checkpoint.facts)
+    bind(model, checkpoint)
+    pipeline.run(model, frontend(checkpoint.facts.text, REWIND, weights="stored"))
+    steps = [node.attributes["scale"].as_float() for node in model.graph if node.op_type == "RoundActivations"]
+    written = [
+        key for key in checkpoint.tensors if key.endswith("activation_scale") and float(checkpoint.read(key)) != 0
+    ]
+    stale = [
+        key
+        for key in written
+        if any(
+            f"layers.{layer.index}.self_attn.{part}_proj" in key for part in "kv" for layer in shared_layers(checkpoint)
+        )
+    ]
+    assert len(steps) == len(written) - len(stale) > 20
+    reference, runner = Reference(checkpoint.folder), StageRunner(model, checkpoint.facts)
+    ids = np.random.default_rng(2).integers(0, checkpoint.facts.text.vocab_size, (2, 3 * window_of(checkpoint)))
+    meter = Meter()
+    want = reference.forward(ids)
+    meter.add(want, runner.forward(ids))
+    for _ in range(20):
+        token = want[:, -1:].argmax(-1)
+        want = reference.forward(token)
+        meter.add(want, runner.forward(token))
+    assert not meter.result().broken(LIMITS["quantized, float32 activations"]), meter.result()
+
+
+def shared_layers(checkpoint):
+    return [layer for layer in checkpoint.facts.text.layers if not layer.owns_kv]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_bundle_keeps_every_code(variant, coded, bundle_of):
+    bundle, checkpoint = bundle_of(variant), coded(variant)
+    found = compare_codes(bundle, checkpoint)
+    scales = [key for key in checkpoint.tensors if key.endswith((".weight_scale", ".embedding_scale"))]
+    stale = 2 * len(shared_layers(checkpoint))
+    assert found.different == ()
+    assert found.tensors == len(scales) - stale
+    report = verify(bundle, checkpoint.folder)
+    assert report.passed, report
+    assert report.codes == f"{found.tensors} of {found.tensors} tensors code-identical"
+    data = bundle.manifest.files["weights.data"].bytes
+    assert data == plan(checkpoint.folder).data_bytes
+
+
+def test_a_changed_code_is_found(coded, bundle_of, tmp_path):
+    shutil.copytree(bundle_of("tiny-e2b").folder, tmp_path / "bundle")
+    data = tmp_path / "bundle" / "weights.data"
+    changed = bytearray(data.read_bytes())
+    changed[0] ^= 1  # the first tensor starts here
+    data.write_bytes(changed)
+    bundle = Bundle.open(tmp_path / "bundle")
+    found = compare_codes(bundle, coded("tiny-e2b"))
+    assert len(found.different) == 1
+    assert str(found).startswith(f"{found.tensors - 1} of {found.tensors} tensors code-identical; not model.")
+    report = verify(bundle, coded("tiny-e2b").folder)
+    assert not report.passed
+    assert any("code-identical" in line for line in report.broken)
