@@ -48,6 +48,9 @@ class KVLayer(msgspec.Struct, frozen=True):
 
 
 class KVSpec(msgspec.Struct, frozen=True):
+    """``dtype`` float32, or int8: then each key and value has a float32 scale a token and head, `[.., tokens, 1]`,
+    as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers can take back."""
+
     dtype: str
     rewind: int
     layers: tuple[KVLayer, ...]

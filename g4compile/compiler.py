@@ -30,8 +30,9 @@ from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.recipe import load_recipe
 from g4compile.weights.stored import STORED
 
-Progress = Callable[[str], None]
 FLOAT32 = "float32"
+KV_DTYPES = (FLOAT32, "int8")
+Progress = Callable[[str], None]
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 
 
@@ -56,10 +57,14 @@ def lower(
     observe: tuple[pipeline.Observer, ...] = (),
     *,
     shared_tail: bool = True,
-    weights: str = "float32",
+    weights: str = FLOAT32,
+    kv: str = FLOAT32,
 ) -> list[pipeline.Step]:
-    """[traced] -> [legal:target], in place. ``weights``: float32, stored, or a recipe's name or file."""
-    phases = (*frontend(facts.text, REWIND, shared_tail, weights), *target.backend(facts.text))
+    """[traced] -> [legal:target], in place. ``weights``: float32, stored, or a recipe's name or file.
+
+    ``kv``: how keys and values are kept, float32 or int8.
+    """
+    phases = (*frontend(facts.text, REWIND, shared_tail, weights, kv), *target.backend(facts.text))
     return pipeline.run(model, phases, observe)
 
 
@@ -69,6 +74,7 @@ def compile(  # the public name; the builtin is not used here
     output: str | Path,
     *,
     weights: str | None = None,
+    kv: str = FLOAT32,
     modalities: tuple[str, ...] = ("text",),
     context: int | None = None,
     force: bool = False,
@@ -79,7 +85,8 @@ def compile(  # the public name; the builtin is not used here
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
     ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds
-    codes, stored. The default is float32, or stored. ``context`` limits how many
+    codes, stored. The default is float32, or stored. ``kv``: keys and values in float32, or int8 with
+    a scale a token and head. ``context`` limits how many
     tokens a session may hold; default: what the model was made for. ``max_memory``: bytes for weights in flight.
     A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
     BundleError (output), MachineError (disk, memory).
@@ -91,23 +98,25 @@ def compile(  # the public name; the builtin is not used here
     rules = () if recipe is None else tuple(str(rule) for rule in recipe.rules)
     named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
+    if kv not in KV_DTYPES:
+        raise InputError(f"there is no KV cache of {kv}", fix=f"--kv {', '.join(KV_DTYPES)}")
     limit = _context(context, source.facts)
     observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}")]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    identity = _identity(source, chosen, (named, *rules), limit)
+    identity = _identity(source, chosen, (named, kv, *rules), limit)
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
         progress("trace")
         model = trace(source.facts)
         bind(model, source)
-        lower(model, source.facts, chosen, tuple(observe), weights=weights)
+        lower(model, source.facts, chosen, tuple(observe), weights=weights, kv=kv)
         graphs = split_embedding(model)
         write_graphs(graphs, folder, _weights_progress(progress), max_memory=max_memory, journal=journal)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, named, rules, limit, graphs))
+        return finish(folder, out, _manifest(source, chosen, named, rules, kv, limit, graphs))
 
 
 def weights_of(facts: ModelFacts, weights: str | None) -> str:
@@ -189,6 +198,7 @@ def _manifest(
     target: Target,
     weights: str,
     rules: tuple[str, ...],
+    kv: str,
     context: int,
     graphs: Mapping[str, ir.Model],
 ) -> Manifest:
@@ -212,7 +222,7 @@ def _manifest(
             name: GraphSpec(f"{name}.onnx", _io(model.graph.inputs), _io(model.graph.outputs))
             for name, model in graphs.items()
         },
-        kv=KVSpec("float32", REWIND, tuple(_kv_layer(layer) for layer in text.kv_layers)),
+        kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in text.kv_layers)),
         source={"config_sha256": hashlib.sha256(config).hexdigest()},
         versions=_versions(),
         recipe=rules,
@@ -258,7 +268,7 @@ def _io(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
     )
 
 
-def _kv_layer(layer: LayerFacts) -> KVLayer:
+def _kv_layer(layer: LayerFacts, kv: str) -> KVLayer:
     keep = None if layer.window is None else layer.window - 1 + REWIND
     return KVLayer(
         layer.index,
@@ -267,5 +277,10 @@ def _kv_layer(layer: LayerFacts) -> KVLayer:
         layer.head_dim,
         layer.window,
         keep,
-        2 * layer.kv_heads * layer.head_dim * 4,
+        kv_token_bytes(layer, kv),
     )
+
+
+def kv_token_bytes(layer: LayerFacts, kv: str) -> int:
+    """Bytes of one token's key and value in ``layer``: numbers, or codes and the scale of each head."""
+    return 2 * layer.kv_heads * (layer.head_dim * 4 if kv == FLOAT32 else layer.head_dim + 4)

@@ -20,6 +20,7 @@ def compile(
         str | None,
         typer.Option(help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes."),
     ] = None,
+    kv: Annotated[str, typer.Option(help="How keys and values are kept: float32 or int8.")] = "float32",
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
@@ -41,6 +42,7 @@ def compile(
             target,
             output,
             weights=weights,
+            kv=kv,
             modalities=tuple(modalities.split(",")),
             context=context,
             dump_dir=dump_dir,
@@ -58,6 +60,7 @@ def compile(
         "bundle": str(output),
         "target": manifest.target,
         "weights": manifest.weights,
+        "kv": manifest.kv.dtype,
         "modalities": list(manifest.modalities),
         "context": manifest.context,
         "bundle_bytes": bundle.size,
@@ -66,6 +69,7 @@ def compile(
     rows = {
         "model": manifest.architecture,
         "target": f"{manifest.target}, {manifest.weights} weights, {', '.join(manifest.modalities)}",
+        "KV": f"{manifest.kv.dtype}, {sum(layer.bytes_per_token for layer in manifest.kv.layers):,} bytes a token",
         "context": f"{manifest.context:,} tokens",
         "size": size(bundle.size),
         "time": f"{seconds:.1f} s",

@@ -17,6 +17,7 @@ def plan(
         str | None, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: as stored.")
     ] = None,
     context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
+    kv: Annotated[str, typer.Option(help="How keys and values are kept: float32 or int8.")] = "float32",
     device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
     measure_device: Annotated[bool, typer.Option("--measure-device", help="Measure this machine instead.")] = False,
     as_json: Json = False,
@@ -33,12 +34,12 @@ def plan(
         raise InputError(f"there is no device {device}", fix=f"devices: {', '.join(DEVICES)}, or --measure-device")
     with status("measure this machine"):
         chosen = measure() if measure_device else DEVICES[device]
-    made = make_plan(existing_or_name(source), target, weights, context, chosen)
+    made = make_plan(existing_or_name(source), target, weights, context, kv, chosen)
     rows = {
         "parameters": f"{made.parameters / 1e9:.3f} billion",
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
         "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
-        f"KV at {made.context:,} tokens": size(made.kv_bytes),
+        f"KV at {made.context:,} tokens": f"{size(made.kv_bytes)}, {made.kv}",
         "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",
         "a prefilled token": f"{made.prefill_operations / 1e9:.2f} G operations",
         "device": f"{chosen.name}: {chosen.bandwidth / 1e9:.1f} GB/s, {chosen.operations / 1e9:,.0f} G operations/s",

@@ -64,6 +64,11 @@ def verify(
         rows["limits"] = (
             f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
         )
+        if report.kv_cost:
+            cost = report.kv_cost
+            rows["int8 KV costs"] = (
+                f"mean {cost.mean_abs_difference:.2e}, KL {cost.kl_mean:.1e}, top-1 {cost.top1_agreement:.2%} against float32 KV"
+            )
         if report.codes:
             rows["weights"] = report.codes
         if where:

@@ -19,6 +19,7 @@ from g4compile.bundle import Bundle
 from g4compile.compare.reference import Reference
 from g4compile.errors import BundleError
 from g4compile.runtime.graphs import open_graph
+from g4compile.runtime.kv_cache import empty_past
 
 Ids = np.ndarray[Any, Any]
 # Rounding grows with depth; a wrong step is off by far more than this part of the activations' size. By how
@@ -98,10 +99,4 @@ def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Ids]:
         "position_ids": np.tile(np.arange(new, dtype=np.int64), (batch, 1)),
         "num_logits_to_keep": np.array(1, np.int64),
     }
-    for layer in bundle.manifest.kv.layers:
-        slots = new if layer.keep is None else 0
-        for part in ("key", "value"):
-            feeds[f"past_key_values.{layer.layer}.{part}"] = np.zeros(
-                (batch, layer.heads, slots, layer.head_dim), np.float32
-            )
-    return feeds
+    return {**feeds, **empty_past(bundle.manifest.kv, batch, slots=new)}

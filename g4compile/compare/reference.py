@@ -21,8 +21,9 @@ Logits = np.ndarray[Any, Any]
 class Reference:
     """HF eager float32 over a checkpoint folder, with a KV cache. Holds the whole model in memory."""
 
-    def __init__(self, checkpoint: str | Path, weights: Iterable[tuple[str, Logits]] = ()) -> None:
-        """``weights``: by checkpoint key, what to put in the place of the stored ones."""
+    def __init__(self, checkpoint: str | Path, weights: Iterable[tuple[str, Logits]] = (), kv: str = "float32") -> None:
+        """``weights``: by checkpoint key, what to put in the place of the stored ones. ``kv``: int8 rounds keys and
+        values as `ops/quantize_kv.py` does, before they are kept or read."""
         import torch
         import transformers
 
@@ -38,7 +39,8 @@ class Reference:
         with torch.no_grad():
             for key, array in weights:
                 parameters[key].copy_(torch.from_numpy(array))
-        self._cache: Any = None
+        self._rounds_kv = kv == "int8"
+        self.reset()
 
     def _parameters(self) -> Iterator[tuple[str, Any]]:
         """Parameters of the decoder, named as in `Gemma4ForCausalLM`."""
@@ -52,7 +54,15 @@ class Reference:
         return getattr(inner, "language_model", inner).layers
 
     def reset(self) -> None:
-        self._cache = None
+        self._cache: Any = _rounded_cache(self.model.config.get_text_config()) if self._rounds_kv else None
+
+    def unrounded(self, input_ids: Logits) -> Logits:
+        """float32 logits [B, S, V] of a new conversation whose keys and values are not rounded."""
+        import torch
+
+        with torch.no_grad():
+            logits: Logits = self.model(input_ids=torch.from_numpy(input_ids), use_cache=True).logits.numpy()
+        return logits
 
     def forward(self, input_ids: Logits) -> Logits:
         """Append int64 [B, S] to the cache; float32 logits [B, S, V] of all positions."""
@@ -63,3 +73,20 @@ class Reference:
         self._cache = out.past_key_values
         logits: Logits = out.logits.numpy()
         return logits
+
+
+def _rounded_cache(config: Any) -> Any:
+    """HF's own cache, its keys and values rounded on their way in."""
+    import transformers
+
+    class RoundedCache(transformers.DynamicCache):  # type: ignore[misc]  # transformers has no types
+        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().update(_rounded(key_states), _rounded(value_states), *args, **kwargs)
+
+    return RoundedCache(config=config)
+
+
+def _rounded(x: Any) -> Any:
+    scale = x.abs().amax(-1, keepdim=True) / 127
+    safe = scale.masked_fill(scale == 0, 1)
+    return (x / safe).round() * scale

@@ -64,4 +64,5 @@ class StageRunner:
     def _start(self, name: str, batch: int) -> Array:
         layer = next(layer for layer in self._layers if name.startswith(f"past_key_values.{layer.index}."))
         slots = self._capacity if self._inputs[name].shape[2] == "capacity" else 0
-        return np.zeros((batch, layer.kv_heads, slots, layer.head_dim), np.float32)
+        dtype = np.int8 if self._inputs[name].type == "tensor(int8)" else np.float32
+        return np.zeros((batch, layer.kv_heads, slots, self._inputs[name].shape[3]), dtype)

@@ -30,6 +30,7 @@ class Report(msgspec.Struct, frozen=True):
     """``parity`` by scenario; ``broken`` lists what is over ``limits``; ``layers`` only when localised.
 
     ``codes``: of weights that the checkpoint holds as codes, how many the bundle has unchanged.
+    ``kv_cost``: what a rounded KV cache changes: the reference with it against itself without, on the prompt.
     """
 
     parity: dict[str, Parity]
@@ -37,6 +38,7 @@ class Report(msgspec.Struct, frozen=True):
     broken: tuple[str, ...]
     layers: tuple[LayerDifference, ...] = ()
     codes: str = ""
+    kv_cost: Parity | None = None
 
     @property
     def passed(self) -> bool:
@@ -79,7 +81,7 @@ def verify(
         min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64
     )
     progress("load the Hugging Face module in float32")
-    reference = Reference(checkpoint, dequantized(opened))
+    reference = Reference(checkpoint, dequantized(opened), kv=manifest.kv.dtype)
     session = Session(opened, threads)
     progress("prefill")
     expected = reference.forward(ids)
@@ -97,7 +99,11 @@ def verify(
     if layers:
         progress("compare layer by layer")
         found = localize(opened, reference, ids)
-    return Report(parity, limits, broken, found, str(codes or ""))
+    cost = None
+    if manifest.kv.dtype != "float32":
+        progress("what the rounded KV cache costs")
+        cost = _compare(reference.unrounded(ids), expected)
+    return Report(parity, limits, broken, found, str(codes or ""), cost)
 
 
 def _compare(expected: Ids, ours: Ids) -> Parity:

@@ -45,7 +45,7 @@ SPECS: dict[str, frozenset[str]] = {
     "canonical": _CANONICAL,
     "fused": _FUSED,
     "scheduled": _SCHEDULED,
-    "quantized": _SCHEDULED | {"g4.Dequantize", "g4.RoundActivations"},
+    "quantized": _SCHEDULED | {"g4.Dequantize", "g4.RoundActivations", "g4.QuantizeKV", "g4.DequantizeKV"},
 }
 
 

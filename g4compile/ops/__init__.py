@@ -12,6 +12,7 @@ from g4compile.ops.geglu import GEGLU
 from g4compile.ops.linear import LINEAR
 from g4compile.ops.masks import CAUSAL_MASK, WINDOWED_MASK
 from g4compile.ops.moe_experts import MOE_EXPERTS
+from g4compile.ops.quantize_kv import DEQUANTIZE_KV, QUANTIZE_KV
 from g4compile.ops.registry import DOMAIN, OPSET, VERSION, Op
 from g4compile.ops.rms_norm import RMS_NORM
 from g4compile.ops.rope_key_value import ROPE_KEY_VALUE
@@ -32,6 +33,8 @@ OPS: dict[str, Op] = {
         MOE_EXPERTS,
         DEQUANTIZE,
         ROUND_ACTIVATIONS,
+        QUANTIZE_KV,
+        DEQUANTIZE_KV,
     )
 }
 

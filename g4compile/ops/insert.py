@@ -10,7 +10,7 @@ import onnx_ir as ir
 from g4compile.graph.edit import Inserter
 from g4compile.ops import DOMAIN, OPS
 
-_DTYPES = {"I": ir.DataType.INT64, "M": ir.DataType.FLOAT}
+_DTYPES = {"I": ir.DataType.INT64, "M": ir.DataType.FLOAT, "Q": ir.DataType.INT8}
 
 
 def insert_op(

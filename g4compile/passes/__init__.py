@@ -16,6 +16,7 @@ from g4compile.passes.insert_activation_rounding import InsertActivationRounding
 from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.passes.lower_quantized_weights import LowerQuantizedWeights
+from g4compile.passes.quantize_kv_cache import QuantizeKVCache
 from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
 from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
@@ -35,6 +36,7 @@ PASSES: dict[str, type[Any]] = {
         ScheduleSharedTail,
         QuantizeWeights,
         InsertActivationRounding,
+        QuantizeKVCache,
         LowerMoEToGatherScatter,
         LowerQuantizedWeights,
     )
@@ -54,6 +56,7 @@ __all__ = [
     "LowerMoEToGatherScatter",
     "LowerQuantizedWeights",
     "Pass",
+    "QuantizeKVCache",
     "QuantizeWeights",
     "ScheduleKVCache",
     "ScheduleSharedTail",

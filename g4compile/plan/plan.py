@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from g4compile.compiler import FLOAT32, REWIND, weights_of
+from g4compile.compiler import FLOAT32, KV_DTYPES, REWIND, kv_token_bytes, weights_of
 from g4compile.config import TextFacts, load_config, model_facts
 from g4compile.errors import InputError
 from g4compile.plan.device import DEVICES, Device
@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     target: str
     weights: str
     context: int
+    kv: str
     parameters: int
     bytes_by_part: dict[str, int]
     data_bytes: int
@@ -52,6 +53,7 @@ def plan(
     target: str = "onnx-cpu",
     weights: str | None = None,
     context: int | None = None,
+    kv: str = FLOAT32,
     device: Device | None = None,
 ) -> Plan:
     """Plan a compile of ``source`` (preset, config or checkpoint folder); no weight is read.
@@ -65,6 +67,8 @@ def plan(
     tokens = min(context or 4096, text.max_positions)
     if context is not None and not 1 <= context <= text.max_positions:
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
+    if kv not in KV_DTYPES:
+        raise InputError(f"there is no KV cache of {kv}", fix=f"--kv {', '.join(KV_DTYPES)}")
     weights = weights_of(facts, weights)
     found = inventory(text)
     recipe = _recipe(weights, source, found)
@@ -75,12 +79,11 @@ def plan(
         parts[weight.part] = parts.get(weight.part, 0) + stored_bytes(weight, recipe)
     parts["constants"] = _constant_bytes(text)
     products = [weight for weight in found if weight.use == PRODUCT]
-    kv = kv_bytes(text, tokens)
     read = sum(int(weight.share * _bytes(weight, recipe)) for weight in products) + sum(
         _bytes(weight, recipe) for weight in found if weight.use == SMALL
     )
     read += sum(_bytes(weight, recipe) // weight.shape[0] for weight in found if weight.use == LOOKUP)
-    read += _kv_read(text, tokens)
+    read += _kv_read(text, tokens, kv)
     decode = sum(int(2 * weight.share * weight.elements) for weight in products)
     prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
     chosen = device or DEVICES["server-2-cores"]
@@ -93,7 +96,8 @@ def plan(
         bytes_by_part=parts,
         data_bytes=sum(parts.values()),
         mapped_table_bytes=sum(stored_bytes(weight, recipe) for weight in found if weight.use == LOOKUP),
-        kv_bytes=kv,
+        kv=kv,
+        kv_bytes=kv_bytes(text, tokens, kv),
         decode_read_bytes=read,
         decode_operations=decode,
         prefill_operations=prefill,
@@ -125,20 +129,20 @@ def stored_bytes(weight: Weight, recipe: Recipe | None) -> int:
     return sum(_paged(size) for size in _tensors(weight, recipe))
 
 
-def kv_bytes(text: TextFacts, tokens: int) -> int:
+def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32) -> int:
     """Bytes of the KV state of one sequence after ``tokens``: full layers grow in blocks, sliding ones hold a window."""
     total = 0
     for layer in text.kv_layers:
-        per_token = 2 * layer.kv_heads * layer.head_dim * _FLOAT
+        per_token = kv_token_bytes(layer, kv)
         slots = -(-tokens // BLOCK) * BLOCK if layer.window is None else min(tokens, layer.window - 1 + REWIND)
         total += per_token * slots
     return total
 
 
-def _kv_read(text: TextFacts, tokens: int) -> int:
+def _kv_read(text: TextFacts, tokens: int, kv: str) -> int:
     """Bytes attention reads for one token: shared layers read their producer's tensors again."""
     return sum(
-        2 * layer.kv_heads * layer.head_dim * _FLOAT * (tokens if layer.window is None else min(tokens, layer.window))
+        kv_token_bytes(layer, kv) * (tokens if layer.window is None else min(tokens, layer.window))
         for layer in text.layers
     )
 

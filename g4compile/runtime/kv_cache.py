@@ -16,7 +16,7 @@ from g4compile.bundle import KVLayer, KVSpec
 from g4compile.errors import InputError
 
 BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway
-_PARTS = ("key", "value")
+_PARTS = {"float32": ("key", "value"), "int8": ("key", "key_scale", "value", "value_scale")}
 
 
 class KVCache:
@@ -25,10 +25,11 @@ class KVCache:
     def __init__(self, spec: KVSpec, batch: int, context: int) -> None:
         self.spec, self.batch, self.context = spec, batch, context
         self.length, self.capacity = 0, 0
+        self._parts = _PARTS[spec.dtype]
         self._values: dict[str, ort.OrtValue] = {}
         for layer in spec.layers:
-            for part in _PARTS:
-                self._set(layer, part, _empty(layer, batch, 0))
+            for part in self._parts:
+                self._set(layer, part, self._empty(layer, part, 0))
 
     def reserve(self, tokens: int) -> None:
         """Make room for ``tokens`` more in the full layers' buffers."""
@@ -38,15 +39,15 @@ class KVCache:
         self.capacity = min(-(-needed // BLOCK) * BLOCK, self.context)
         for layer in self.spec.layers:
             if layer.keep is None:
-                for part in _PARTS:
-                    grown = _empty(layer, self.batch, self.capacity)
+                for part in self._parts:
+                    grown = self._empty(layer, part, self.capacity)
                     grown[:, :, : self.length] = self._array(layer, part)[:, :, : self.length]
                     self._set(layer, part, grown)
 
     def bind(self, binding: Any) -> None:
         """Bind all past inputs and present outputs of one run."""
         for layer in self.spec.layers:
-            for part in _PARTS:
+            for part in self._parts:
                 value = self._values[f"{layer.layer}.{part}"]
                 binding.bind_ortvalue_input(f"past_key_values.{layer.layer}.{part}", value)
                 if layer.keep is None:
@@ -58,7 +59,7 @@ class KVCache:
         """Take over what a run of ``tokens`` new tokens gave back, by output name."""
         for layer in self.spec.layers:
             if layer.keep is not None:
-                for part in _PARTS:
+                for part in self._parts:
                     self._values[f"{layer.layer}.{part}"] = outputs[f"present.{layer.layer}.{part}"]
         self.length += tokens
 
@@ -77,10 +78,15 @@ class KVCache:
                     )
         for layer in self.spec.layers:
             if layer.keep is not None and tokens:
-                for part in _PARTS:
+                for part in self._parts:
                     array = self._array(layer, part)
                     self._set(layer, part, np.ascontiguousarray(array[:, :, : array.shape[2] - tokens]))
         self.length = left
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the present outputs, in the order `bind` binds them."""
+        return [f"present.{layer.layer}.{part}" for layer in self.spec.layers for part in self._parts]
 
     @property
     def bytes(self) -> int:
@@ -93,6 +99,20 @@ class KVCache:
     def _set(self, layer: KVLayer, part: str, array: np.ndarray[Any, Any]) -> None:
         self._values[f"{layer.layer}.{part}"] = ort.OrtValue.ortvalue_from_numpy(array)
 
+    def _empty(self, layer: KVLayer, part: str, tokens: int) -> np.ndarray[Any, Any]:
+        return _zeros(self.spec, layer, part, self.batch, tokens)
 
-def _empty(layer: KVLayer, batch: int, tokens: int) -> np.ndarray[Any, Any]:
-    return np.zeros((batch, layer.heads, tokens, layer.head_dim), np.float32)
+
+def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Inputs of a first run, by name; full layers have ``slots``."""
+    return {
+        f"past_key_values.{layer.layer}.{part}": _zeros(spec, layer, part, batch, slots if layer.keep is None else 0)
+        for layer in spec.layers
+        for part in _PARTS[spec.dtype]
+    }
+
+
+def _zeros(spec: KVSpec, layer: KVLayer, part: str, batch: int, tokens: int) -> np.ndarray[Any, Any]:
+    scale = part.endswith("_scale")
+    dtype = np.int8 if spec.dtype == "int8" and not scale else np.float32
+    return np.zeros((batch, layer.heads, tokens, 1 if scale else layer.head_dim), dtype)

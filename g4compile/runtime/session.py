@@ -165,11 +165,7 @@ class Session:
         cache.bind(binding)
         self._decoder.run_with_iobinding(binding)
         # The binding lists outputs in the order they were bound, which is not the graph's.
-        bound = [
-            "logits",
-            *(f"present.{layer.layer}.{part}" for layer in cache.spec.layers for part in ("key", "value")),
-        ]
-        outputs = dict(zip(bound, binding.get_outputs(), strict=True))
+        outputs = dict(zip(["logits", *cache.outputs], binding.get_outputs(), strict=True))
         cache.advance(new, outputs)
         logits: Logits = outputs["logits"].numpy()
         return logits

@@ -13,6 +13,7 @@ from g4compile.passes import (
     FuseDualRopeAttention,
     InsertActivationRounding,
     InsertWindowedMasks,
+    QuantizeKVCache,
     QuantizeWeights,
     ScheduleKVCache,
     ScheduleSharedTail,
@@ -62,12 +63,19 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 
-def quantized(weights: str) -> Phase:
-    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file."""
+def quantized(facts: TextFacts, weights: str, kv: str) -> Phase:
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file; the KV
+    cache as ``kv``: float32 or int8."""
     passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
-    return Phase.to("quantized", *passes, *([InsertActivationRounding()] if weights == STORED else []))
+    if weights == STORED:
+        passes.append(InsertActivationRounding())
+    if kv == "int8":
+        passes.append(QuantizeKVCache(caches=2 * len(facts.kv_layers)))
+    return Phase.to("quantized", *passes)
 
 
-def frontend(facts: TextFacts, rewind: int, shared_tail: bool = True, weights: str = "float32") -> tuple[Phase, ...]:
+def frontend(
+    facts: TextFacts, rewind: int, shared_tail: bool = True, weights: str = "float32", kv: str = "float32"
+) -> tuple[Phase, ...]:
     """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back."""
-    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail), quantized(weights)
+    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail), quantized(facts, weights, kv)

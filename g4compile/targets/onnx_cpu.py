@@ -19,6 +19,7 @@ from g4compile.weights.lazy import CheckpointTensor
 
 LEGAL = frozenset(
     {
+        "Abs",
         "Add",
         "And",
         "Attention",
@@ -46,6 +47,7 @@ LEGAL = frozenset(
         "Or",
         "RMSNormalization",
         "Range",
+        "ReduceMax",
         "ReduceSum",
         "Reshape",
         "RotaryEmbedding",
@@ -64,7 +66,7 @@ LEGAL = frozenset(
     | {"TopK", "Transpose", "Unique", "Unsqueeze", "Where"}
     | {"com.microsoft.MatMulNBits", "com.microsoft.GatherBlockQuantized"}
 )
-_DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL})
+_DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.INT8})
 
 
 def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:

@@ -133,3 +133,11 @@ def test_errors_are_json_when_asked(tmp_path):
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_inspect_reads_every_preset(name):
     assert json.loads(g4("inspect", name, "--json").stdout)["layers"] > 0
+
+
+def test_an_unknown_kv_type_is_refused(checkpoints, tmp_path):
+    folder = checkpoints("tiny-31b").folder
+    refused(
+        g4("compile", folder, "--target", "onnx-cpu", "--kv", "int3", "-o", tmp_path / "out"), 2, "KV cache of int3"
+    )
+    refused(g4("plan", folder, "--target", "onnx-cpu", "--kv", "fp8"), 2, "KV cache of fp8")

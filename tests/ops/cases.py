@@ -163,6 +163,27 @@ def round_activations(draw: Any) -> Case:
     return [np.concatenate([random(20) * 10, halves])[None]], {"scale": float(np.float32(scale))}
 
 
+@st.composite
+def quantize_kv(draw: Any) -> Case:
+    """One vector is of zeros, and one has its largest value twice, with both signs."""
+    random = _random(draw)
+    batch, new, _ = _sizes(draw)
+    _, heads, width = _heads(draw)
+    x = random(batch, heads, new, width) * draw(st.sampled_from([1e-3, 1.0, 100.0]))
+    x[0, 0, 0] = 0
+    x[-1, -1, -1, :2] = 5000, -5000
+    return [x], {}
+
+
+@st.composite
+def dequantize_kv(draw: Any) -> Case:
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    batch, new, _ = _sizes(draw)
+    _, heads, width = _heads(draw)
+    codes = generator.integers(-127, 128, (batch, heads, new, width), np.int8)
+    return [codes, np.abs(generator.standard_normal((batch, heads, new, 1))).astype(np.float32)], {}
+
+
 CASES = {
     "Linear": linear(),
     "RMSNorm": rms_norm(),
@@ -176,4 +197,6 @@ CASES = {
     "MoEExperts": moe_experts(),
     "Dequantize": dequantize(),
     "RoundActivations": round_activations(),
+    "QuantizeKV": quantize_kv(),
+    "DequantizeKV": dequantize_kv(),
 }

@@ -34,8 +34,9 @@ def one_node(name, arrays, attributes):
         name="layers.0/it",
     )
     shapes = op.infer([array.shape for array in arrays], attributes)
-    for i, (value, shape) in enumerate(zip(node.outputs, shapes, strict=True)):
-        value.name, value.shape, value.type = f"out{i}", ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
+    for i, (value, shape, operand) in enumerate(zip(node.outputs, shapes, op.outputs, strict=True)):
+        dtype = ir.DataType.INT8 if operand.kind == "Q" else ir.DataType.FLOAT
+        value.name, value.shape, value.type = f"out{i}", ir.Shape(shape), ir.TensorType(dtype)
     graph = ir.Graph(inputs, node.outputs, nodes=[node], opset_imports={"": OPSET, DOMAIN: VERSION}, name="one")
     model = ir.Model(graph, ir_version=11)
     set_stage(model, "quantized")

@@ -1,0 +1,101 @@
+"""quantize-kv-cache: keys and values are kept as 8-bit codes, a scale a token and head.
+
+Before, a sliding layer:             After:
+    k = Concat (past, new)               codes, scales = g4.QuantizeKV (new)
+    present = Slice (k, ...)             c = Concat (past, codes);           present = Slice (c, ...)
+    ... (k)                              s = Concat (past_scale, scales);    present_scale = Slice (s, ...)
+                                         k = g4.DequantizeKV (c, s)
+                                         ... (k)
+
+A full layer's TensorScatter is doubled in the same way. Readers see what the codes stand for, the newest tokens
+included, so that nothing depends on how a prompt is cut into steps. Inputs `past_key_values.N.key_scale` and outputs
+`present.N.key_scale` stand beside those of the codes, and so for values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from g4compile.errors import MatchError
+from g4compile.graph.edit import Inserter, Size
+from g4compile.graph.stage import describe
+from g4compile.ops.insert import insert_op
+from g4compile.passes.base import expect
+
+_PAST, _PRESENT, SCALE = "past_key_values.", "present.", "_scale"
+
+
+@dataclass(frozen=True)
+class QuantizeKVCache:
+    """``caches``: how many K and V the model writes, or None."""
+
+    name: ClassVar[str] = "quantize-kv-cache"
+    stages: ClassVar[tuple[str, ...]] = ("scheduled",)
+    caches: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        found = 0
+        for past in [value for value in model.graph.inputs if str(value.name).startswith(_PAST)]:
+            nodes = list(past.consumers())
+            if len(nodes) != 1 or nodes[0].op_type not in ("Concat", "TensorScatter"):
+                readers = ", ".join(describe(node) for node in nodes) or "nothing"
+                raise MatchError(
+                    f"{past.name} is read by {readers}, not by the one node that adds new tokens", where=self.name
+                )
+            _double(model.graph, past, nodes[0])
+            found += 1
+        expect(self.name, "KV caches", found, self.caches, f"no other input is named {_PAST}N.key or .value")
+
+
+def _double(graph: ir.Graph, past: ir.Value, node: ir.Node) -> None:
+    insert = Inserter(node)
+    new, *position = node.inputs[1:]
+    assert new is not None and past.shape is not None
+    codes, scales = insert_op(insert, "QuantizeKV", [new])
+    past.type = ir.TensorType(ir.DataType.INT8)
+    one = [*list(past.shape)[:-1], 1]
+    past_scale = ir.Value(name=f"{past.name}{SCALE}", shape=ir.Shape(one), type=ir.TensorType(ir.DataType.FLOAT))
+    graph.inputs.insert(graph.inputs.index(past) + 1, past_scale)
+    old = node.outputs[0]
+    width = list(past.shape)[-1]
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    both = [
+        insert.op(node.op_type, [kept, added, *position], attributes, shape=_narrowed(old.shape, size))
+        for kept, added, size in ((past, codes, width), (past_scale, scales, 1))
+    ]
+    (keys,) = insert_op(insert, "DequantizeKV", both)
+    present = (
+        old if old.is_graph_output() else next(reader.outputs[0] for reader in old.consumers() if _is_kept(reader))
+    )
+    outputs = both
+    if present is not old:
+        cut = present.producer()
+        assert cut is not None
+        rest = list(cut.inputs)[1:]
+        outputs = [
+            insert.op("Slice", [whole, *rest], shape=_narrowed(present.shape, size))
+            for whole, size in zip(both, (width, 1), strict=True)
+        ]
+    _give(graph, present, outputs)
+    old.replace_all_uses_with(keys)
+    graph.remove([node] if present is old else [cut, node], safe=True)  # type: ignore[list-item]  # cut is set when they differ
+
+
+def _narrowed(shape: ir.Shape | None, size: Size) -> list[Size] | None:
+    return None if shape is None else [*list(shape)[:-1], size]
+
+
+def _is_kept(reader: ir.Node) -> bool:
+    return reader.op_type == "Slice" and reader.outputs[0].is_graph_output()
+
+
+def _give(graph: ir.Graph, present: ir.Value, outputs: list[ir.Value]) -> None:
+    """Codes take the place and name of ``present`` among the graph's outputs, scales the place behind it."""
+    name, present.name = str(present.name), None
+    place = graph.outputs.index(present)
+    graph.outputs[place] = outputs[0]
+    graph.outputs.insert(place + 1, outputs[1])
+    outputs[0].name, outputs[1].name = name, f"{name}{SCALE}"
