@@ -43,8 +43,25 @@ def measure(work: Path, recipe: str, threads: int) -> dict[str, Any]:
         "bandwidth": bandwidth,
         "decode_read_bytes": plan["decode_read_bytes"],
         "share_of_roofline": found["decode_tokens_per_second"] * plan["decode_read_bytes"] / bandwidth,
+        "prefill_all_positions_tokens_per_second": all_positions(bundle, cache, threads),
         "decode_ms_by_part": profile(bundle, cache, threads),
     }
+
+
+def all_positions(bundle: Path, cache: Path, threads: int) -> float:
+    """Prefill that computes every layer and the logits for all tokens: what the same kernels do without the shared tail."""
+    code = (
+        "import sys, time, statistics, numpy as np; from g4compile.runtime.session import load\n"
+        "session = load(sys.argv[1], threads=int(sys.argv[3]), cache=sys.argv[2])\n"
+        f"ids = np.random.default_rng(0).integers(0, 1000, (1, {PROMPT}))\n"
+        "def run():\n"
+        "    session.reset(); start = time.perf_counter(); session.forward(ids, all_positions=True)\n"
+        "    return time.perf_counter() - start\n"
+        "print(statistics.median([run() for _ in range(6)][1:]))"
+    )
+    command = [sys.executable, "-c", code, bundle, cache, threads]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    return PROMPT / float(done.stdout.split()[-1])
 
 
 def profile(bundle: Path, cache: Path, threads: int) -> dict[str, float]:

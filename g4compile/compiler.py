@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +31,8 @@ from g4compile.weights.stored import STORED
 
 FLOAT32 = "float32"
 KV_DTYPES = (FLOAT32, "int8")
-Progress = Callable[[str], None]
+# Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
+Progress = Callable[[str, int, int], None]
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 
 
@@ -80,51 +80,61 @@ def compile(  # the public name; the builtin is not used here
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
-    progress: Progress = lambda text: None,
+    progress: Progress = lambda text, done, total: None,
 ) -> Bundle:
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
     ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds
-    codes, stored. The default is float32, or stored. ``kv``: keys and values in float32, or int8 with
+    codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with
     a scale a token and head. ``context`` limits how many
-    tokens a session may hold; default: what the model was made for. ``max_memory``: bytes for weights in flight.
+    tokens a session may hold; default: the target's, or what the model was made for. ``max_memory``: bytes for weights in flight.
     A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
     BundleError (output), MachineError (disk, memory).
     """
-    chosen = _target(target)
+    chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    weights = weights_of(source.facts, weights)
+    weights = weights_of(source.facts, chosen, weights)
     recipe = None if weights in (FLOAT32, STORED) else load_recipe(weights)
     rules = () if recipe is None else tuple(str(rule) for rule in recipe.rules)
     named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
     if kv not in KV_DTYPES:
         raise InputError(f"there is no KV cache of {kv}", fix=f"--kv {', '.join(KV_DTYPES)}")
-    limit = _context(context, source.facts)
-    observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}")]
+    limit = _context(context, chosen, source.facts)
+    observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}", 0, 0)]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = _identity(source, chosen, (named, kv, *rules), limit)
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
-        progress("trace")
+        progress("trace", 0, 0)
         model = trace(source.facts)
         bind(model, source)
         lower(model, source.facts, chosen, tuple(observe), weights=weights, kv=kv)
         graphs = split_embedding(model)
-        write_graphs(graphs, folder, _weights_progress(progress), max_memory=max_memory, journal=journal)
+        write_graphs(
+            graphs,
+            folder,
+            lambda done, total, name: progress(name, done, total),
+            max_memory=max_memory,
+            journal=journal,
+        )
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
         return finish(folder, out, _manifest(source, chosen, named, rules, kv, limit, graphs))
 
 
-def weights_of(facts: ModelFacts, weights: str | None) -> str:
+def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
     """The weights to compile with, checked: codes are kept as they are. Raises InputError."""
+    if weights is not None and weights in target.refuses:
+        raise InputError(
+            f"{target.name} takes no {weights} weights", why=target.refuses[weights], fix=f"--weights {target.weights}"
+        )
     if facts.quantization is None:
         if weights == STORED:
             raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
-        return weights or FLOAT32
+        return weights or target.weights
     if weights not in (None, STORED):
         raise InputError(
             f"the checkpoint's weights are codes already, so they cannot be made {weights}",
@@ -133,7 +143,8 @@ def weights_of(facts: ModelFacts, weights: str | None) -> str:
     return STORED
 
 
-def _target(name: str) -> Target:
+def target_named(name: str) -> Target:
+    """The target called ``name``. Raises InputError."""
     if name not in TARGETS:
         raise InputError(f"there is no target {name}", fix=f"targets: {', '.join(TARGETS)}")
     return TARGETS[name]
@@ -161,16 +172,6 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("onnx", "onnx-ir", "torch", "transformers")}
 
 
-def _weights_progress(progress: Progress) -> Callable[[int, int, str], None]:
-    start = time.monotonic()
-
-    def report(done: int, total: int, name: str) -> None:
-        left = (time.monotonic() - start) * (total - done) / max(done, 1)
-        progress(f"weights: {name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {left:.0f} s left")
-
-    return report
-
-
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
     for modality in modalities:
         if modality not in ("text", "image", "audio"):
@@ -181,10 +182,10 @@ def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
             raise InputError(f"{modality} is not compiled by this version", fix="--modalities text")
 
 
-def _context(context: int | None, facts: ModelFacts) -> int:
+def _context(context: int | None, target: Target, facts: ModelFacts) -> int:
     most = facts.text.max_positions
     if context is None:
-        return most
+        return min(target.context or most, most)
     if not 1 <= context <= most:
         raise InputError(
             f"a context of {context} tokens is not possible: the model has {most:,} positions",

@@ -35,7 +35,7 @@ def test_a_killed_compile_leaves_nothing_in_the_way(checkpoints, tmp_path, when)
     source, out = checkpoints("tiny-31b").folder, tmp_path / "out"
     code = (
         "import sys, time; from g4compile.compiler import compile\n"
-        "def progress(text):\n"
+        "def progress(text, done, total):\n"
         "    if text.startswith(sys.argv[3]): print('here', flush=True); time.sleep(60)\n"
         "compile(sys.argv[1], 'onnx-cpu', sys.argv[2], progress=progress)"
     )

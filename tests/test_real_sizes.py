@@ -1,4 +1,4 @@
-"""31B at its real size, which no test machine can hold: weights are made as they are asked for."""
+"""Real sizes, which no test machine can hold: weights are made as they are asked for."""
 
 import json
 import subprocess
@@ -65,4 +65,51 @@ def test_real_size_compiles_in_little_memory(name, tmp_path, capsys):
             f"\n{name} int4: {found['data_bytes'] / 1e9:.2f} GB in {found['seconds']:.0f} s, peak {found['peak_gb']:.2f} GB"
         )
     assert found["peak_gb"] < 4
+    assert found["peak_gb"] == pytest.approx(plan(name, weights="int4").memory.compile_peak_bytes / 1e9, rel=0.1)
     assert found["data_bytes"] == plan(name, weights="int4").data_bytes
+
+
+_RUN = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from g4compile.runtime.measure import memory
+from g4compile.runtime.session import load
+session = load(sys.argv[1], threads=2, cache=sys.argv[2] or None)
+loaded = memory()
+session.forward(np.random.default_rng(0).integers(0, session.bundle.manifest.vocab_size, (1, 512)))
+[session.forward([5]) for _ in range(4)]
+print(json.dumps([*loaded, *memory()]))
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("weights", ["int4", "mobile"])
+def test_e2b_stands_in_the_memory_that_was_planned(weights, tmp_path, capsys):
+    code = _COMPILE.replace('weights="int4"', f'weights="{weights}"')
+    subprocess.run([sys.executable, "-c", code, tmp_path, "e2b"], capture_output=True, check=True)
+    planned = plan("e2b", weights=weights, context=512).memory
+
+    def run(cache):
+        done = subprocess.run(
+            [sys.executable, "-c", _RUN, tmp_path / "bundle", cache], capture_output=True, text=True, check=True
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    run(tmp_path / "cache")  # fills it
+    load, _, steady, _ = run("")
+    cached_load, _, cached_steady, anonymous = run(tmp_path / "cache")
+    found = {
+        "load_bytes": load,
+        "steady_bytes": steady,
+        "cached_load_bytes": cached_load,
+        "cached_steady_bytes": cached_steady,
+        "cached_anonymous_bytes": anonymous,
+    }
+    with capsys.disabled():
+        for name, value in found.items():
+            print(f"\n{weights} {name}: {value / 1e6:.0f} MB, planned {getattr(planned, name) / 1e6:.0f}", end="")
+    for name, value in found.items():
+        assert value == pytest.approx(getattr(planned, name), rel=0.1), name
+    if weights == "int4":
+        assert anonymous < 500e6 and cached_steady < 1.6e9

@@ -18,7 +18,7 @@ from g4compile.weights.journal import Journal
 KILLED = """
 import sys, time
 from g4compile.compiler import compile
-def progress(text):
+def progress(text, done, total):
     if text.startswith(sys.argv[3]):
         print('here', flush=True)
         time.sleep(60)
@@ -47,7 +47,7 @@ def killed(checkpoints, tmp_path):
 
 def _compile(source, out, **options):
     messages = []
-    bundle = compile(source, "onnx-cpu", out, progress=messages.append, **options)
+    bundle = compile(source, "onnx-cpu", out, progress=lambda text, done, total: messages.append(text), **options)
     return bundle, messages
 
 
@@ -94,7 +94,7 @@ import resource, sys
 from pathlib import Path
 from g4compile.compiler import compile
 limited = False
-def progress(text):
+def progress(text, done, total):
     global limited
     if text.startswith('canonical: canonicalize-constants') and not limited:
         limited = True

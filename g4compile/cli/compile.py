@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, parse_size, result, size, status, table, verb
+from g4compile.cli.console import Json, bar, parse_size, result, size, table, verb
 
 
 @verb
 def compile(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a Hub id.")],
-    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
+    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
     weights: Annotated[
         str | None,
@@ -36,7 +36,7 @@ def compile(
     from g4compile.errors import Defect
 
     start = time.perf_counter()
-    with status("compile") as progress:
+    with bar("compile") as progress:
         bundle = compile_checkpoint(
             checkpoint,
             target,
@@ -50,7 +50,7 @@ def compile(
             max_memory=parse_size(max_memory),
             progress=progress,
         )
-        progress("compare codes")
+        progress("compare codes", 0, 0)
         codes = compare_codes(bundle, checkpoint)
     if codes is not None and codes.different:
         raise Defect(f"the bundle's codes are not the checkpoint's: {codes}", where=str(output))

@@ -99,6 +99,25 @@ def status(first: str) -> Iterator[Callable[[str], None]]:
         yield spinner.update
 
 
+@contextlib.contextmanager
+def bar(first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """As `status`, with a bar, bytes and the time left once there is a total."""
+    if not sys.stderr.isatty():
+        yield lambda text, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(first, total=None)
+
+        def report(text: str, done: int, total: int) -> None:
+            shown.update(task, description=text, completed=done, total=total or None)
+
+        yield report
+
+
 def size(count: int) -> str:
     """1,234,567 bytes as 1.2 MB (powers of ten)."""
     value, unit = float(count), "B"

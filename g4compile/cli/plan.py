@@ -12,7 +12,7 @@ from g4compile.cli.console import Json, existing_or_name, result, size, status, 
 @verb
 def plan(
     source: Annotated[str, typer.Argument(help="A checkpoint folder, a config.json, or a preset.")],
-    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu.")],
+    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile.")],
     weights: Annotated[
         str | None, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: as stored.")
     ] = None,
@@ -40,6 +40,9 @@ def plan(
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
         "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
         f"KV at {made.context:,} tokens": f"{size(made.kv_bytes)}, {made.kv}",
+        "memory to compile": f"{size(made.memory.compile_peak_bytes)} at most",
+        "memory once loaded": f"{size(made.memory.load_bytes)}; with a cache {size(made.memory.cached_load_bytes)}",
+        f"after {made.memory.prompt:,} tokens": f"{size(made.memory.steady_bytes)}; with a cache {size(made.memory.cached_steady_bytes)}, {size(made.memory.cached_anonymous_bytes)} of it anonymous",
         "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",
         "a prefilled token": f"{made.prefill_operations / 1e9:.2f} G operations",
         "device": f"{chosen.name}: {chosen.bandwidth / 1e9:.1f} GB/s, {chosen.operations / 1e9:,.0f} G operations/s",

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from g4compile.compiler import FLOAT32, KV_DTYPES, REWIND, kv_token_bytes, weights_of
+from g4compile.compiler import FLOAT32, KV_DTYPES, REWIND, kv_token_bytes, target_named, weights_of
 from g4compile.config import TextFacts, load_config, model_facts
 from g4compile.errors import InputError
 from g4compile.plan.device import DEVICES, Device
 from g4compile.plan.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
+from g4compile.plan.memory import Memory, memory
 from g4compile.runtime.kv_cache import BLOCK
+from g4compile.runtime.session import CHUNK
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.external import INLINE, PAGE
 from g4compile.weights.keys import checkpoint_key
@@ -39,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     data_bytes: int
     mapped_table_bytes: int
     kv_bytes: int
+    memory: Memory
     decode_read_bytes: int
     decode_operations: int
     prefill_operations: int
@@ -60,16 +63,15 @@ def plan(
 
     ``context``: tokens the KV state holds; default 4,096 or what the model allows. Raises InputError.
     """
-    if target != "onnx-cpu":
-        raise InputError(f"there is no plan for target {target}", fix="targets: onnx-cpu")
+    chosen = target_named(target)
     facts = model_facts(load_config(source), where=str(source))
     text = facts.text
-    tokens = min(context or 4096, text.max_positions)
+    tokens = min(context or chosen.context or 4096, text.max_positions)
     if context is not None and not 1 <= context <= text.max_positions:
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
     if kv not in KV_DTYPES:
         raise InputError(f"there is no KV cache of {kv}", fix=f"--kv {', '.join(KV_DTYPES)}")
-    weights = weights_of(facts, weights)
+    weights = weights_of(facts, chosen, weights)
     found = inventory(text)
     recipe = _recipe(weights, source, found)
     if recipe is not None:
@@ -86,10 +88,10 @@ def plan(
     read += _kv_read(text, tokens, kv)
     decode = sum(int(2 * weight.share * weight.elements) for weight in products)
     prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
-    chosen = device or DEVICES["server-2-cores"]
+    profile = device or DEVICES["server-2-cores"]
     return Plan(
         model_type=facts.model_type,
-        target=target,
+        target=chosen.name,
         weights=weights if recipe is None else recipe.name,
         context=tokens,
         parameters=sum(weight.elements for weight in found),
@@ -98,12 +100,13 @@ def plan(
         mapped_table_bytes=sum(stored_bytes(weight, recipe) for weight in found if weight.use == LOOKUP),
         kv=kv,
         kv_bytes=kv_bytes(text, tokens, kv),
+        memory=memory(text, found, recipe, kv_bytes(text, tokens, kv), min(CHUNK, tokens)),
         decode_read_bytes=read,
         decode_operations=decode,
         prefill_operations=prefill,
-        device=chosen,
-        decode_tokens_per_second=round(chosen.bandwidth / read, 2),
-        prefill_tokens_per_second=round(chosen.operations / max(prefill, 1), 2),
+        device=profile,
+        decode_tokens_per_second=round(profile.bandwidth / read, 2),
+        prefill_tokens_per_second=round(profile.operations / max(prefill, 1), 2),
         recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from g4compile.targets.base import Target
 from g4compile.targets.onnx_cpu import ONNX_CPU
+from g4compile.targets.onnx_mobile import ONNX_MOBILE
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX_CPU,)}
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX_CPU, ONNX_MOBILE)}
 
 __all__ = ["TARGETS", "Target"]

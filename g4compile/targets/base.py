@@ -15,12 +15,19 @@ from g4compile.pipeline import Phase
 
 @dataclass(frozen=True)
 class Target:
-    """``legal`` ops may stay; others are lowered by ``lowerings``, else by their own body, else refused."""
+    """``legal`` ops may stay; others are lowered by ``lowerings``, else by their own body, else refused.
+
+    ``weights`` and ``context``: what a compile takes when it is told nothing (None: all the model was made for).
+    ``refuses``: weights that make no sense here, and why.
+    """
 
     name: str
     legal: frozenset[str]
     dtypes: frozenset[ir.DataType]
     lowerings: Mapping[str, Lowering] = field(default_factory=dict)
+    weights: str = "float32"
+    context: int | None = None
+    refuses: Mapping[str, str] = field(default_factory=dict)
     backend: Callable[[TextFacts], tuple[Phase, ...]] = lambda facts: ()
 
     @property

@@ -15,6 +15,7 @@ from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerM
 from g4compile.passes.legalize import inline_body
 from g4compile.pipeline import Phase
 from g4compile.targets.base import Target
+from g4compile.targets.head_fold import fold_heads, fold_of, unfold_heads
 from g4compile.weights.lazy import CheckpointTensor
 
 LEGAL = frozenset(
@@ -30,6 +31,7 @@ LEGAL = frozenset(
         "Cos",
         "Div",
         "Equal",
+        "Expand",
         "Gather",
         "GatherND",
         "Gelu",
@@ -147,31 +149,40 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     heads = node.attributes["heads"].as_int()
     normed = _norm(_split(query, heads, insert), query_norm, node.attributes["epsilon"].as_float(), insert)
     rotated = _rotate(normed, cos, sin, insert)
-    assert rotated.shape is not None
+    assert rotated.shape is not None and key is not None and mask is not None
+    shape = list(rotated.shape)
+    kv_heads = key.shape[1] if key.shape is not None else heads
+    assert isinstance(kv_heads, int)
+    fold = fold_of(heads, kv_heads, node.attributes["window"].as_int())
+    if fold > 1:
+        rotated, mask = fold_heads(rotated, mask, heads, fold, insert)
     attended = insert.op(
         "Attention",
         [rotated, key, value, mask],
         {"scale": node.attributes["scale"].as_float()},
-        shape=list(rotated.shape),
+        shape=None if fold > 1 else shape,
     )
-    batch, _, new, width = list(rotated.shape)
+    if fold > 1:
+        attended = unfold_heads(attended, shape, insert)
+    batch, _, new, width = shape
     tokens = insert.op("Transpose", [attended], {"perm": [0, 2, 1, 3]}, shape=[batch, new, heads, width])
     return [insert.op("Reshape", [tokens, insert.constant([0, 0, -1])], shape=list(query.shape))]
 
 
-def _backend(facts: TextFacts) -> tuple[Phase, ...]:
+def backend(target: Target, facts: TextFacts) -> tuple[Phase, ...]:
+    """[quantized] -> [legal], for every target that runs these ops."""
     lower = LowerMoEToGatherScatter(layers=len(facts.layers) if facts.moe else 0)
     passes = (
         lower,
         LowerQuantizedWeights(),
-        ONNX_CPU.legalize,
+        target.legalize,
         CanonicalizeConstants(),
         CanonicalizeDeadCode(),
     )
-    return (Phase(ONNX_CPU.stage, passes, LEGAL),)
+    return (Phase(target.stage, passes, target.legal),)
 
 
-ONNX_CPU = Target(
+ONNX_CPU: Target = Target(
     name="onnx-cpu",
     legal=LEGAL,
     dtypes=_DTYPES,
@@ -181,5 +192,5 @@ ONNX_CPU = Target(
         "g4.RopeKeyValue": _rope_key_value,
         "g4.DualRopeAttention": _dual_rope_attention,
     },
-    backend=_backend,
+    backend=lambda facts: backend(ONNX_CPU, facts),
 )

@@ -32,7 +32,7 @@ INLINE = 1024  # bytes up to which a tensor stays in the graph file
 _CHUNK = 16 << 20  # float32 bytes of the rows that one step reads
 _WORKERS = 2
 
-# Called with the bytes of weights done so far, of all, and the name of the tensor just finished.
+# Called with the bytes of weights done so far, of all, and the tensor just finished: its name and number.
 Progress = Callable[[int, int, str], None]
 Piece = tuple[int, Array]  # where it goes in the data file, and what
 
@@ -115,8 +115,9 @@ def _lay_out(models: Iterable[ir.Model]) -> tuple[list[_Job], dict[ir.Value, int
 
 def _write(data: Path, jobs: list[_Job], progress: Progress, max_memory: int, journal: Journal | None) -> None:
     total, done = sum(job.bytes for job in jobs), 0
+    progress(0, total, "weights")
     with data.open("r+b" if data.exists() else "w+b") as out, ThreadPoolExecutor(_WORKERS) as pool:
-        for job in jobs:
+        for number, job in enumerate(jobs, 1):
             if journal is None or not journal.holds(job.name, out.fileno(), job.places, job.sizes):
                 _check_memory(job, max_memory)
                 running: list[Future[None]] = []
@@ -129,7 +130,7 @@ def _write(data: Path, jobs: list[_Job], progress: Progress, max_memory: int, jo
                 if journal is not None:
                     journal.add(job.name, out.fileno(), job.places, job.sizes)
             done += job.bytes
-            progress(done, total, job.name)
+            progress(done, total, f"weights: {job.name}, tensor {number} of {len(jobs)}")
         out.truncate(sum(size + -size % PAGE for job in jobs for size in job.sizes.values()))
 
 

@@ -79,6 +79,16 @@ def test_the_mobile_layout_of_e2b_is_small():
     assert planned.data_bytes - planned.bytes_by_part["per_layer_embedding"] <= 0.85e9
 
 
+def test_memory_grows_with_what_it_holds():
+    """More bits, more rearranged weights; a longer prompt, more activations; a cache, less that is anonymous."""
+    small, large = (plan("e2b", weights=weights, context=4096).memory for weights in ("mobile", "int8"))
+    short = plan("e2b", weights="int8", context=64).memory
+    assert small.load_bytes < large.load_bytes and small.cached_steady_bytes < large.cached_steady_bytes
+    assert short.steady_bytes < large.steady_bytes
+    assert large.cached_anonymous_bytes < large.cached_steady_bytes < large.steady_bytes
+    assert plan("31b").memory.compile_peak_bytes > plan("31b", weights="int4").memory.compile_peak_bytes
+
+
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_every_preset_can_be_planned(name):
     result = CliRunner().invoke(app, ["plan", name, "--target", "onnx-cpu", "--weights", "int4", "--json"])
@@ -95,7 +105,7 @@ def test_the_table_for_people():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["e2b", "--target", "tensorrt"], "no plan for target tensorrt"),
+        (["e2b", "--target", "tensorrt"], "no target tensorrt"),
         (["e2b", "--target", "onnx-cpu", "--weights", "int5"], "no recipe int5"),
         (["e2b", "--target", "onnx-cpu", "--context", "9999999"], "context of 9999999"),
         (["e3b", "--target", "onnx-cpu"], "no config found"),

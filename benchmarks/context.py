@@ -1,0 +1,91 @@
+"""How decoding slows down with the context, on E2B at its real size: only by its full-attention layers.
+
+    python benchmarks/context.py WORK [--weights int4] [--threads 2] [--contexts 1024,16384]
+
+WORK holds the checkpoint and bundle of `e2b.py`. Prints one JSON object: for each context the milliseconds of a
+decoded token by part, from ONNX Runtime's profile; then what grew, beside the bytes by which `plan` says that reading
+keys and values grows, and the bandwidth measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from g4compile.config import FULL, load_config, model_facts
+from g4compile.plan.device import measure_device
+from g4compile.plan.plan import plan
+from g4compile.runtime.session import Session, load
+
+STEPS = 8
+
+
+def decode(session: Session, context: int) -> float:
+    """Milliseconds of a decoded token behind ``context`` tokens, the median of some steps."""
+    session.reset()
+    session.forward(np.random.default_rng(0).integers(0, 1000, (1, context - 1)))
+    seconds = []
+    for _ in range(STEPS + 1):
+        start = time.perf_counter()
+        session.forward([5])
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:]) * 1e3
+
+
+def parts(profile: Path, full: set[int]) -> dict[str, float]:
+    """Milliseconds of one of the last steps, by attention of full and of sliding layers, and all else."""
+    events = json.loads(profile.read_text())
+    profile.unlink()
+    runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
+    spent: Counter[str] = Counter()
+    for event in events:
+        if event["cat"] == "Node" and event["ts"] >= runs[-STEPS] and event["name"].endswith("_kernel_time"):
+            layer = re.match(r"layers\.(\d+)/|layers\.(\d+)\.self_attn", event["name"])
+            attention = event["args"]["op_name"] in ("Attention", "Concat", "Slice", "TensorScatter")
+            index = next((int(number) for number in layer.groups() if number), -1) if layer else -1
+            name = ("full" if index in full else "sliding") + " attention" if attention and layer else "all else"
+            spent[name] += event["dur"] / 1e3 / STEPS
+    return {name: round(value, 2) for name, value in sorted(spent.items())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--weights", default="int4")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--contexts", default="1024,16384")
+    options = parser.parse_args()
+    bundle, cache = options.work / options.weights, options.work / f"{options.weights}-cache"
+    contexts = [int(text) for text in options.contexts.split(",")]
+    full = {layer.index for layer in model_facts(load_config("e2b")).text.layers if layer.kind == FULL}
+    found: dict[str, Any] = {}
+    reads = []
+    for context in contexts:
+        session = load(bundle, threads=options.threads, cache=cache)
+        timed = decode(session, context)
+        profiled = load(bundle, threads=options.threads, cache=cache, profile=cache / "profile")
+        decode(profiled, context)
+        found[str(context)] = {"decode_ms": round(timed, 2), **parts(Path(profiled.end_profiling()), full)}
+        reads.append(plan("e2b", weights=options.weights, context=context).decode_read_bytes)
+    first, last = found[str(contexts[0])], found[str(contexts[-1])]
+    bandwidth = measure_device(options.threads).bandwidth
+    found["growth"] = {
+        "decode_ms": round(last["decode_ms"] - first["decode_ms"], 2),
+        **{name: round(last[name] - first[name], 2) for name in last if name != "decode_ms"},
+        "planned_read_bytes": reads[-1] - reads[0],
+        "planned_ms_at_bandwidth": round((reads[-1] - reads[0]) / bandwidth * 1e3, 2),
+        "bandwidth": bandwidth,
+    }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
