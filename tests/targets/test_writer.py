@@ -11,12 +11,13 @@ from g4compile.compiler import compile
 from g4compile.errors import BundleError
 
 
-def test_a_disk_that_fills_up(checkpoints, tmp_path):
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_a_disk_that_fills_up(weights, checkpoints, tmp_path):
     """A limit on file size stands in for a full disk: write(2) fails half-way through the weights."""
     source, out = checkpoints("tiny-31b").folder, tmp_path / "place" / "out"
     done = subprocess.run(
-        [sys.executable, "-m", "g4compile", "compile", source, "--target", "onnx-cpu", "-o", out],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+        [sys.executable, "-m", "g4compile", "compile", source, "--target", "onnx-cpu", "--weights", weights, "-o", out],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)),
         capture_output=True,
         text=True,
         check=False,
@@ -24,7 +25,7 @@ def test_a_disk_that_fills_up(checkpoints, tmp_path):
     assert done.returncode == 3, done.stderr
     assert "the disk filled up while writing" in done.stderr and "Traceback" not in done.stderr
     assert list(out.parent.iterdir()) == []
-    compile(source, "onnx-cpu", out)
+    compile(source, "onnx-cpu", out, weights=weights)
     Bundle.open(out).check_hashes()
 
 
