@@ -50,7 +50,6 @@ def compile(
             max_memory=parse_size(max_memory),
             progress=progress,
         )
-        progress("compare codes", 0, 0)
         codes = compare_codes(bundle, checkpoint)
     if codes is not None and codes.different:
         raise Defect(f"the bundle's codes are not the checkpoint's: {codes}", where=str(output))

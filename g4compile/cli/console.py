@@ -106,14 +106,15 @@ def bar(first: str) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda text, done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(first, total=None)
+    columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.fields[bytes]}"), TimeRemainingColumn(compact=True))
+    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(first, total=None, bytes="")
 
         def report(text: str, done: int, total: int) -> None:
-            shown.update(task, description=text, completed=done, total=total or None)
+            written = f"{size(done)} of {size(total)}" if total else ""
+            shown.update(task, description=text, completed=done, total=total or None, bytes=written)
 
         yield report
 
