@@ -67,10 +67,10 @@ def _double(graph: ir.Graph, past: ir.Value, node: ir.Node) -> None:
         for kept, added, size in ((past, codes, width), (past_scale, scales, 1))
     ]
     (keys,) = insert_op(insert, "DequantizeKV", both)
-    present = (
-        old if old.is_graph_output() else next(reader.outputs[0] for reader in old.consumers() if _is_kept(reader))
-    )
-    outputs = both
+    kept_ones = [old] if old.is_graph_output() else [node.outputs[0] for node in old.consumers() if _is_kept(node)]
+    if len(kept_ones) != 1:
+        raise MatchError(f"the graph gives back {len(kept_ones)} slices of {past.name}, not one", where=describe(node))
+    present, outputs = kept_ones[0], both
     if present is not old:
         cut = present.producer()
         assert cut is not None

@@ -171,6 +171,6 @@ def _paged(size: int) -> int:
 
 def _constant_bytes(text: TextFacts) -> int:
     """Scales of ones for scale-free norms, one a width, and the frequencies of each kind of layer."""
-    ones = {layer.head_dim for layer in text.kv_layers} | ({text.hidden_size} if text.moe else set())
+    ones = {layer.head_dim for layer in text.kv_layers}
     halves = [layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
     return sum(_paged(_FLOAT * size) for size in (*ones, *halves) if _FLOAT * size > INLINE)

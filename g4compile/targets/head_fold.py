@@ -36,8 +36,12 @@ def fold_heads(query: ir.Value, mask: ir.Value, heads: int, fold: int, insert: I
     folded = _joined([0, kept, -1, query.shape[-1]], insert)
     repeated = _joined([1, 1, rows, 1], insert)
     assert mask.shape is not None
-    shape = [*list(mask.shape)[:2], "rows", mask.shape[3]]
-    return insert.op("Reshape", [query, folded]), insert.op("Expand", [mask, repeated], shape=shape)
+    query_shape = [query.shape[0], "folded_heads", "rows", query.shape[3]]
+    mask_shape = [*list(mask.shape)[:2], "rows", mask.shape[3]]
+    return (
+        insert.op("Reshape", [query, folded], shape=query_shape),
+        insert.op("Expand", [mask, repeated], shape=mask_shape),
+    )
 
 
 def unfold_heads(attended: ir.Value, shape: list[int | ir.SymbolicDim], insert: Inserter) -> ir.Value:

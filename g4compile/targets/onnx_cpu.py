@@ -160,7 +160,7 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
         "Attention",
         [rotated, key, value, mask],
         {"scale": node.attributes["scale"].as_float()},
-        shape=None if fold > 1 else shape,
+        shape=list(rotated.shape or ()),
     )
     if fold > 1:
         attended = unfold_heads(attended, shape, insert)
