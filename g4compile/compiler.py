@@ -26,7 +26,7 @@ from g4compile.weights.external import MAX_MEMORY, write_graphs
 from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import bind
 from g4compile.weights.quantized import QuantizedTensor
-from g4compile.weights.recipe import load_recipe
+from g4compile.weights.recipe import load_recipe, recipe_name
 from g4compile.weights.stored import STORED
 
 FLOAT32 = "float32"
@@ -134,7 +134,7 @@ def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
     if facts.quantization is None:
         if weights == STORED:
             raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
-        return weights or target.weights
+        return recipe_name(weights or target.weights, facts.text)
     if weights not in (None, STORED):
         raise InputError(
             f"the checkpoint's weights are codes already, so they cannot be made {weights}",

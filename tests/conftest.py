@@ -65,8 +65,7 @@ def coded(shared: Path) -> Callable[[str], Checkpoint]:
     """Opened synthetic checkpoints that hold codes (`quant_method: gemma`), by preset name."""
 
     def get(variant: str) -> Checkpoint:
-        weights = {"tiny-e2b": "mobile", "tiny-e4b": "mobile-e4b"}[variant]
-        path = once(shared, f"{variant}-{weights}", lambda path: synthesize(variant, path, weights=weights) and None)
+        path = once(shared, f"{variant}-coded", lambda path: synthesize(variant, path, weights="mobile") and None)
         return Checkpoint.open(path)
 
     return get

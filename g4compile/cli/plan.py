@@ -14,7 +14,8 @@ def plan(
     source: Annotated[str, typer.Argument(help="A checkpoint folder, a config.json, or a preset.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile.")],
     weights: Annotated[
-        str | None, typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: as stored.")
+        str | None,
+        typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: the target's, or as stored."),
     ] = None,
     context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
     kv: Annotated[str, typer.Option(help="How keys and values are kept: float32 or int8.")] = "float32",

@@ -20,7 +20,7 @@ def synth(
         str, typer.Option(help="Of text,image,audio: those to keep. Default: all the config has.")
     ] = "",
     weights: Annotated[
-        str | None, typer.Option(help="mobile or mobile-e4b: codes in the layout of Google's mobile checkpoints.")
+        str | None, typer.Option(help="mobile: codes in the layout of Google's mobile checkpoint of this size.")
     ] = None,
     shard_size: Annotated[str, typer.Option(help="Start a new shard past this size, e.g. 2GB.")] = "4GiB",
     as_json: Json = False,

@@ -24,7 +24,7 @@ from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
 from g4compile.weights.checkpoint import INDEX, SINGLE
 from g4compile.weights.keys import checkpoint_key
-from g4compile.weights.recipe import Recipe, load_recipe
+from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OPTIONAL = {"image": "vision_config", "audio": "audio_config"}
@@ -55,9 +55,11 @@ def synthesize(
         raise InputError(f"cannot write {dtype} weights", fix=f"--dtype is one of {', '.join(DTYPES)}")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} exists and is not empty", fix="give a new folder")
-    recipe = _recipe(weights)
+    if weights is not None and weights not in RECIPES:
+        raise InputError(f"cannot write {weights} weights", fix=f"--weights is one of {', '.join(RECIPES)}")
     config = dict(load_config(source))
-    model_facts(config, where=str(source))
+    text = model_facts(config, where=str(source)).text
+    recipe = None if weights is None else load_recipe(recipe_name(weights, text))
     for modality, key in _OPTIONAL.items():
         if modalities is not None and modality not in modalities and key in config:
             config[key] = None
@@ -77,12 +79,6 @@ def synthesize(
     ]
     _write_shards(folder, tensors, shard_bytes, progress)
     return facts
-
-
-def _recipe(weights: str | None) -> Recipe | None:
-    if weights is not None and weights not in RECIPES:
-        raise InputError(f"cannot write {weights} weights", fix=f"--weights is one of {', '.join(RECIPES)}")
-    return None if weights is None else load_recipe(weights)
 
 
 def _stored(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from g4compile.config import TextFacts
 from g4compile.errors import InputError
 from g4compile.weights.formats import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
@@ -68,6 +69,13 @@ class Recipe:
                     f"the pattern {rule.pattern} of recipe {self.name} matches no weight of this model",
                     fix=f"weights are named like {', '.join(names[:3])}",
                 )
+
+
+def recipe_name(weights: str, text: TextFacts) -> str:
+    """Which recipe ``weights`` is for a model: `mobile` is E2B's layout where layers are as E2B's, wide behind the last
+    layer that owns KV, and E4B's, which has no 2-bit MLPs, everywhere else."""
+    wide = len({layer.intermediate_size for layer in text.layers}) > 1
+    return "mobile-e4b" if weights == "mobile" and not wide else weights
 
 
 def load_recipe(source: str | Path) -> Recipe:

@@ -2,8 +2,11 @@
 
 import pytest
 
+from g4compile import presets
+from g4compile.config import model_facts
 from g4compile.errors import InputError
-from g4compile.weights.recipe import BUILT_IN, Recipe, Rule, load_recipe, parse_rules
+from g4compile.plan.plan import plan
+from g4compile.weights.recipe import BUILT_IN, Recipe, Rule, load_recipe, parse_rules, recipe_name
 
 MODULES = [
     "embed_tokens",
@@ -73,3 +76,14 @@ def test_a_file_named_as_a_built_in_recipe_is_still_checked(tmp_path):
     with pytest.raises(InputError, match="matches no weight"):
         load_recipe(tmp_path / "int4").check(MODULES)
     load_recipe("mobile").check(MODULES[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("e2b", "mobile"), ("e4b", "mobile-e4b"), ("tiny-e2b", "mobile"), ("12b", "mobile-e4b"), ("31b", "mobile-e4b")],
+)
+def test_mobile_is_the_layout_of_the_model(name, layout):
+    text = model_facts(presets.config(name)).text
+    assert recipe_name("mobile", text) == layout
+    assert recipe_name("int4", text) == "int4"
+    assert plan(name, weights="mobile").weights == layout

@@ -8,6 +8,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers.integrations import gemma_quant
 
+from g4compile import presets
 from g4compile.compiler import compile
 from g4compile.config import model_facts
 from g4compile.errors import CheckpointError, InputError
@@ -29,7 +30,7 @@ def holding(tmp_path, facts, tensors):
 
 @pytest.fixture(scope="module")
 def facts():
-    return model_facts({**__import__("g4compile.presets").presets.config("tiny-e2b")})
+    return model_facts(presets.config("tiny-e2b"))
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
