@@ -20,11 +20,13 @@ from g4compile.compare.reference import Reference
 from g4compile.errors import BundleError
 from g4compile.runtime.graphs import open_graph
 from g4compile.runtime.kv_cache import empty_past
+from g4compile.weights.stored import STORED
 
 Ids = np.ndarray[Any, Any]
 # Rounding grows with depth; a wrong step is off by far more than this part of the activations' size. By how
-# products read activations: 8 bits of a block's largest add up to percents over the layers.
-_RELATIVE_LIMIT = {"float32": 1e-3, "int8": 0.1}
+# products read activations: 8 bits of a block's largest add up to percents over the layers, and where activations are
+# also rounded by fixed steps, to whole steps.
+_RELATIVE_LIMIT = {"float32": 1e-3, "int8": 0.1, STORED: 1.0}
 
 
 class LayerDifference(msgspec.Struct, frozen=True):
@@ -40,7 +42,8 @@ def localize(bundle: Bundle, reference: Reference, input_ids: Ids) -> tuple[Laye
     """Compare each layer's output for one prefill of ``input_ids`` [B, S]. Raises BundleError when names are lost."""
     expected = _reference_layers(reference, input_ids)
     ours = _bundle_layers(bundle, input_ids, len(expected))
-    limit = _RELATIVE_LIMIT[bundle.manifest.activations]
+    manifest = bundle.manifest
+    limit = _RELATIVE_LIMIT[STORED if manifest.weights == STORED else manifest.activations]
     differences = []
     for index, (theirs, mine) in enumerate(zip(expected, ours, strict=True)):
         largest = float(np.abs(theirs - mine).max())

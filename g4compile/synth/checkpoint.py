@@ -69,14 +69,14 @@ def synthesize(
         if isinstance(config.get("text_config"), dict):
             config["text_config"] = {**config["text_config"], "tie_word_embeddings": False}
     facts = model_facts(config, where=str(source))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_tokenizer(folder, config, facts.text.vocab_size)
     tensors = [
         tensor
         for key, shape in sorted(_shapes(facts).items())
         for tensor in _stored(key, shape, DTYPES[dtype], recipe, seed)
     ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_tokenizer(folder, config, facts.text.vocab_size)
     _write_shards(folder, tensors, shard_bytes, progress)
     return facts
 

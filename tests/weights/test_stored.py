@@ -98,5 +98,6 @@ def test_a_tensor_without_its_scale_is_missed(coded, tmp_path):
 def test_synth_refuses_what_the_layout_cannot_hold(tmp_path):
     with pytest.raises(InputError, match="expert tables"):
         synthesize("tiny-26b-a4b", tmp_path / "moe", weights="mobile")
+    assert not (tmp_path / "moe").exists()
     with pytest.raises(InputError, match="cannot write int3"):
         synthesize("tiny-e2b", tmp_path / "other", weights="int3")
