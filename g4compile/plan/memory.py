@@ -19,19 +19,18 @@ _TRACED_LAYER = 1_600_000
 _IN_FLIGHT = 100_000_000  # rows that two workers read, quantise and write
 _RUNTIME = 55_000_000  # Python with NumPy and ONNX Runtime
 _RUNTIME_ANONYMOUS = 25_000_000
-_LIBRARY_LOADED = 14_000_000  # of ONNX Runtime's pages, to load
+_LIBRARY_LOADED = 16_000_000  # of ONNX Runtime's pages, to load
 _LIBRARY = 30_000_000  # and to run
 _LOADED_LAYER = 750_000  # nodes of a layer in ONNX Runtime
 _RAW = 80_000_000  # pages of weights as compiled that stay mapped after a load without a cache
-_FAULT = 65_536  # bytes that the first touch of a mapped table brings in
-_ARENA = 1.2  # ONNX Runtime's arena over what is live in it
 
 
 class Memory(msgspec.Struct, frozen=True):
     """Resident bytes of a process. ``cached_*``: with a folder of rearranged weights, filled before.
 
     ``compile_peak_bytes`` at the default chunk of rows; ``load_bytes`` after loading; ``steady_bytes`` after a prompt
-    of ``prompt`` tokens, the KV state of the planned context in it. ``cached_anonymous_bytes`` is what of the cached
+    of ``prompt`` tokens, the KV state of the planned context in it. Without a cache the pages of mapped tables come on top:
+    how many a lookup maps is the system's choice (0.1 to 0.5 GB were seen), and it may drop them. ``cached_anonymous_bytes`` is what of the cached
     steady state the system cannot drop.
     """
 
@@ -49,15 +48,14 @@ def memory(text: TextFacts, found: list[Weight], recipe: Recipe | None, kv_bytes
     layers = len(text.layers)
     packed = sum(_packed_bytes(weight, recipe) for weight in found if weight.use == PRODUCT)
     nodes = layers * _LOADED_LAYER
-    tables = 2 * (1 + bool(text.ple_dim))  # codes and scales, of the embedding and the per-layer table
-    working = int(_ARENA * _activation_bytes(text, prompt)) + kv_bytes
+    working = _activation_bytes(text, prompt) + kv_bytes
     loaded = _RUNTIME + _LIBRARY_LOADED + nodes + packed + _RAW
     turned = max((w.elements * _FLOAT for w in found if recipe is None and w.use == PRODUCT and not w.tail), default=0)
     return Memory(
         prompt=prompt,
         compile_peak_bytes=_COMPILER + _TRACE + layers * _TRACED_LAYER + max(_IN_FLIGHT, 2 * turned),
         load_bytes=loaded,
-        steady_bytes=loaded + working + prompt * tables * _FAULT,
+        steady_bytes=loaded + working,
         cached_load_bytes=_RUNTIME + _LIBRARY_LOADED + nodes,
         cached_steady_bytes=_RUNTIME + _LIBRARY + nodes + packed + working,
         cached_anonymous_bytes=_RUNTIME_ANONYMOUS + nodes + working,
