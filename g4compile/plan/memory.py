@@ -81,4 +81,4 @@ def _activation_bytes(text: TextFacts, prompt: int) -> int:
     heads = max(text.heads * layer.head_dim for layer in text.layers)
     ple = 4 * len(text.layers) * text.ple_dim  # looked up, projected, normed, added
     scores = text.heads * prompt
-    return prompt * _FLOAT * (4 * text.hidden_size + 3 * width + 2 * heads + scores + ple) + _FLOAT * text.vocab_size
+    return prompt * _FLOAT * (4 * text.hidden_size + 3 * width + heads + scores + ple) + _FLOAT * text.vocab_size
