@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
+from g4compile.runtime.session import Session
 from g4compile.weights.checkpoint import Checkpoint
 
 STEPS = 120
@@ -59,6 +60,24 @@ def reference_scatter(checkpoint: Checkpoint, expected: Expected) -> float:
     """How far HF is from itself when it runs the prompt and all tokens at once, not step by step."""
     whole = Reference(checkpoint.folder).forward(np.concatenate([expected.prompt, expected.tokens], 1))
     return float(np.abs(whole[:, expected.prompt.shape[1] :] - expected.decode).max())
+
+
+def compare_session(reference: Reference, session: Session, prompt: Array, steps: int, chunks: Iterable[int]) -> Meter:
+    """Prefill, greedy decode by the reference's choice, and the prefill again in chunks of each size."""
+    meter = Meter()
+    want = reference.forward(prompt)
+    meter.add(want, session.forward(prompt, all_positions=True))
+    last = want[:, -1:]
+    for _ in range(steps):
+        token = last.argmax(-1)
+        last = reference.forward(token)
+        meter.add(last, session.forward(token, all_positions=True))
+    for chunk in chunks:
+        session.reset()
+        for start in range(0, prompt.shape[1], chunk):
+            piece = slice(start, start + chunk)
+            meter.add(want[:, piece], session.forward(prompt[:, piece], all_positions=True))
+    return meter
 
 
 def chunk_sizes(window: int) -> list[int]:

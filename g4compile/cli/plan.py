@@ -41,7 +41,7 @@ def plan(
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
         "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
         f"KV at {made.context:,} tokens": f"{size(made.kv_bytes)}, {made.kv}",
-        "memory to compile": f"{size(made.memory.compile_peak_bytes)} at most",
+        "memory to compile": f"about {size(made.memory.compile_peak_bytes)}",
         "memory once loaded": f"{size(made.memory.load_bytes)}; with a cache {size(made.memory.cached_load_bytes)}",
         f"after {made.memory.prompt:,} tokens": f"{size(made.memory.steady_bytes)}; with a cache {size(made.memory.cached_steady_bytes)}, {size(made.memory.cached_anonymous_bytes)} of it anonymous",
         "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",

@@ -79,7 +79,7 @@ def _rounded_cache(config: Any) -> Any:
     """HF's own cache, its keys and values rounded on their way in."""
     import transformers
 
-    class RoundedCache(transformers.DynamicCache):  # type: ignore[misc]  # transformers has no types
+    class RoundedCache(transformers.DynamicCache):
         def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
             return super().update(_rounded(key_states), _rounded(value_states), *args, **kwargs)
 

@@ -70,18 +70,18 @@ def _double(graph: ir.Graph, past: ir.Value, node: ir.Node) -> None:
     kept_ones = [old] if old.is_graph_output() else [node.outputs[0] for node in old.consumers() if _is_kept(node)]
     if len(kept_ones) != 1:
         raise MatchError(f"the graph gives back {len(kept_ones)} slices of {past.name}, not one", where=describe(node))
-    present, outputs = kept_ones[0], both
+    present, outputs, replaced = kept_ones[0], both, [node]
     if present is not old:
         cut = present.producer()
         assert cut is not None
-        rest = list(cut.inputs)[1:]
+        replaced, rest = [cut, node], list(cut.inputs)[1:]
         outputs = [
             insert.op("Slice", [whole, *rest], shape=_narrowed(present.shape, size))
             for whole, size in zip(both, (width, 1), strict=True)
         ]
     _give(graph, present, outputs)
     old.replace_all_uses_with(keys)
-    graph.remove([node] if present is old else [cut, node], safe=True)  # type: ignore[list-item]  # cut is set when they differ
+    graph.remove(replaced, safe=True)
 
 
 def _narrowed(shape: ir.Shape | None, size: Size) -> list[Size] | None:

@@ -22,7 +22,7 @@ from g4compile.weights.keys import module_of_key
 from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.recipe import Rule, load_recipe
-from g4compile.weights.stored import STORED, stored_codes, stored_format
+from g4compile.weights.stored import STORED, stored_rule
 
 Weights = dict[ir.Value, tuple[ir.Node, CheckpointTensor]]
 # Which operands of an op are weights that may be quantised.
@@ -39,7 +39,10 @@ class QuantizeWeights:
 
     def apply(self, model: ir.Model) -> None:
         weights = _weights(model)
-        rules = _stored_rules(weights) if self.recipe == STORED else _recipe_rules(weights, self.recipe)
+        if self.recipe == STORED:
+            rules = {value: stored_rule(of.bound, of.key, of.stored_shape) for value, (_, of) in weights.items()}
+        else:
+            rules = _recipe_rules(weights, self.recipe)
         for value, (reader, tensor) in weights.items():
             rule = rules[value]
             if rule.form is not None:
@@ -50,16 +53,6 @@ def _recipe_rules(weights: Weights, name: str) -> dict[ir.Value, Rule]:
     recipe = load_recipe(name)
     recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
     return {value: recipe.rule(module_of_key(tensor.key)) for value, (_, tensor) in weights.items()}
-
-
-def _stored_rules(weights: Weights) -> dict[ir.Value, Rule]:
-    """What the checkpoint holds as codes. Products round activations to 8 bits, as such models were trained to."""
-    rules = {}
-    for value, (_, tensor) in weights.items():
-        stored = stored_codes(tensor.bound, tensor.key, tensor.stored_shape) if len(tensor.stored_shape) == 2 else None
-        form = None if stored is None else stored_format(stored, tensor.stored_shape[1])
-        rules[value] = Rule(module_of_key(tensor.key), form, "int8", STORED)
-    return rules
 
 
 def _weights(model: ir.Model) -> Weights:

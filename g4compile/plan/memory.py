@@ -10,9 +10,9 @@ import msgspec
 
 from g4compile.config import TextFacts
 from g4compile.plan.inventory import PRODUCT, Weight
+from g4compile.plan.storage import FLOAT, rule_of, tensor_bytes
 from g4compile.weights.recipe import Recipe
 
-_FLOAT = 4
 _COMPILER = 361_000_000  # Python with torch, transformers, onnx
 _TRACE = 50_000_000  # exporting and rewriting, beside what grows with the layers
 _TRACED_LAYER = 1_600_000
@@ -29,9 +29,9 @@ class Memory(msgspec.Struct, frozen=True):
     """Resident bytes of a process. ``cached_*``: with a folder of rearranged weights, filled before.
 
     ``compile_peak_bytes`` at the default chunk of rows; ``load_bytes`` after loading; ``steady_bytes`` after a prompt
-    of ``prompt`` tokens, the KV state of the planned context in it. Without a cache the pages of mapped tables come on top:
-    how many a lookup maps is the system's choice (0.1 to 0.5 GB were seen), and it may drop them. ``cached_anonymous_bytes`` is what of the cached
-    steady state the system cannot drop.
+    of ``prompt`` tokens, the KV state of the planned context in it. Without a cache the pages of mapped tables come on
+    top: how many a lookup maps is the system's choice (0.1 to 0.5 GB were seen), and it may drop them.
+    ``cached_anonymous_bytes`` is what of the cached steady state the system cannot drop.
     """
 
     prompt: int
@@ -50,7 +50,7 @@ def memory(text: TextFacts, found: list[Weight], recipe: Recipe | None, kv_bytes
     nodes = layers * _LOADED_LAYER
     working = _activation_bytes(text, prompt) + kv_bytes
     loaded = _RUNTIME + _LIBRARY_LOADED + nodes + packed + _RAW
-    turned = max((w.elements * _FLOAT for w in found if recipe is None and w.use == PRODUCT and not w.tail), default=0)
+    turned = max((w.elements * FLOAT for w in found if recipe is None and w.use == PRODUCT and not w.tail), default=0)
     return Memory(
         prompt=prompt,
         compile_peak_bytes=_COMPILER + _TRACE + layers * _TRACED_LAYER + max(_IN_FLIGHT, 2 * turned),
@@ -63,15 +63,12 @@ def memory(text: TextFacts, found: list[Weight], recipe: Recipe | None, kv_bytes
 
 
 def _packed_bytes(weight: Weight, recipe: Recipe | None) -> int:
-    """As a product's kernel wants it: codes, scales, and the sum of each block for activations of 8 bits."""
-    rule = recipe.rule(weight.module) if recipe is not None and len(weight.shape) > 1 else None
-    if rule is None or rule.form is None:
-        return weight.elements * _FLOAT
-    columns = weight.shape[-1]
-    rows, form = weight.elements // columns, rule.form
-    sums = 0 if rule.activations == "float32" or len(weight.shape) > 2 else 1
-    blocks = rows * form.blocks(columns)
-    return blocks * (form.width(columns) * form.bits // 8 + _FLOAT * (1 + sums))
+    """As a product's kernel wants it: as stored, and the sum of each block where activations are read in 8 bits."""
+    rule = rule_of(weight, recipe)
+    stored = tensor_bytes(weight, recipe)
+    if rule is None or rule.form is None or rule.activations == "float32" or len(weight.shape) > 2:
+        return stored
+    return stored + FLOAT * weight.shape[0] * rule.form.blocks(weight.shape[1])
 
 
 def _activation_bytes(text: TextFacts, prompt: int) -> int:
@@ -81,4 +78,4 @@ def _activation_bytes(text: TextFacts, prompt: int) -> int:
     heads = max(text.heads * layer.head_dim for layer in text.layers)
     ple = 4 * len(text.layers) * text.ple_dim  # looked up, projected, normed, added
     scores = text.heads * prompt
-    return prompt * _FLOAT * (4 * text.hidden_size + 3 * width + heads + scores + ple) + _FLOAT * text.vocab_size
+    return prompt * FLOAT * (4 * text.hidden_size + 3 * width + heads + scores + ple) + FLOAT * text.vocab_size

@@ -6,7 +6,6 @@ with compiled bundles. Speeds are bounds: what memory and arithmetic allow, reac
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import msgspec
@@ -17,15 +16,14 @@ from g4compile.errors import InputError
 from g4compile.plan.device import DEVICES, Device
 from g4compile.plan.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
 from g4compile.plan.memory import Memory, memory
+from g4compile.plan.storage import FLOAT, paged, stored_bytes, tensor_bytes
 from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.external import INLINE, PAGE
+from g4compile.weights.external import INLINE
 from g4compile.weights.keys import checkpoint_key
-from g4compile.weights.recipe import Recipe, Rule, load_recipe
-from g4compile.weights.stored import STORED, stored_codes, stored_format
-
-_FLOAT = 4
+from g4compile.weights.recipe import Recipe, load_recipe
+from g4compile.weights.stored import STORED, stored_rule
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -81,10 +79,10 @@ def plan(
         parts[weight.part] = parts.get(weight.part, 0) + stored_bytes(weight, recipe)
     parts["constants"] = _constant_bytes(text)
     products = [weight for weight in found if weight.use == PRODUCT]
-    read = sum(int(weight.share * _bytes(weight, recipe)) for weight in products) + sum(
-        _bytes(weight, recipe) for weight in found if weight.use == SMALL
+    read = sum(int(weight.share * tensor_bytes(weight, recipe)) for weight in products) + sum(
+        tensor_bytes(weight, recipe) for weight in found if weight.use == SMALL
     )
-    read += sum(_bytes(weight, recipe) // weight.shape[0] for weight in found if weight.use == LOOKUP)
+    read += sum(tensor_bytes(weight, recipe) // weight.shape[0] for weight in found if weight.use == LOOKUP)
     read += _kv_read(text, tokens, kv)
     decode = sum(int(2 * weight.share * weight.elements) for weight in products)
     prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
@@ -122,14 +120,8 @@ def _recipe(weights: str, source: str | Path, found: list[Weight]) -> Recipe | N
         key = checkpoint_key(
             f"{'' if weight.module == 'lm_head' else 'model.'}{weight.module}.weight", checkpoint.facts
         )
-        stored = stored_codes(checkpoint, key, weight.shape)
-        rules.append(Rule(weight.module, None if stored is None else stored_format(stored, weight.shape[1])))
+        rules.append(stored_rule(checkpoint, key, weight.shape))
     return Recipe(STORED, tuple(rules))
-
-
-def stored_bytes(weight: Weight, recipe: Recipe | None) -> int:
-    """Bytes of the data file: every tensor starts on a page; small ones are in the graph instead."""
-    return sum(_paged(size) for size in _tensors(weight, recipe))
 
 
 def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32) -> int:
@@ -150,27 +142,8 @@ def _kv_read(text: TextFacts, tokens: int, kv: str) -> int:
     )
 
 
-def _tensors(weight: Weight, recipe: Recipe | None) -> list[int]:
-    """Bytes of each tensor that stores ``weight``."""
-    rule = recipe.rule(weight.module) if recipe is not None and len(weight.shape) > 1 else None
-    if rule is None or rule.form is None:
-        size = weight.elements * _FLOAT
-        return [size] if size > INLINE else []
-    rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
-    sizes = [math.prod(rule.form.codes_shape(rows, columns)), _FLOAT * math.prod(rule.form.scales_shape(rows, columns))]
-    return sizes if rule.form.symmetric else [*sizes, math.prod(rule.form.zero_points_shape(rows, columns))]
-
-
-def _bytes(weight: Weight, recipe: Recipe | None) -> int:
-    return sum(_tensors(weight, recipe))
-
-
-def _paged(size: int) -> int:
-    return size + -size % PAGE
-
-
 def _constant_bytes(text: TextFacts) -> int:
     """Scales of ones for scale-free norms, one a width, and the frequencies of each kind of layer."""
     ones = {layer.head_dim for layer in text.kv_layers}
     halves = [layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
-    return sum(_paged(_FLOAT * size) for size in (*ones, *halves) if _FLOAT * size > INLINE)
+    return sum(paged(FLOAT * size) for size in (*ones, *halves) if FLOAT * size > INLINE)

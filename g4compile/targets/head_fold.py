@@ -44,9 +44,12 @@ def fold_heads(query: ir.Value, mask: ir.Value, heads: int, fold: int, insert: I
     )
 
 
-def unfold_heads(attended: ir.Value, shape: list[int | ir.SymbolicDim], insert: Inserter) -> ir.Value:
-    """Back to ``shape`` [B, N, S, D]."""
-    return insert.op("Reshape", [attended, insert.constant([0, int(shape[1]), -1, int(shape[3])])], shape=shape)  # type: ignore[arg-type]  # heads and width are static
+def unfold_heads(attended: ir.Value, like: ir.Value, insert: Inserter) -> ir.Value:
+    """Back to the shape [B, N, S, D] that the query ``like`` had."""
+    assert like.shape is not None
+    batch, heads, new, width = like.shape
+    assert isinstance(heads, int) and isinstance(width, int)
+    return insert.op("Reshape", [attended, insert.constant([0, heads, -1, width])], shape=[batch, heads, new, width])
 
 
 def _joined(sizes: list[int | ir.Value], insert: Inserter) -> ir.Value:

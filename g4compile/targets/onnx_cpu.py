@@ -153,17 +153,17 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     shape = list(rotated.shape)
     kv_heads = key.shape[1] if key.shape is not None else heads
     assert isinstance(kv_heads, int)
-    fold = fold_of(heads, kv_heads, node.attributes["window"].as_int())
+    fold, folded = fold_of(heads, kv_heads, node.attributes["window"].as_int()), rotated
     if fold > 1:
-        rotated, mask = fold_heads(rotated, mask, heads, fold, insert)
+        folded, mask = fold_heads(rotated, mask, heads, fold, insert)
     attended = insert.op(
         "Attention",
-        [rotated, key, value, mask],
+        [folded, key, value, mask],
         {"scale": node.attributes["scale"].as_float()},
-        shape=list(rotated.shape or ()),
+        shape=list(folded.shape or ()),
     )
     if fold > 1:
-        attended = unfold_heads(attended, shape, insert)
+        attended = unfold_heads(attended, rotated, insert)
     batch, _, new, width = shape
     tokens = insert.op("Transpose", [attended], {"perm": [0, 2, 1, 3]}, shape=[batch, new, heads, width])
     return [insert.op("Reshape", [tokens, insert.constant([0, 0, -1])], shape=list(query.shape))]

@@ -18,6 +18,7 @@ from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.stored import companions, is_unused, stored_codes
 
 TRANSPOSE = "transpose"
+_FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 SCALE = "scale="  # followed by a float32 in decimal, which nine digits give back exactly
 
 
@@ -145,6 +146,12 @@ def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
                 f"the checkpoint has no tensor {tensor.key}",
                 where=str(checkpoint.folder),
                 why=_near(tensor.key, checkpoint),
+            )
+        if stored.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"tensor {tensor.key} is stored as {stored.dtype}, which is no float and no code this version reads",
+                where=str(stored.file),
+                fix="codes need their scale beside them and quant_method gemma in config.json",
             )
         if stored.shape != tensor.stored_shape:
             raise CheckpointError(

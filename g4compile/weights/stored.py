@@ -18,6 +18,8 @@ import numpy as np
 from g4compile.errors import CheckpointError
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats import BITS, WHOLE_ROW, BlockFormat, Codes
+from g4compile.weights.keys import module_of_key
+from g4compile.weights.recipe import Rule
 
 METHOD = "gemma"  # the config's `quantization_config.quant_method`
 STORED = "stored"  # in the place of a quantiser's name: codes are read, not made
@@ -84,6 +86,13 @@ def stored_format(stored: StoredCodes, columns: int) -> BlockFormat:
             why=f"kernels read blocks of at least {_SHORTEST}, a power of two",
         )
     return BlockFormat(stored.bits, min(longest, _LONGEST))
+
+
+def stored_rule(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> Rule:
+    """What a recipe would say of weight ``key`` [..., K]. Products round activations to 8 bits, as such models were
+    trained to."""
+    stored = stored_codes(checkpoint, key, shape) if len(shape) == 2 else None
+    return Rule(module_of_key(key), None if stored is None else stored_format(stored, shape[1]), "int8", STORED)
 
 
 def read_stored(checkpoint: Checkpoint, stored: StoredCodes, form: BlockFormat, rows: tuple[int, int]) -> Codes:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from g4compile.bundle import Bundle
-from g4compile.compare.parity import LIMITS, Meter
+from g4compile.compare.parity import LIMITS
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
 from g4compile.plan.plan import kv_bytes
 from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS, once
-from tests.scenario import chunk_sizes, window_of
+from tests.scenario import chunk_sizes, compare_session, window_of
 
 
 @pytest.fixture
@@ -31,19 +31,7 @@ def test_session_equals_hf_with_a_rounded_cache(variant, int8_kv, checkpoints):
     reference, session = Reference(checkpoint.folder, kv="int8"), Session(bundle, threads=1)
     window = window_of(checkpoint)
     ids = np.random.default_rng(3).integers(0, checkpoint.facts.text.vocab_size, (2, 3 * window))
-    meter = Meter()
-    want = reference.forward(ids)
-    meter.add(want, session.forward(ids, all_positions=True))
-    last = want[:, -1:]
-    for _ in range(3 * window):
-        token = last.argmax(-1)
-        last = reference.forward(token)
-        meter.add(last, session.forward(token, all_positions=True))
-    for chunk in chunk_sizes(window):
-        session.reset()
-        for start in range(0, ids.shape[1], chunk):
-            piece = slice(start, start + chunk)
-            meter.add(want[:, piece], session.forward(ids[:, piece], all_positions=True))
+    meter = compare_session(reference, session, ids, 3 * window, chunk_sizes(window))
     assert not meter.result().broken(LIMITS["int8 KV"]), meter.result()
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from g4compile.compare.dequantized import dequantized
-from g4compile.compare.parity import Meter, limits_of
+from g4compile.compare.parity import limits_of
 from g4compile.compare.reference import Reference
 from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS
-from tests.scenario import window_of
+from tests.scenario import compare_session, window_of
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -20,18 +20,7 @@ def test_recipe_equals_hf_on_the_dequantised_weights(variant, recipe, quantized,
     session = Session(bundle, threads=1)
     random, window = np.random.default_rng(1), window_of(checkpoint)
     ids = random.integers(0, checkpoint.facts.text.vocab_size, (2, 3 * window))
-    meter = Meter()
-    want = reference.forward(ids)
-    meter.add(want, session.forward(ids, all_positions=True))
-    last = want[:, -1:]
-    for _ in range(2 * window):
-        token = last.argmax(-1)
-        last = reference.forward(token)
-        meter.add(last, session.forward(token, all_positions=True))
-    session.reset()
-    for start in range(0, ids.shape[1], window + 1):
-        piece = slice(start, start + window + 1)
-        meter.add(want[:, piece], session.forward(ids[:, piece], all_positions=True))
+    meter = compare_session(reference, session, ids, 2 * window, [window + 1])
     assert bundle.manifest.activations == ("float32" if recipe == "exact" else "int8")
     assert not meter.result().broken(limits_of(bundle.manifest)), meter.result()
 

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 
 from g4compile import pipeline
@@ -80,6 +81,23 @@ def test_bundle_keeps_every_code(variant, coded, bundle_of):
     assert report.codes == f"{found.tensors} of {found.tensors} tensors code-identical"
     data = bundle.manifest.files["weights.data"].bytes
     assert data == plan(checkpoint.folder).data_bytes
+
+
+def test_a_wrong_layer_is_named(coded, bundle_of, tmp_path):
+    """The scales of one layer's o_proj negated: the layer is named, whatever rounding does to those behind it."""
+    shutil.copytree(bundle_of("tiny-e2b").folder, tmp_path / "bundle")
+    bundle = Bundle.open(tmp_path / "bundle")
+    graph = onnx.load(str(bundle.graph_path("decoder")), load_external_data=False).graph
+    name = "model.language_model.layers.1.self_attn.o_proj.weight.scales"
+    tensor = next(tensor for tensor in graph.initializer if tensor.name == name)
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    scales = np.memmap(
+        bundle.folder / "weights.data", np.float32, "r+", int(place["offset"]), int(place["length"]) // 4
+    )
+    scales *= -1
+    scales.flush()
+    report = verify(bundle, coded("tiny-e2b").folder, layers=True)
+    assert report.first_divergence.layer == 1, report.layers
 
 
 def test_a_changed_code_is_found(coded, bundle_of, tmp_path):

@@ -83,15 +83,17 @@ def test_another_method_is_refused(coded, tmp_path):
         model_facts(config)
 
 
-def test_a_tensor_without_its_scale_is_missed(coded, tmp_path):
+@pytest.mark.parametrize("module", ["mlp.up_proj", "per_layer_input_gate"])
+def test_codes_without_their_scale_are_no_weight(module, coded, tmp_path):
+    """Codes of 8 bits have the shape of the weight: only their type tells."""
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     source = coded("tiny-e2b").folder
     (folder / "config.json").write_bytes((source / "config.json").read_bytes())
     tensors = load_file(source / "model.safetensors")
-    del tensors["model.language_model.layers.0.mlp.up_proj.weight_scale"]
+    del tensors[f"model.language_model.layers.0.{module}.weight_scale"]
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"layers\.0\.mlp\.up_proj"):
+    with pytest.raises(CheckpointError, match=rf"layers\.0\.{module}.* is stored as [UI]8"):
         compile(folder, "onnx-cpu", tmp_path / "out")
 
 
