@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ort_profile import last_nodes
 
 from g4compile.config import FULL, load_config, model_facts
 from g4compile.plan.device import measure_device
@@ -42,17 +43,13 @@ def decode(session: Session, context: int) -> float:
 
 def parts(profile: Path, full: set[int]) -> dict[str, float]:
     """Milliseconds of one of the last steps, by attention of full and of sliding layers, and all else."""
-    events = json.loads(profile.read_text())
-    profile.unlink()
-    runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
     spent: Counter[str] = Counter()
-    for event in events:
-        if event["cat"] == "Node" and event["ts"] >= runs[-STEPS] and event["name"].endswith("_kernel_time"):
-            layer = re.match(r"layers\.(\d+)/|layers\.(\d+)\.self_attn", event["name"])
-            attention = event["args"]["op_name"] in ("Attention", "Concat", "Slice", "TensorScatter")
-            index = next((int(number) for number in layer.groups() if number), -1) if layer else -1
-            name = ("full" if index in full else "sliding") + " attention" if attention and layer else "all else"
-            spent[name] += event["dur"] / 1e3 / STEPS
+    for event in last_nodes(profile, STEPS):
+        layer = re.match(r"layers\.(\d+)\.self_attn/", event["name"])
+        name = "all else"
+        if layer and event["args"]["op_name"] in ("Attention", "Concat", "Slice", "TensorScatter"):
+            name = ("full" if int(layer[1]) in full else "sliding") + " attention"
+        spent[name] += event["dur"] / 1e3 / STEPS
     return {name: round(value, 2) for name, value in sorted(spent.items())}
 
 

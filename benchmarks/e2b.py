@@ -17,7 +17,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-PROMPT, STEPS = 512, 32
+from ort_profile import last_nodes
+
+PROMPT, STEPS, PROFILED = 512, 32, 5
 G4 = [sys.executable, "-m", "g4compile"]
 
 
@@ -75,16 +77,10 @@ def profile(bundle: Path, cache: Path, threads: int) -> dict[str, float]:
     )
     command = [sys.executable, "-c", code, bundle, cache, threads, cache / "profile"]
     file = Path(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.split()[-1])
-    events = json.loads(file.read_text())
-    file.unlink()
-    runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
-    last = [
-        event for event in events if event["cat"] == "Node" and event["ts"] >= runs[-5] and "op_name" in event["args"]
-    ]
     spent: Counter[str] = Counter()
-    for event in last:
+    for event in last_nodes(file, PROFILED):
         part = next((name for name in ("self_attn", "mlp", "per_layer", "lm_head") if name in event["name"]), "other")
-        spent[f"{event['args']['op_name']} {part}"] += event["dur"] / 5e3
+        spent[f"{event['args']['op_name']} {part}"] += event["dur"] / 1e3 / PROFILED
     return {name: round(value, 3) for name, value in spent.most_common(12)}
 
 
