@@ -1,10 +1,11 @@
 """The reference case: E2B at its real size (random weights, text only), beside transformers in the same run.
 
-    python benchmarks/e2b.py WORK [--recipes int4,mobile] [--threads 2] [--without-transformers]
+    python benchmarks/e2b.py WORK [--recipes int4,mobile] [--threads 2] [--without-transformers] [--llama PYTHON]
 
 WORK keeps the checkpoint (9.3 GB), bundles and caches, so that a second run only measures. Prints one JSON object:
 for each recipe the timings of `g4compile bench --cache`, the speed `plan` allows on the bandwidth measured just
-before, and where the time of a decoded token goes; for transformers (bfloat16, eager) prefill and decode.
+before, and where the time of a decoded token goes; for transformers (bfloat16, eager) prefill and decode. PYTHON is the
+interpreter that `llama_cpp.py` wants, for llama.cpp's figures in the same run.
 """
 
 from __future__ import annotations
@@ -112,12 +113,20 @@ print(json.dumps({{"prefill_tokens_per_second": {PROMPT} / statistics.median(pre
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def llama(work: Path, python: Path, threads: int) -> dict[str, Any]:
+    script = Path(__file__).with_name("llama_cpp.py")
+    command = [str(python), str(script), str(work), "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--recipes", default="int4,mobile")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--without-transformers", action="store_true")
+    parser.add_argument("--llama", type=Path)
     options = parser.parse_args()
     checkpoint = options.work / "checkpoint"
     if not checkpoint.exists():
@@ -125,6 +134,8 @@ def main() -> None:
     found = {recipe: measure(options.work, recipe, options.threads) for recipe in options.recipes.split(",")}
     if not options.without_transformers:
         found["transformers bfloat16 eager"] = transformers(options.work, options.threads)
+    if options.llama is not None:
+        found["llama.cpp"] = llama(options.work, options.llama, options.threads)
     print(json.dumps(found, indent=2))
 
 
