@@ -25,6 +25,7 @@ from g4compile.compiler import lower, trace
 from g4compile.config import model_facts
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
+from g4compile.targets.base import Options
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.external import write_graphs
 from g4compile.weights.lazy import bind
@@ -54,7 +55,7 @@ def config() -> dict[str, Any]:
 def build(checkpoint: Checkpoint, folder: Path, shared_tail: bool) -> ort.InferenceSession:
     model = trace(checkpoint.facts)
     bind(model, checkpoint)
-    lower(model, checkpoint.facts, TARGETS["onnx-cpu"], shared_tail=shared_tail)
+    lower(model, checkpoint.facts, TARGETS["onnx-cpu"], options=Options(shared_tail=shared_tail))
     place = folder / f"tail-{shared_tail}"
     place.mkdir()
     write_graphs({"decoder": model}, place)

@@ -75,8 +75,65 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
     scale: float
 
 
+class TableSpec(msgspec.Struct, frozen=True):
+    """An engine input that is looked up by the host: row ``ids`` of the tensor ``key`` of the checkpoint times ``scale``
+    (in float32, then rounded to the input's dtype), each row in the shape ``row``."""
+
+    name: str
+    key: str
+    scale: float
+    row: tuple[int, ...]
+
+
+class HostSpec(msgspec.Struct, frozen=True):
+    """What stands between token ids and engine inputs: ``placeholders`` of other modalities are looked up as ``pad``."""
+
+    placeholders: tuple[int, ...]
+    pad: int
+    tables: tuple[TableSpec, ...]
+
+
+class WeightSpec(msgspec.Struct, frozen=True):
+    """An engine input that is bound at load: the tensor ``key`` of the checkpoint after ``steps`` (`weight_steps.py`)."""
+
+    name: str
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    steps: tuple[str, ...]
+
+
+class EngineStep(msgspec.Struct, frozen=True):
+    """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. The plan is the graph
+    of the step's name. ``activation_bytes``: of values between layers at the most tokens, as planned; the engine says its own.
+    """
+
+    name: str
+    tokens: tuple[int, int, int]
+    keep: str
+    activation_bytes: int
+
+
+class EngineSpec(msgspec.Struct, frozen=True):
+    """TensorRT plans: by ``product`` and its version, for GPUs of these compute capabilities (89 for 8.9; empty: the GPU that
+    built them). ``ring``: slots of a sliding layer, a multiple of ``chunk``; a full layer has as many as the context.
+    All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch)."""
+
+    product: str
+    version: str
+    compute_capabilities: tuple[int, ...]
+    batch: int
+    chunk: int
+    ring: int
+    steps: tuple[EngineStep, ...]
+    host: HostSpec
+    weights: tuple[WeightSpec, ...]
+    weight_bytes: int
+    kv_bytes: int
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes.
+    """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes. ``engine``: of a TensorRT bundle.
 
     ``recipe``: the rules by which weights were quantised. ``activations``: `int8` when some product rounds its other
     operand to 8 bits, else `float32`.
@@ -102,6 +159,7 @@ class Manifest(msgspec.Struct, frozen=True):
     activations: str
     quantized: dict[str, QuantizedSpec]
     files: dict[str, FileSpec]
+    engine: EngineSpec | None = None
 
 
 class Bundle:

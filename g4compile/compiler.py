@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,27 +12,18 @@ import onnx_ir as ir
 
 import g4compile
 from g4compile import pipeline
-from g4compile.bundle import VERSION, Bundle, GraphSpec, KVLayer, KVSpec, Manifest, QuantizedSpec, TensorSpec
-from g4compile.config import LayerFacts, ModelFacts
+from g4compile.bundle import VERSION, Bundle, Manifest
+from g4compile.config import ModelFacts
 from g4compile.errors import Defect, InputError
 from g4compile.targets import TARGETS
-from g4compile.targets.base import Target
-from g4compile.targets.frontend import frontend
-from g4compile.targets.split import split_embedding
+from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
 from g4compile.targets.writer import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.external import MAX_MEMORY, write_graphs
+from g4compile.weights.external import MAX_MEMORY
 from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import bind
-from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.recipe import load_recipe, recipe_name
 from g4compile.weights.stored import STORED
-
-FLOAT32 = "float32"
-KV_DTYPES = (FLOAT32, "int8")
-# Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
-Progress = Callable[[str, int, int], None]
-REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 
 
 def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
@@ -55,17 +45,10 @@ def lower(
     facts: ModelFacts,
     target: Target,
     observe: tuple[pipeline.Observer, ...] = (),
-    *,
-    shared_tail: bool = True,
-    weights: str = FLOAT32,
-    kv: str = FLOAT32,
+    options: Options | None = None,
 ) -> list[pipeline.Step]:
-    """[traced] -> [legal:target], in place. ``weights``: float32, stored, or a recipe's name or file.
-
-    ``kv``: how keys and values are kept, float32 or int8.
-    """
-    phases = (*frontend(facts.text, REWIND, shared_tail, weights, kv), *target.backend(facts.text))
-    return pipeline.run(model, phases, observe)
+    """[traced] -> [legal:target], in place."""
+    return pipeline.run(model, target.pipeline(facts.text, options or Options()), observe)
 
 
 def compile(  # the public name; the builtin is not used here
@@ -74,9 +57,12 @@ def compile(  # the public name; the builtin is not used here
     output: str | Path,
     *,
     weights: str | None = None,
-    kv: str = FLOAT32,
+    kv: str | None = None,
     modalities: tuple[str, ...] = ("text",),
     context: int | None = None,
+    batch: int = 1,
+    chunk: int = 128,
+    compute_capabilities: tuple[int, ...] = (),
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
@@ -85,44 +71,45 @@ def compile(  # the public name; the builtin is not used here
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
     ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds
-    codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with
-    a scale a token and head. ``context`` limits how many
-    tokens a session may hold; default: the target's, or what the model was made for. ``max_memory``: bytes for weights in flight.
-    A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
+    codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a scale a token and
+    head; the default is the target's. ``context`` limits how many tokens a session may hold; default: the target's, or what
+    the model was made for. Of engines alone: ``batch`` sequences at most, ``chunk`` tokens a prefill step, and the
+    ``compute_capabilities`` (89 for 8.9) of the GPUs they are for. ``max_memory``: bytes for weights in flight. A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
     BundleError (output), MachineError (disk, memory).
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
     weights = weights_of(source.facts, chosen, weights)
-    recipe = None if weights in (FLOAT32, STORED) else load_recipe(weights)
+    recipe = None if weights in (FLOAT32, STORED, *(chosen.accepts or ())) else load_recipe(weights)
     rules = () if recipe is None else tuple(str(rule) for rule in recipe.rules)
     named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
-    if kv not in KV_DTYPES:
-        raise InputError(f"there is no KV cache of {kv}", fix=f"--kv {', '.join(KV_DTYPES)}")
-    limit = _context(context, chosen, source.facts)
+    options = Options(
+        weights, kv_of(chosen, kv), _context(context, chosen, source.facts), batch, chunk, compute_capabilities
+    )
+    chosen.check(source.facts, options)
     observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}", 0, 0)]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    identity = _identity(source, chosen, (named, kv, *rules), limit)
+    identity = _identity(source, chosen, (named, *rules), options)
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
         progress("trace", 0, 0)
         model = trace(source.facts)
         bind(model, source)
-        lower(model, source.facts, chosen, tuple(observe), weights=weights, kv=kv)
-        graphs = split_embedding(model)
-        write_graphs(
-            graphs,
-            folder,
-            lambda done, total, name: progress(name, done, total),
-            max_memory=max_memory,
-            journal=journal,
-        )
+        order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), progress)
+        emitted = chosen.emit(order)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, named, rules, kv, limit, graphs))
+        return finish(folder, out, _manifest(source, chosen, named, rules, options, emitted))
+
+
+def kv_of(target: Target, kv: str | None) -> str:
+    """How keys and values are kept, checked. Raises InputError."""
+    if kv is not None and kv not in target.kv:
+        raise InputError(f"{target.name} has no KV cache of {kv}", fix=f"--kv {', '.join(target.kv)}")
+    return kv or target.kv[0]
 
 
 def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
@@ -131,6 +118,9 @@ def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
         raise InputError(
             f"{target.name} takes no {weights} weights", why=target.refuses[weights], fix=f"--weights {target.weights}"
         )
+    if target.accepts is not None and (facts.quantization is not None or weights not in (None, *target.accepts)):
+        given = "a checkpoint of codes" if facts.quantization is not None else f"{weights} weights"
+        raise InputError(f"{target.name} takes no {given}", fix=f"--weights {', '.join(target.accepts)}")
     if facts.quantization is None:
         if weights == STORED:
             raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
@@ -150,7 +140,7 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def _identity(source: Checkpoint, target: Target, rules: tuple[str, ...], context: int) -> str:
+def _identity(source: Checkpoint, target: Target, rules: tuple[str, ...], options: Options) -> str:
     """What decides every byte of the bundle: work under another identity is not taken up."""
     files = sorted({tensor.file for tensor in source.tensors.values()})
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -162,7 +152,7 @@ def _identity(source: Checkpoint, target: Target, rules: tuple[str, ...], contex
         stats,
         target.name,
         rules,
-        context,
+        options,
         _versions(),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -195,13 +185,7 @@ def _context(context: int | None, target: Target, facts: ModelFacts) -> int:
 
 
 def _manifest(
-    source: Checkpoint,
-    target: Target,
-    weights: str,
-    rules: tuple[str, ...],
-    kv: str,
-    context: int,
-    graphs: Mapping[str, ir.Model],
+    source: Checkpoint, target: Target, weights: str, rules: tuple[str, ...], options: Options, emitted: Emitted
 ) -> Manifest:
     text = source.facts.text
     stop = [*text.eos_token_ids, *_generation_stops(source)]
@@ -214,40 +198,21 @@ def _manifest(
         target=target.name,
         weights=weights,
         modalities=("text",),
-        context=context,
+        context=options.context,
         vocab_size=text.vocab_size,
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
         stop_token_ids=tuple(dict.fromkeys(stop)),
-        graphs={
-            name: GraphSpec(f"{name}.onnx", _io(model.graph.inputs), _io(model.graph.outputs))
-            for name, model in graphs.items()
-        },
-        kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in text.kv_layers)),
+        graphs=emitted.graphs,
+        kv=emitted.kv,
         source={"config_sha256": hashlib.sha256(config).hexdigest()},
         versions=_versions(),
         recipe=rules,
-        activations=_activations(graphs["decoder"]),
-        quantized=_quantized(graphs.values()),
+        activations=emitted.activations,
+        quantized=emitted.quantized,
         files={},
+        engine=emitted.engine,
     )
-
-
-def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
-    """By key of the float weight: what its codes in the bundle stand for."""
-    found = {}
-    for value in (value for model in models for value in model.graph.initializers.values()):
-        tensor = value.const_value
-        if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
-            matrix = tensor.matrix
-            shape, form = (*matrix.leading, matrix.columns), matrix.form
-            found[tensor.key] = QuantizedSpec(shape, form.bits, form.block, form.symmetric, matrix.weight.scale)
-    return found
-
-
-def _activations(model: ir.Model) -> str:
-    products = [node for node in model.graph.all_nodes() if node.op_type == "MatMulNBits"]
-    return "int8" if any(node.attributes["accuracy_level"].as_int() for node in products) else "float32"
 
 
 def _generation_stops(source: Checkpoint) -> list[int]:
@@ -256,32 +221,3 @@ def _generation_stops(source: Checkpoint) -> list[int]:
         return []
     stops = msgspec.json.decode(path.read_bytes()).get("eos_token_id", [])
     return list(stops) if isinstance(stops, list) else [stops]
-
-
-def _io(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            str(value.name),
-            str(value.dtype).lower(),
-            tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()),
-        )
-        for value in values
-    )
-
-
-def _kv_layer(layer: LayerFacts, kv: str) -> KVLayer:
-    keep = None if layer.window is None else layer.window - 1 + REWIND
-    return KVLayer(
-        layer.index,
-        layer.kind,
-        layer.kv_heads,
-        layer.head_dim,
-        layer.window,
-        keep,
-        kv_token_bytes(layer, kv),
-    )
-
-
-def kv_token_bytes(layer: LayerFacts, kv: str) -> int:
-    """Bytes of one token's key and value in ``layer``: numbers, or codes and the scale of each head."""
-    return 2 * layer.kv_heads * (layer.head_dim * 4 if kv == FLOAT32 else layer.head_dim + 4)

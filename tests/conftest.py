@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch: workers share the cores, and threads that wait for each other make small operations many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -139,6 +139,16 @@ def parse_size(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a size; write for example 500MB or 4GiB") from None
 
 
+def parse_capabilities(text: str) -> tuple[int, ...]:
+    """`80,89,120` as compute capabilities. Raises typer.BadParameter."""
+    try:
+        return tuple(int(word.strip().lower().removeprefix("sm").replace(".", "")) for word in text.split(",") if word)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a list of compute capabilities; write for example 80,89,120"
+        ) from None
+
+
 def existing_or_name(path: str) -> str | Path:
     """A path when it exists, else the text as it is (a preset or a Hub id)."""
     return Path(path) if Path(path).exists() else path

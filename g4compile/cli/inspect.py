@@ -119,13 +119,13 @@ def _config(source: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _traced_graph(source: str | Path, stage: str) -> str:
     from g4compile import pipeline
-    from g4compile.compiler import REWIND, trace
+    from g4compile.compiler import trace
     from g4compile.config import load_config, model_facts
     from g4compile.errors import InputError
     from g4compile.graph.stage import LEGAL, STAGES
     from g4compile.graph.text import to_text
     from g4compile.targets import TARGETS
-    from g4compile.targets.frontend import frontend
+    from g4compile.targets.base import Options
 
     stages = (*STAGES, *(target.stage for target in TARGETS.values()))
     if stage not in stages:
@@ -133,9 +133,8 @@ def _traced_graph(source: str | Path, stage: str) -> str:
     facts = model_facts(load_config(source), where=str(source))
     with status("trace"):
         model = trace(facts)
-        phases = list(frontend(facts.text, REWIND))
-        if stage.startswith(LEGAL):
-            phases += TARGETS[stage.removeprefix(LEGAL)].backend(facts.text)
+        target = TARGETS[stage.removeprefix(LEGAL) if stage.startswith(LEGAL) else "onnx-cpu"]
+        phases = target.pipeline(facts.text, Options())
         wanted = [phase.stage for phase in phases]
         pipeline.run(model, phases[: wanted.index(stage) + 1] if stage != STAGES[0] else [])
     return to_text(model)

@@ -18,7 +18,7 @@ def plan(
         typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: the target's, or as stored."),
     ] = None,
     context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
-    kv: Annotated[str, typer.Option(help="How keys and values are kept: float32 or int8.")] = "float32",
+    kv: Annotated[str | None, typer.Option(help="How keys and values are kept: float32 or int8.")] = None,
     device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
     measure_device: Annotated[bool, typer.Option("--measure-device", help="Measure this machine instead.")] = False,
     as_json: Json = False,

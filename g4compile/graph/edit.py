@@ -76,6 +76,12 @@ class Inserter:
         """A standard op with one output. ``dtype`` defaults to the first input's; an unknown ``shape`` stays unknown."""
         return self.add(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
 
+    def cast(self, x: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """``x`` in ``dtype``; itself when it is that already."""
+        if x.dtype == dtype:
+            return x
+        return self.op("Cast", [x], {"to": int(dtype)}, shape=None if x.shape is None else list(x.shape), dtype=dtype)
+
     def node(
         self,
         domain: str,

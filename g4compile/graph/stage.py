@@ -39,13 +39,16 @@ _ROUTED = {"g4.Linear", "g4.MoEExperts", "g4.CacheUpdate"}
 _TRACED = frozenset(_SHAPING | _ARITHMETIC | _NORM_PARTS | _ROUTED | {"g4.CausalAttention"})
 _CANONICAL = frozenset((_TRACED - {"Pow", "ReduceMean", "Gelu", "Identity"}) | {"g4.RMSNorm", "g4.GeGLU"})
 _FUSED = frozenset((_CANONICAL - {"g4.CausalAttention", "Neg"}) | {"g4.RopeKeyValue", "g4.DualRopeAttention"})
-_SCHEDULED = frozenset((_FUSED - {"g4.CacheUpdate"}) | {"g4.CausalMask", "g4.WindowedMask", "TensorScatter"})
+_SCHEDULED = frozenset(
+    (_FUSED - {"g4.CacheUpdate"}) | {"g4.CausalMask", "g4.WindowedMask", "g4.RingMask", "TensorScatter", "Mod"}
+)
 SPECS: dict[str, frozenset[str]] = {
     "traced": _TRACED,
     "canonical": _CANONICAL,
     "fused": _FUSED,
     "scheduled": _SCHEDULED,
-    "quantized": _SCHEDULED | {"g4.Dequantize", "g4.RoundActivations", "g4.QuantizeKV", "g4.DequantizeKV"},
+    "quantized": _SCHEDULED
+    | {"g4.Dequantize", "DequantizeLinear", "g4.RoundActivations", "g4.QuantizeKV", "g4.DequantizeKV"},
 }
 
 

@@ -10,7 +10,7 @@ from g4compile.ops.dequantize import DEQUANTIZE
 from g4compile.ops.dual_rope_attention import DUAL_ROPE_ATTENTION
 from g4compile.ops.geglu import GEGLU
 from g4compile.ops.linear import LINEAR
-from g4compile.ops.masks import CAUSAL_MASK, WINDOWED_MASK
+from g4compile.ops.masks import CAUSAL_MASK, RING_MASK, WINDOWED_MASK
 from g4compile.ops.moe_experts import MOE_EXPERTS
 from g4compile.ops.quantize_kv import DEQUANTIZE_KV, QUANTIZE_KV
 from g4compile.ops.registry import DOMAIN, OPSET, VERSION, Op
@@ -30,6 +30,7 @@ OPS: dict[str, Op] = {
         DUAL_ROPE_ATTENTION,
         CAUSAL_MASK,
         WINDOWED_MASK,
+        RING_MASK,
         MOE_EXPERTS,
         DEQUANTIZE,
         ROUND_ACTIVATIONS,

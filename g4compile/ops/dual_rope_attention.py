@@ -3,9 +3,10 @@
     q   = rope(rms_norm(query, query_norm), cos, sin)
     out = softmax(scale * q k^T + mask) v
 
-Shapes: query [B, S, N*D], query_norm [D], cos, sin [B, S, D/2], key, value [B, K, T, D], mask [B, 1, S, T] ->
+Shapes: query [B, S, N*D], query_norm [D], cos, sin [B, S, R/2], key, value [B, K, T, D], mask [B, 1, S, T] ->
 out [B, S, N*D]. One op for both kinds of layer: local RoPE (all D rotated) and global p-RoPE (zero angles past
-the first quarter) differ in the angles alone. Without a mask the queries are the last S of the T keys, and
+the first quarter) differ in the angles alone, or, behind `lower-proportional-rope`, in ``rotary``: how many of a head's
+D numbers turn. Without a mask the queries are the last S of the T keys, and
 `window` limits how far back they see (0: no limit), as in `CausalAttention`. With a mask (`insert-windowed-masks`),
 S need not be the number of new tokens and `window` says only what the mask was built for.
 Source: transformers `Gemma4TextAttention.forward`.
@@ -33,6 +34,7 @@ def reference(
     epsilon: float,
     scale: float,
     window: int,
+    rotary: int,
 ) -> Array:
     rotated = rope(rms_norm.reference(split_heads(query, heads), query_norm, epsilon=epsilon), cos, sin)
     if mask is None:
@@ -55,7 +57,7 @@ _ROTATE = """
   query_split = Reshape (query, split)
   query_heads = Transpose <perm = [0, 2, 1, 3]> (query_split)
   query_normed = RMSNormalization <axis = -1, epsilon: float = @epsilon> (query_heads, query_norm)
-  rotated = RotaryEmbedding (query_normed, cos, sin)
+  rotated = RotaryEmbedding <rotary_embedding_dim: int = @rotary> (query_normed, cos, sin)
 """
 
 _MERGE = """
@@ -64,7 +66,7 @@ _MERGE = """
 """
 
 _UNMASKED = f"""
-DualRopeAttention <heads, epsilon, scale, window> (query, query_norm, cos, sin, key, value) => (out) {{
+DualRopeAttention <heads, epsilon, scale, window, rotary> (query, query_norm, cos, sin, key, value) => (out) {{
 {_ROTATE}
   attended = g4.CausalAttention <scale: float = @scale, window: int = @window> (rotated, key, value)
 {_MERGE}
@@ -72,7 +74,7 @@ DualRopeAttention <heads, epsilon, scale, window> (query, query_norm, cos, sin, 
 """
 
 _MASKED = f"""
-DualRopeAttention <heads, epsilon, scale, window> (query, query_norm, cos, sin, key, value, mask) => (out) {{
+DualRopeAttention <heads, epsilon, scale, window, rotary> (query, query_norm, cos, sin, key, value, mask) => (out) {{
 {_ROTATE}
   additive = CastLike (mask, query)
   heads_first = Attention <scale: float = @scale> (rotated, key, value, additive)
@@ -87,14 +89,14 @@ DUAL_ROPE_ATTENTION = Op(
     inputs=(
         Operand("query", "[B, S, N*D]"),
         Operand("query_norm", "[D]"),
-        Operand("cos", "[B, S, D/2]"),
-        Operand("sin", "[B, S, D/2]"),
+        Operand("cos", "[B, S, R/2]"),
+        Operand("sin", "[B, S, R/2]"),
         Operand("key", "[B, K, T, D]"),
         Operand("value", "[B, K, T, D]"),
         Operand("mask", "[B, 1, S, T]", "M", optional=True),
     ),
     outputs=(Operand("out", "[B, S, N*D]"),),
-    attributes={"heads": int, "epsilon": float, "scale": float, "window": int},
+    attributes={"heads": int, "epsilon": float, "scale": float, "window": int, "rotary": int},
     reference=reference,
     infer=infer,
     bodies={"": _MASKED, "no_mask": _UNMASKED},

@@ -1,4 +1,4 @@
-"""CausalMask and WindowedMask: what each new position may attend, as an additive float32 mask.
+"""CausalMask, WindowedMask and RingMask: what each new position may attend, as an additive float32 mask.
 
 Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query
 may look, -infinity elsewhere.
@@ -7,6 +7,8 @@ CausalMask: key j stands at position j; a query at position p sees j <= p. Slots
 are masked by that alone, so it serves preallocated buffers of any capacity.
 WindowedMask: the last key stands at the last position of ``position_ids``; a query at p sees positions
 p - window < j <= p. It serves caches that keep only recent keys.
+RingMask: the same for a buffer of T slots written round and round: slot s holds the newest position up to the last one of
+``position_ids`` that is s modulo T, or nothing yet.
 Source: transformers `masking_utils.py`, `causal_mask_function` and `sliding_window_overlay`.
 """
 
@@ -33,6 +35,14 @@ def windowed_reference(position_ids: Array, keys: Array, *, window: int) -> Arra
     at = (position_ids[:, -1:] - (total - 1) + np.arange(total)[None, :])[:, None, :]
     query = position_ids[:, :, None]
     return _additive((at <= query) & (at > query - window))
+
+
+def ring_reference(position_ids: Array, keys: Array, *, window: int) -> Array:
+    total = keys.shape[2]
+    last = position_ids[:, -1:]
+    at = (last - (last - np.arange(total)[None, :]) % total)[:, None, :]
+    query = position_ids[:, :, None]
+    return _additive((at >= 0) & (at <= query) & (at > query - window))
 
 
 def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
@@ -88,10 +98,44 @@ WindowedMask <window> (position_ids, keys) => (mask) {
 }
 """
 
+_RING = """
+RingMask <window> (position_ids, keys) => (mask) {
+  zero = Constant <value_int = 0> ()
+  one = Constant <value_int = 1> ()
+  first = Constant <value_ints = [0]> ()
+  last_axis = Constant <value_ints = [-1]> ()
+  head_axis = Constant <value_ints = [1]> ()
+  total = Shape <start = 2, end = 3> (keys)
+  total_scalar = Squeeze (total, first)
+  slots = Range (zero, total_scalar, one)
+  newest_index = Constant <value_ints = [-1]> ()
+  newest = Gather <axis = 1> (position_ids, newest_index)
+  distance = Sub (newest, slots)
+  age = Mod (distance, total)
+  at_row = Sub (newest, age)
+  at = Unsqueeze (at_row, head_axis)
+  query = Unsqueeze (position_ids, last_axis)
+  causal = LessOrEqual (at, query)
+  window_value = Constant <value_int: int = @window> ()
+  oldest = Sub (query, window_value)
+  near = Greater (at, oldest)
+  seen = And (causal, near)
+  written = LessOrEqual (zero, at)
+  allowed = And (seen, written)
+  open = Constant <value = float {0}> ()
+  closed = Constant <value = float {-inf}> ()
+  additive = Where (allowed, open, closed)
+  mask = Unsqueeze (additive, head_axis)
+}
+"""
+
 _OPERANDS = (Operand("position_ids", "[B, S]", "I"), Operand("keys", "[B, K, T, D]"))
 _MASK = (Operand("mask", "[B, 1, S, T]", "M"),)
 
 CAUSAL_MASK = Op("CausalMask", __doc__ or "", _OPERANDS, _MASK, causal_reference, infer, {"": _CAUSAL}).register()
 WINDOWED_MASK = Op(
     "WindowedMask", __doc__ or "", _OPERANDS, _MASK, windowed_reference, infer, {"": _WINDOWED}, {"window": int}
+).register()
+RING_MASK = Op(
+    "RingMask", __doc__ or "", _OPERANDS, _MASK, ring_reference, infer, {"": _RING}, {"window": int}
 ).register()

@@ -3,7 +3,8 @@
     key   = rope(rms_norm(key_in, key_norm), cos, sin)
     value = rms_norm(value_in)                          (scale-free)
 
-Shapes: key_in, value_in [B, S, K*D], key_norm [D], cos, sin [B, S, D/2] -> key, value [B, K, S, D]. Where a
+Shapes: key_in, value_in [B, S, K*D], key_norm [D], cos, sin [B, S, R/2] -> key, value [B, K, S, D]; the first R of D
+numbers turn (R = D, but for `lower-proportional-rope`), pairs R/2 apart; ``rotary`` is R. Where a
 layer has no value projection (12B, 26B, 31B global layers) both operands are the one key projection: the value
 is the *un-normed, un-rotated* projection. Source: transformers `Gemma4TextAttention.forward`.
 """
@@ -25,14 +26,23 @@ def split_heads(x: Array, heads: int) -> Array:
 
 
 def rope(x: Array, cos: Array, sin: Array) -> Array:
-    """Rotate pairs (i, i + D/2) of [B, N, S, D] by angles whose cos and sin are [B, S, D/2]."""
-    low, high = np.split(x, 2, axis=-1)
+    """Rotate pairs (i, i + R/2) of the first R of [B, N, S, D] by angles whose cos and sin are [B, S, R/2]."""
+    half = cos.shape[-1]
+    low, high, rest = np.split(x, [half, 2 * half], axis=-1)
     cos, sin = cos[:, None], sin[:, None]
-    return np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=-1)
+    return np.concatenate([low * cos - high * sin, high * cos + low * sin, rest], axis=-1)
 
 
 def reference(
-    key_in: Array, value_in: Array, key_norm: Array, cos: Array, sin: Array, *, kv_heads: int, epsilon: float
+    key_in: Array,
+    value_in: Array,
+    key_norm: Array,
+    cos: Array,
+    sin: Array,
+    *,
+    kv_heads: int,
+    epsilon: float,
+    rotary: int,
 ) -> tuple[Array, Array]:
     key = rms_norm.reference(split_heads(key_in, kv_heads), key_norm, epsilon=epsilon)
     value = rms_norm.reference(split_heads(value_in, kv_heads), epsilon=epsilon)
@@ -46,7 +56,7 @@ def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
 
 
 _BODY = """
-RopeKeyValue <kv_heads, epsilon> (key_in, value_in, key_norm, cos, sin) => (key, value) {
+RopeKeyValue <kv_heads, epsilon, rotary> (key_in, value_in, key_norm, cos, sin) => (key, value) {
   heads_scalar = Constant <value_int: int = @kv_heads> ()
   first = Constant <value_ints = [0]> ()
   last = Constant <value_ints = [-1]> ()
@@ -57,7 +67,7 @@ RopeKeyValue <kv_heads, epsilon> (key_in, value_in, key_norm, cos, sin) => (key,
   key_heads = Transpose <perm = [0, 2, 1, 3]> (key_split)
   value_heads = Transpose <perm = [0, 2, 1, 3]> (value_split)
   key_normed = RMSNormalization <axis = -1, epsilon: float = @epsilon> (key_heads, key_norm)
-  key = RotaryEmbedding (key_normed, cos, sin)
+  key = RotaryEmbedding <rotary_embedding_dim: int = @rotary> (key_normed, cos, sin)
   square = Mul (value_heads, value_heads)
   mean = ReduceMean <keepdims = 1> (square, last)
   offset = Constant <value_float: float = @epsilon> ()
@@ -75,11 +85,11 @@ ROPE_KEY_VALUE = Op(
         Operand("key_in", "[B, S, K*D]"),
         Operand("value_in", "[B, S, K*D]"),
         Operand("key_norm", "[D]"),
-        Operand("cos", "[B, S, D/2]"),
-        Operand("sin", "[B, S, D/2]"),
+        Operand("cos", "[B, S, R/2]"),
+        Operand("sin", "[B, S, R/2]"),
     ),
     outputs=(Operand("key", "[B, K, S, D]"), Operand("value", "[B, K, S, D]")),
-    attributes={"kv_heads": int, "epsilon": float},
+    attributes={"kv_heads": int, "epsilon": float, "rotary": int},
     reference=reference,
     infer=infer,
     bodies={"": _BODY},

@@ -13,13 +13,17 @@ from g4compile.passes.canonicalize_rms_norm import CanonicalizeRMSNorm
 from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
 from g4compile.passes.fuse_dual_rope_attention import FuseDualRopeAttention
 from g4compile.passes.insert_activation_rounding import InsertActivationRounding
+from g4compile.passes.insert_float32_logits import InsertFloat32Logits
 from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
+from g4compile.passes.lower_proportional_rope import LowerProportionalRope
 from g4compile.passes.lower_quantized_weights import LowerQuantizedWeights
+from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
 from g4compile.passes.quantize_kv_cache import QuantizeKVCache
 from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
 from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
+from g4compile.passes.schedule_step import ScheduleStep
 
 PASSES: dict[str, type[Any]] = {
     kind.name: kind
@@ -31,12 +35,16 @@ PASSES: dict[str, type[Any]] = {
         CanonicalizeDeadCode,
         CanonicalizeTokenAxes,
         FuseDualRopeAttention,
+        LowerProportionalRope,
         InsertWindowedMasks,
         ScheduleKVCache,
         ScheduleSharedTail,
         QuantizeWeights,
         InsertActivationRounding,
         QuantizeKVCache,
+        ScheduleStep,
+        LowerToBfloat16,
+        InsertFloat32Logits,
         LowerMoEToGatherScatter,
         LowerQuantizedWeights,
     )
@@ -52,12 +60,16 @@ __all__ = [
     "CanonicalizeTokenAxes",
     "FuseDualRopeAttention",
     "InsertActivationRounding",
+    "InsertFloat32Logits",
     "InsertWindowedMasks",
     "LowerMoEToGatherScatter",
+    "LowerProportionalRope",
     "LowerQuantizedWeights",
+    "LowerToBfloat16",
     "Pass",
     "QuantizeKVCache",
     "QuantizeWeights",
     "ScheduleKVCache",
     "ScheduleSharedTail",
+    "ScheduleStep",
 ]

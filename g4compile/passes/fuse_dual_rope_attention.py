@@ -118,6 +118,7 @@ def _fuse_attention(node: ir.Node) -> Miss | None:
         "epsilon": query["norm"].attributes["epsilon"].as_float(),
         "scale": node.attributes["scale"].as_float(),
         "window": node.attributes["window"].as_int(),
+        "rotary": width,
     }
     operands = [query["projected"], query["scale"], *_half_angles(insert, query), *node.inputs[1:]]
     (out,) = insert_op(insert, "DualRopeAttention", operands, attributes)
@@ -140,7 +141,9 @@ def _fuse_producer(key: ir.Value, value: ir.Value) -> Miss | None:
     assert update is not None  # matched just above
     insert = edit.Inserter(update)
     operands = [keys["projected"], values["projected"], keys["scale"], *_half_angles(insert, keys)]
-    new_key, new_value = insert_op(insert, "RopeKeyValue", operands, {"kv_heads": keys["split"][2], "epsilon": epsilon})
+    new_key, new_value = insert_op(
+        insert, "RopeKeyValue", operands, {"kv_heads": keys["split"][2], "epsilon": epsilon, "rotary": keys["split"][3]}
+    )
     edit.replace(keys["new"], new_key)
     edit.replace(values["new"], new_value)
     return None

@@ -12,6 +12,7 @@ from g4compile.graph import edit
 from g4compile.graph.stage import op_name
 
 _ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Tanh", "Cast", "Cos", "Sin", "Equal", "Or", "Where", "g4.GeGLU"}
+_MASKS = ("g4.CausalMask", "g4.WindowedMask", "g4.RingMask")
 _FIRST_OPERAND = {"g4.RMSNorm", "g4.Linear", "g4.DualRopeAttention", "g4.MoEExperts"}
 
 
@@ -44,7 +45,7 @@ def _output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
         return known.pop() if len(known) == 1 else None
     if name in _FIRST_OPERAND or along_last_axis(node):
         return first
-    if name in ("g4.CausalMask", "g4.WindowedMask", "g4.RopeKeyValue"):
+    if name in (*_MASKS, "g4.RopeKeyValue"):
         return None if first is None else -2
     if name == "Gather":
         return _gather_axis(node, own)
@@ -84,7 +85,7 @@ def operand_axes(node: ir.Node, axes: dict[ir.Value, int]) -> dict[int, int]:
         return {**rows, 6: -2} if len(node.inputs) > 6 else rows
     if name == "g4.MoEExperts":
         return {0: -2, 1: -2, 2: -2}
-    if name in ("g4.CausalMask", "g4.WindowedMask"):
+    if name in _MASKS:
         return {0: -1}
     if name == "Transpose":
         operand = node.inputs[0]

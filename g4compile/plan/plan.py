@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from g4compile.compiler import FLOAT32, KV_DTYPES, REWIND, kv_token_bytes, target_named, weights_of
+from g4compile.compiler import kv_of, target_named, weights_of
 from g4compile.config import TextFacts, load_config, model_facts
 from g4compile.errors import InputError
 from g4compile.plan.device import DEVICES, Device
@@ -19,6 +19,8 @@ from g4compile.plan.memory import Memory, memory
 from g4compile.plan.storage import FLOAT, paged, stored_bytes, tensor_bytes
 from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
+from g4compile.targets.base import FLOAT32, REWIND
+from g4compile.targets.onnx_bundle import kv_token_bytes
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.external import INLINE
 from g4compile.weights.keys import checkpoint_key
@@ -54,7 +56,7 @@ def plan(
     target: str = "onnx-cpu",
     weights: str | None = None,
     context: int | None = None,
-    kv: str = FLOAT32,
+    kv: str | None = None,
     device: Device | None = None,
 ) -> Plan:
     """Plan a compile of ``source`` (preset, config or checkpoint folder); no weight is read.
@@ -64,11 +66,16 @@ def plan(
     chosen = target_named(target)
     facts = model_facts(load_config(source), where=str(source))
     text = facts.text
+    if chosen.accepts is not None:
+        raise InputError(
+            f"there is no plan for {chosen.name} yet",
+            why="engines are planned by their builder",
+            fix="compile: the manifest states weights, KV and activations in bytes",
+        )
     tokens = min(context or chosen.context or 4096, text.max_positions)
     if context is not None and not 1 <= context <= text.max_positions:
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
-    if kv not in KV_DTYPES:
-        raise InputError(f"there is no KV cache of {kv}", fix=f"--kv {', '.join(KV_DTYPES)}")
+    kv = kv_of(chosen, kv)
     weights = weights_of(facts, chosen, weights)
     found = inventory(text)
     recipe = _recipe(weights, source, found)

@@ -4,31 +4,96 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import onnx_ir as ir
 
-from g4compile.config import TextFacts
+from g4compile import pipeline
+from g4compile.bundle import EngineSpec, GraphSpec, KVSpec, QuantizedSpec
+from g4compile.config import ModelFacts, TextFacts
 from g4compile.graph.stage import LEGAL
 from g4compile.passes.legalize import Legalize, Lowering
 from g4compile.pipeline import Phase
+from g4compile.weights.journal import Journal
+
+FLOAT32 = "float32"
+REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
+# Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compile was asked for, checked. ``weights``: float32, bfloat16, stored, or a recipe's name or file.
+
+    ``context``: most tokens of a session. Of engines alone: ``batch`` sequences, ``chunk`` tokens a prefill step, and the
+    GPUs they are for, as compute capabilities (89 for 8.9).
+    """
+
+    weights: str = FLOAT32
+    kv: str = FLOAT32
+    context: int = 0
+    batch: int = 1
+    chunk: int = 128
+    compute_capabilities: tuple[int, ...] = ()
+    shared_tail: bool = True
+
+
+@dataclass(frozen=True)
+class Order:
+    """One bundle to write into ``folder``: the [traced] graph of ``facts``, its weights bound, and ``options``.
+
+    ``max_memory``: bytes for weights in flight.
+    """
+
+    model: ir.Model
+    facts: ModelFacts
+    options: Options
+    folder: Path
+    journal: Journal
+    max_memory: int
+    observe: tuple[pipeline.Observer, ...]
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What a manifest says of the files that were written."""
+
+    graphs: dict[str, GraphSpec]
+    kv: KVSpec
+    activations: str
+    quantized: dict[str, QuantizedSpec] = field(default_factory=dict)
+    engine: EngineSpec | None = None
+    versions: tuple[str, ...] = ()
+
+
+def accept_anything(facts: ModelFacts, options: Options) -> None:
+    """A target that can do all that its other fields allow."""
 
 
 @dataclass(frozen=True)
 class Target:
     """``legal`` ops may stay; others are lowered by ``lowerings``, else by their own body, else refused.
 
-    ``weights`` and ``context``: what a compile takes when it is told nothing (None: all the model was made for).
-    ``refuses``: weights that make no sense here, and why.
+    ``pipeline``: all phases from [traced] to the target's legal graph. ``check`` raises InputError or MachineError for what
+    the target cannot do, before anything is done. ``weights``, ``kv`` and ``context``: what a compile takes when it is told
+    nothing (of ``kv`` the first; no context: all the model was made for). ``accepts``: weights it takes, or None for
+    any; ``refuses``: ones that make no sense here, and why.
     """
 
     name: str
     legal: frozenset[str]
     dtypes: frozenset[ir.DataType]
+    pipeline: Callable[[TextFacts, Options], tuple[Phase, ...]]
+    emit: Callable[[Order], Emitted]
     lowerings: Mapping[str, Lowering] = field(default_factory=dict)
-    weights: str = "float32"
+    weights: str = FLOAT32
+    kv: tuple[str, ...] = (FLOAT32, "int8")
     context: int | None = None
+    accepts: tuple[str, ...] | None = None
     refuses: Mapping[str, str] = field(default_factory=dict)
-    backend: Callable[[TextFacts], tuple[Phase, ...]] = lambda facts: ()
+    check: Callable[[ModelFacts, Options], None] = accept_anything
 
     @property
     def stage(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from g4compile.config import TextFacts
+from g4compile.config import FULL, TextFacts
 from g4compile.passes import (
     CanonicalizeConstants,
     CanonicalizeDeadCode,
@@ -13,6 +13,7 @@ from g4compile.passes import (
     FuseDualRopeAttention,
     InsertActivationRounding,
     InsertWindowedMasks,
+    LowerProportionalRope,
     QuantizeKVCache,
     QuantizeWeights,
     ScheduleKVCache,
@@ -50,11 +51,14 @@ def fused(facts: TextFacts) -> Phase:
     )
 
 
-def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True) -> Phase:
-    """Masks, cache layout, and which positions are computed where."""
+def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int = 0) -> Phase:
+    """Masks, cache layout, and which positions are computed where. ``ring``: slots of sliding layers written in place,
+    with heads reordered for kernels that turn their first numbers; 0 for windows that move."""
     layers, owners = len(facts.layers), len(facts.kv_layers)
     shared = layers - 1 - facts.last_producer
-    passes: list[Pass] = [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners)]
+    full = sum(layer.kind == FULL for layer in facts.layers)
+    passes: list[Pass] = [LowerProportionalRope(layers=full)] if ring else []
+    passes += [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners, ring=ring)]
     ple = 2 * bool(facts.ple_dim)
     router = int(facts.moe is not None)
     # q, o, gate, up and down of a layer; of the last producer only those behind its keys and values; lm_head.
@@ -75,7 +79,12 @@ def quantized(facts: TextFacts, weights: str, kv: str) -> Phase:
 
 
 def frontend(
-    facts: TextFacts, rewind: int, shared_tail: bool = True, weights: str = "float32", kv: str = "float32"
+    facts: TextFacts,
+    rewind: int,
+    shared_tail: bool = True,
+    weights: str = "float32",
+    kv: str = "float32",
+    ring: int = 0,
 ) -> tuple[Phase, ...]:
-    """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back."""
-    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail), quantized(facts, weights, kv)
+    """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back; ``ring``: its slots, or 0."""
+    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail, ring), quantized(facts, weights, kv)

@@ -7,15 +7,20 @@ bound buffer in place. No fp16 activations: half of the CPU kernels lack them.
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx_ir as ir
 
 from g4compile.config import TextFacts
 from g4compile.graph.edit import Inserter
 from g4compile.passes import CanonicalizeConstants, CanonicalizeDeadCode, LowerMoEToGatherScatter, LowerQuantizedWeights
-from g4compile.passes.legalize import inline_body
+from g4compile.passes.legalize import Legalize, inline_body
 from g4compile.pipeline import Phase
-from g4compile.targets.base import Target
+from g4compile.targets.base import REWIND, Options, Target
+from g4compile.targets.frontend import frontend
 from g4compile.targets.head_fold import fold_heads, fold_of, unfold_heads
+from g4compile.targets.heads import merge_heads, rotate, split_heads
+from g4compile.targets.onnx_bundle import emit_with
 from g4compile.weights.lazy import CheckpointTensor
 
 LEGAL = frozenset(
@@ -41,6 +46,7 @@ LEGAL = frozenset(
         "LessOrEqual",
         "Loop",
         "MatMul",
+        "Mod",
         "Mul",
         "Neg",
     }
@@ -68,7 +74,7 @@ LEGAL = frozenset(
     | {"TopK", "Transpose", "Unique", "Unsqueeze", "Where"}
     | {"com.microsoft.MatMulNBits", "com.microsoft.GatherBlockQuantized"}
 )
-_DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.INT8})
+DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.INT8})
 
 
 def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:
@@ -117,28 +123,13 @@ def _rms_norm(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     return [_norm(x, scale, node.attributes["epsilon"].as_float(), insert)]
 
 
-def _split(x: ir.Value, heads: int, insert: Inserter) -> ir.Value:
-    """[B, S, N*D] -> [B, N, S, D]."""
-    assert x.shape is not None and isinstance(x.shape[-1], int)
-    batch, new, width = list(x.shape)
-    assert isinstance(width, int)
-    split = insert.op(
-        "Reshape", [x, insert.constant([0, 0, heads, width // heads])], shape=[batch, new, heads, width // heads]
-    )
-    return insert.op("Transpose", [split], {"perm": [0, 2, 1, 3]}, shape=[batch, heads, new, width // heads])
-
-
-def _rotate(x: ir.Value, cos: ir.Value | None, sin: ir.Value | None, insert: Inserter) -> ir.Value:
-    assert x.shape is not None
-    return insert.op("RotaryEmbedding", [x, cos, sin], {"interleaved": 0}, shape=list(x.shape))
-
-
 def _rope_key_value(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     key_in, value_in, key_norm, cos, sin = node.inputs
     assert key_in is not None and value_in is not None
     heads, epsilon = node.attributes["kv_heads"].as_int(), node.attributes["epsilon"].as_float()
-    key = _rotate(_norm(_split(key_in, heads, insert), key_norm, epsilon, insert), cos, sin, insert)
-    return [key, _norm(_split(value_in, heads, insert), None, epsilon, insert)]
+    rotary = node.attributes["rotary"].as_int()
+    key = rotate(_norm(split_heads(key_in, heads, insert), key_norm, epsilon, insert), cos, sin, rotary, insert)
+    return [key, _norm(split_heads(value_in, heads, insert), None, epsilon, insert)]
 
 
 def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
@@ -147,10 +138,9 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     query, query_norm, cos, sin, key, value, mask = node.inputs
     assert query is not None and query.shape is not None
     heads = node.attributes["heads"].as_int()
-    normed = _norm(_split(query, heads, insert), query_norm, node.attributes["epsilon"].as_float(), insert)
-    rotated = _rotate(normed, cos, sin, insert)
+    normed = _norm(split_heads(query, heads, insert), query_norm, node.attributes["epsilon"].as_float(), insert)
+    rotated = rotate(normed, cos, sin, node.attributes["rotary"].as_int(), insert)
     assert rotated.shape is not None and key is not None and mask is not None
-    shape = list(rotated.shape)
     kv_heads = key.shape[1] if key.shape is not None else heads
     assert isinstance(kv_heads, int)
     fold, folded = fold_of(heads, kv_heads, node.attributes["window"].as_int()), rotated
@@ -164,33 +154,35 @@ def _dual_rope_attention(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     )
     if fold > 1:
         attended = unfold_heads(attended, rotated, insert)
-    batch, _, new, width = shape
-    tokens = insert.op("Transpose", [attended], {"perm": [0, 2, 1, 3]}, shape=[batch, new, heads, width])
-    return [insert.op("Reshape", [tokens, insert.constant([0, 0, -1])], shape=list(query.shape))]
+    return [merge_heads(attended, insert)]
 
 
-def backend(target: Target, facts: TextFacts) -> tuple[Phase, ...]:
-    """[quantized] -> [legal], for every target that runs these ops."""
+def pipeline(target: str, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
+    """[traced] -> [legal], for every target that runs these ops."""
     lower = LowerMoEToGatherScatter(layers=len(facts.layers) if facts.moe else 0)
     passes = (
         lower,
         LowerQuantizedWeights(),
-        target.legalize,
+        Legalize(target, LEGAL, LOWERINGS, DTYPES),
         CanonicalizeConstants(),
         CanonicalizeDeadCode(),
     )
-    return (Phase(target.stage, passes, target.legal),)
+    phases = frontend(facts, REWIND, options.shared_tail, options.weights, options.kv)
+    return (*phases, Phase(f"legal:{target}", passes, LEGAL))
 
 
-ONNX_CPU: Target = Target(
-    name="onnx-cpu",
-    legal=LEGAL,
-    dtypes=_DTYPES,
-    lowerings={
-        "g4.Linear": _linear,
-        "g4.RMSNorm": _rms_norm,
-        "g4.RopeKeyValue": _rope_key_value,
-        "g4.DualRopeAttention": _dual_rope_attention,
-    },
-    backend=lambda facts: backend(ONNX_CPU, facts),
-)
+LOWERINGS = {
+    "g4.Linear": _linear,
+    "g4.RMSNorm": _rms_norm,
+    "g4.RopeKeyValue": _rope_key_value,
+    "g4.DualRopeAttention": _dual_rope_attention,
+}
+
+
+def onnx_target(name: str) -> Target:
+    """A target that runs these ops, under its own name."""
+    phases = partial(pipeline, name)
+    return Target(name, LEGAL, DTYPES, phases, emit_with(phases), LOWERINGS)
+
+
+ONNX_CPU = onnx_target("onnx-cpu")

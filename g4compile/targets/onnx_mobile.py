@@ -9,20 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from g4compile.config import TextFacts
-from g4compile.pipeline import Phase
-from g4compile.targets.onnx_cpu import ONNX_CPU, backend
-
-
-def _backend(facts: TextFacts) -> tuple[Phase, ...]:
-    return backend(ONNX_MOBILE, facts)
-
+from g4compile.targets.onnx_cpu import onnx_target
 
 ONNX_MOBILE = replace(
-    ONNX_CPU,
-    name="onnx-mobile",
-    weights="mobile",
-    context=4096,
-    refuses={"float32": "they fit no phone"},
-    backend=_backend,
+    onnx_target("onnx-mobile"), weights="mobile", context=4096, refuses={"float32": "they fit no phone"}
 )

@@ -62,6 +62,8 @@ def _tables(graph: ir.Graph, ids: ir.Value) -> dict[ir.Value, str]:
         lookup = node.op_type in _LOOKUPS and node.inputs[0] in rest
         if not from_ids or node.op_type not in _AROUND or not all(_fixed(value, lookup) for value in rest):
             continue
+        if node.op_type == "Cast" and found[from_ids[0]]:
+            continue  # rows are handed over in their own dtype
         table = str(node.inputs[0].name) if lookup and node.inputs[0] is not None else found[from_ids[0]]
         found.update(dict.fromkeys(node.outputs, table))
     del found[ids]

@@ -20,9 +20,10 @@ import onnx_ir as ir
 
 from g4compile.errors import MachineError
 from g4compile.graph.text import renumber
+from g4compile.weight_steps import TRANSPOSE
 from g4compile.weights.formats import Array
 from g4compile.weights.journal import Journal
-from g4compile.weights.lazy import TRANSPOSE, CheckpointTensor
+from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
 DATA = "weights.data"

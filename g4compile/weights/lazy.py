@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import CheckpointError, Defect, InputError
+from g4compile.weight_steps import REORDER, ROWS, SCALE, TRANSPOSE, apply_steps, parse_reorder, widen
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.stored import companions, is_unused, stored_codes
 
-TRANSPOSE = "transpose"
 _FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
-SCALE = "scale="  # followed by a float32 in decimal, which nine digits give back exactly
 
 
 class CheckpointTensor(ir.LazyTensor):
@@ -55,6 +53,17 @@ class CheckpointTensor(ir.LazyTensor):
         shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
         return CheckpointTensor(self.key, self.dtype, shape, (*self.steps, f"{SCALE}{factor:.9g}"), self.source)
 
+    def in_dtype(self, dtype: ir.DataType) -> CheckpointTensor:
+        """The same weights, rounded to ``dtype`` or widened."""
+        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
+        return CheckpointTensor(self.key, dtype, shape, self.steps, self.source)
+
+    def reordered(self, axis: str, width: int, rotary: int) -> CheckpointTensor:
+        """The same weights, ``axis`` (rows or columns) reordered head by head: the pairs that turn first (`turning_first`)."""
+        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
+        step = f"{REORDER}{axis}:{width}:{rotary}"
+        return CheckpointTensor(self.key, self.dtype, shape, (*self.steps, step), self.source)
+
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """The shape the checkpoint must store."""
@@ -65,7 +74,9 @@ class CheckpointTensor(ir.LazyTensor):
         """Rows ``start`` to ``stop`` (all axes but the last counted as one), without reading the others."""
         if TRANSPOSE in self.steps:
             raise Defect(f"the transposed weight {self.key} was asked for by rows")
-        return self._stepped(self.bound.read_rows(self.key, start, stop))
+        head = max([1, *(parse_reorder(step)[1] for step in self.steps if step.startswith(f"{REORDER}{ROWS}"))])
+        first, last = start // head * head, -(-stop // head) * head  # whole heads, whose rows may change places
+        return self._stepped(self.bound.read_rows(self.key, first, last))[start - first : stop - first]
 
     @property
     def bound(self) -> Checkpoint:
@@ -83,21 +94,7 @@ class CheckpointTensor(ir.LazyTensor):
 
     def _stepped(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         array = widen(stored) if self.dtype == ir.DataType.FLOAT else stored.astype(self.dtype.numpy(), copy=False)
-        for step in self.steps:
-            if step == TRANSPOSE:
-                array = np.ascontiguousarray(np.swapaxes(array, -1, -2))
-            elif step.startswith(SCALE):
-                array = array * array.dtype.type(float(step.removeprefix(SCALE)))
-            else:
-                raise Defect(f"unknown step {step!r} of weight {self.key}")
-        return array
-
-
-def widen(stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """float32 of any float dtype. bfloat16 is the upper half of a float32: shifting is four times a cast's speed."""
-    if stored.dtype == ml_dtypes.bfloat16:
-        return (stored.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return stored.astype(np.float32, copy=False)
+        return apply_steps(array, self.steps)
 
 
 def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:

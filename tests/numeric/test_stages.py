@@ -4,9 +4,8 @@ import pytest
 
 from g4compile import pipeline
 from g4compile.compare.stages import StageRunner
-from g4compile.compiler import REWIND
 from g4compile.targets import TARGETS
-from g4compile.targets.frontend import frontend
+from g4compile.targets.base import Options
 from tests.conftest import VARIANTS
 from tests.scenario import run_scenario
 
@@ -18,7 +17,7 @@ STAGES = ("traced", "canonical", "fused", "scheduled", "quantized", "legal:onnx-
 def test_stage_equals_hf(variant, stage, checkpoints, traced, expected):
     facts = checkpoints(variant).facts
     model = traced(variant)
-    phases = (*frontend(facts.text, REWIND), *TARGETS["onnx-cpu"].backend(facts.text))
+    phases = TARGETS["onnx-cpu"].pipeline(facts.text, Options())
     pipeline.run(model, phases[: STAGES.index(stage)])
     runner = StageRunner(model, facts)
     for batch in (1, 3):

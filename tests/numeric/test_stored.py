@@ -13,8 +13,9 @@ from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
 from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
-from g4compile.compiler import REWIND, compile, trace
+from g4compile.compiler import compile, trace
 from g4compile.plan.plan import plan
+from g4compile.targets.base import REWIND
 from g4compile.targets.frontend import frontend
 from g4compile.weights.lazy import bind
 from tests.conftest import once

@@ -31,7 +31,8 @@ def _heads(draw: Any) -> tuple[int, int, int]:
 
 
 def _angles(draw: Any, batch: int, new: int, width: int) -> list[Array]:
-    """cos and sin of positions; the p-RoPE form leaves the last three quarters unrotated."""
+    """cos and sin of positions, for a whole head or half of it; the p-RoPE form leaves the last three quarters unrotated."""
+    width = draw(st.sampled_from([width, width // 2]))
     start = draw(st.integers(0, 5000))
     frequency = 1e4 ** (-np.arange(width // 2) / (width // 2))
     if draw(st.booleans()):
@@ -87,7 +88,8 @@ def rope_key_value(draw: Any) -> Case:
     (batch, new, _), (_, kv, width) = _sizes(draw), _heads(draw)
     key = random(batch, new, kv * width)
     value = key if draw(st.booleans()) else random(batch, new, kv * width)
-    return [key, value, random(width), *_angles(draw, batch, new, width)], {"kv_heads": kv, **EPSILON}
+    angles = _angles(draw, batch, new, width)
+    return [key, value, random(width), *angles], {"kv_heads": kv, "rotary": 2 * angles[0].shape[-1], **EPSILON}
 
 
 @st.composite
@@ -101,7 +103,8 @@ def dual_rope_attention(draw: Any) -> Case:
         allowed = random(batch, 1, new, past + new) > 0
         allowed[..., -1] = True  # a row that may look nowhere has no meaning
         operands.append(np.where(allowed, 0, -np.inf).astype(np.float32))
-    return operands, {"heads": heads, "scale": 1.0, "window": window, **EPSILON}
+    rotary = 2 * operands[2].shape[-1]
+    return operands, {"heads": heads, "scale": 1.0, "window": window, "rotary": rotary, **EPSILON}
 
 
 def _positions(draw: Any, batch: int, new: int, past: int) -> Array:
@@ -123,6 +126,15 @@ def windowed_mask(draw: Any) -> Case:
     return [_positions(draw, batch, new, past), random(batch, 1, held + new, 2)], {
         "window": draw(st.sampled_from([1, 4]))
     }
+
+
+@st.composite
+def ring_mask(draw: Any) -> Case:
+    """A ring that holds the window of the first and all of the new positions."""
+    batch, new, past = _sizes(draw)
+    window = draw(st.sampled_from([1, 4]))
+    slots = window - 1 + new + draw(st.integers(0, 5))
+    return [_positions(draw, batch, new, past), _random(draw)(batch, 1, slots, 2)], {"window": window}
 
 
 @st.composite
@@ -194,6 +206,7 @@ CASES = {
     "DualRopeAttention": dual_rope_attention(),
     "CausalMask": causal_mask(),
     "WindowedMask": windowed_mask(),
+    "RingMask": ring_mask(),
     "MoEExperts": moe_experts(),
     "Dequantize": dequantize(),
     "RoundActivations": round_activations(),

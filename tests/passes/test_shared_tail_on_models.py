@@ -7,6 +7,7 @@ import pytest
 from g4compile.compiler import lower, trace
 from g4compile.config import load_config, model_facts
 from g4compile.targets import TARGETS
+from g4compile.targets.base import Options
 
 PRODUCTS = {"MatMul", "Gemm", "Attention"}
 
@@ -43,7 +44,7 @@ def test_shared_layers_see_only_the_kept_positions(variant, legal, checkpoints):
 def test_without_the_pass_the_check_fails(traced, checkpoints):
     facts = checkpoints("tiny-e2b").facts
     model = traced("tiny-e2b")
-    lower(model, facts, TARGETS["onnx-cpu"], shared_tail=False)
+    lower(model, facts, TARGETS["onnx-cpu"], options=Options(shared_tail=False))
     with pytest.raises(AssertionError, match="reads"):
         check_tail(model, facts.text)
 

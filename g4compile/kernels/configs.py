@@ -1,0 +1,37 @@
+"""Sizes of tiles by the number of tokens: few tokens are bound by the weights that are read, many by arithmetic.
+
+Chosen by `benchmarks/gpu/kernels.py --sweep` on an H100; other GPUs take the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Rows and columns of a tile, and how a program is run: warps, and loads in flight."""
+
+    rows: int
+    columns: int
+    warps: int
+    stages: int
+
+
+PANEL = 64  # rows of a weight whose codes of one block stand together
+# Columns of a block of weights: one scale each when they are codes. 704 columns of 26B's down_proj are 11 blocks of 64.
+BLOCK_GATE_UP, BLOCK_DOWN = 128, 64
+
+
+def grouped(tokens: int, quantized: bool) -> tuple[Tiling, Tiling]:
+    """For gate-up and for down, with the same rows: they share a routing."""
+    if tokens <= 64:
+        return Tiling(16, 64, 4, 3), Tiling(16, 64, 4, 3)
+    if tokens <= 1024:
+        return Tiling(64, 64, 4, 4), Tiling(64, 128, 4, 3) if quantized else Tiling(64, 64, 4, 4)
+    return Tiling(128, 64, 4, 3), Tiling(128, 64, 4, 4) if quantized else Tiling(128, 128, 8, 3)
+
+
+def flash(width: int) -> Tiling:
+    """Rows are queries times heads of a group, columns are keys."""
+    return Tiling(64, 32, 8, 2) if width > 256 else Tiling(128, 64, 8, 2)

@@ -1,0 +1,118 @@
+"""lower-proportional-rope: heads reordered, so that the pairs that turn stand first and the others have no angles.
+
+Before (D = 512, 64 of 256 frequencies are not 0):      After:
+    angles = Mul (position, inv_freq[256])                  angles = Mul (position, inv_freq[64])
+    k, v = g4.RopeKeyValue <rotary = 512>                   k, v = g4.RopeKeyValue <rotary = 128>
+    y    = g4.DualRopeAttention <rotary = 512>              y    = g4.DualRopeAttention <rotary = 128>
+
+p-RoPE turns the pairs (i, i + 256) of the first 64 i. Kernels that turn the first numbers of a head want them as 0..63 and
+64..127. Scores are sums over a head's numbers, so any order serves that queries and keys share: the rows of q_proj and
+k_proj and the two norms are reordered (when they are read: the graph records it). Where values are the key projection too,
+they come out reordered, and the columns of o_proj follow. Scale-free norms do not care.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from g4compile.errors import MatchError
+from g4compile.graph import edit
+from g4compile.graph.stage import describe, op_name
+from g4compile.passes.base import expect
+from g4compile.weight_steps import COLUMNS, ROWS
+from g4compile.weights.lazy import CheckpointTensor
+
+_ANGLES = {"Cos", "Sin", "Cast"}
+
+
+@dataclass(frozen=True)
+class LowerProportionalRope:
+    """``layers``: attentions with p-RoPE; None accepts any number."""
+
+    name: ClassVar[str] = "lower-proportional-rope"
+    stages: ClassVar[tuple[str, ...]] = ("fused",)
+    layers: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        found, nearest = 0, "no frequencies end in zeros"
+        for node in list(model.graph):
+            array = edit.constant_array(node.inputs[1]) if node.op_type == "Mul" else None
+            if array is None or array.ndim != 1 or array.size < 2 or array[-1] != 0:
+                continue
+            turning = int(np.count_nonzero(array))
+            if not array[:turning].all():
+                nearest = f"the frequencies of {describe(node)} have zeros between others"
+                continue
+            node.replace_input_with(1, edit.constant(model.graph, array[:turning], ir.DataType.FLOAT))
+            for reader in _narrow(node.outputs[0], turning):
+                found += op_name(reader) == "g4.DualRopeAttention"
+                _reorder(reader, 2 * turning)
+        expect(self.name, "attention layers with proportional RoPE", found, self.layers, nearest)
+
+
+def _narrow(angles: ir.Value, pairs: int) -> list[ir.Node]:
+    """Give ``angles`` and all that is computed from them elementwise the new size; the ops that turn by them."""
+    readers: dict[ir.Node, None] = {}
+    pending = [angles]
+    while pending:
+        value = pending.pop()
+        assert value.shape is not None
+        value.shape = ir.Shape([*list(value.shape)[:-1], pairs])
+        for reader in value.consumers():
+            if op_name(reader) in _ANGLES:
+                pending.append(reader.outputs[0])
+            else:
+                readers[reader] = None
+    return list(readers)
+
+
+def _reorder(node: ir.Node, rotary: int) -> None:
+    """Turn the first ``rotary`` numbers of what ``node`` turns; reorder the weights before it, and behind its values."""
+    if op_name(node) == "g4.DualRopeAttention":
+        projection, norm = node.inputs[0], node.inputs[1]
+    elif op_name(node) == "g4.RopeKeyValue":
+        projection, norm = node.inputs[0], node.inputs[2]
+    else:
+        raise MatchError(f"{describe(node)} reads the angles of proportional RoPE", where=_NAME)
+    assert norm is not None and norm.shape is not None and isinstance(norm.shape[0], int)
+    width = norm.shape[0]
+    _permute(node, norm, ROWS, width, rotary)
+    _permute(node, _weight_of(projection), ROWS, width, rotary)
+    if op_name(node) == "g4.DualRopeAttention" and _values_are_keys(node):
+        readers = node.outputs[0].consumers()
+        if len(readers) != 1 or op_name(readers[0]) != "g4.Linear":
+            raise MatchError(f"{describe(node)} is not read by one product alone", where=_NAME)
+        _permute(node, readers[0].inputs[1], COLUMNS, width, rotary)
+    node.attributes["rotary"] = ir.AttrInt64("rotary", rotary)
+
+
+def _weight_of(projection: ir.Value | None) -> ir.Value | None:
+    producer = projection.producer() if projection is not None else None
+    return producer.inputs[1] if producer is not None and op_name(producer) == "g4.Linear" else None
+
+
+def _values_are_keys(node: ir.Node) -> bool:
+    """Whether the values (behind their cache) are normed from the key projection."""
+    value = node.inputs[5]
+    update = value.producer() if value is not None else None
+    new = update.inputs[0] if update is not None and op_name(update) == "g4.CacheUpdate" else None
+    source = new.producer() if new is not None else None
+    if source is None or op_name(source) != "g4.RopeKeyValue":
+        raise MatchError(f"the values of {describe(node)} do not come from projections through a cache", where=_NAME)
+    return source.inputs[0] is source.inputs[1]
+
+
+def _permute(node: ir.Node, weight: ir.Value | None, axis: str, width: int, rotary: int) -> None:
+    stored = weight.const_value if weight is not None else None
+    if weight is None or not isinstance(stored, CheckpointTensor) or len(weight.uses()) != 1:
+        raise MatchError(
+            f"a weight of {describe(node)} is not a tensor of the checkpoint that it alone reads", where=_NAME
+        )
+    weight.const_value = stored.reordered(axis, width, rotary)
+
+
+_NAME = LowerProportionalRope.name

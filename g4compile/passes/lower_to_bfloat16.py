@@ -1,0 +1,136 @@
+"""lower-to-bfloat16: activations, weights and caches in bfloat16; what would suffer stays in float32.
+
+Before (all float32):                                   After:
+    n  = g4.RMSNorm (x, scale)                              n  = Cast (g4.RMSNorm (x, Cast (scale)))
+    x1 = Add (x, y)                                         x1 = Add (x, Cast (y))                (float32)
+    s  = Mul (x, 0.70710677)                                s  = Cast (Mul (Cast (x), 0.70710677))
+    a  = Mul (position, inv_freq);  c = Cos (a)             c  = Cast (Cos (Mul (position, inv_freq)))
+    r  = g4.RMSNorm (x, router.scale)                       r  = g4.RMSNorm (Cast (x), Cast (router.scale))
+    p  = Softmax (g4.Linear (r, router.proj))               p  = Softmax (g4.Linear (r, Cast (router.proj)))
+
+In float32 stay the sum that runs through the layers, which every layer would round again, and norms of it; angles (a
+position times a frequency has no room in 8 bits), masks, soft-maxes, and the router from its norm on: near-tie experts flip
+when it is rounded. A constant that bfloat16 cannot hold is multiplied in float32, so that the
+network means what the model means, and only results are rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+
+from g4compile.errors import SpecError
+from g4compile.graph import edit
+from g4compile.graph.stage import describe, op_name
+from g4compile.ops import OPS
+from g4compile.ops.registry import DOMAIN
+from g4compile.passes.base import expect
+from g4compile.weights.lazy import CheckpointTensor
+
+_WIDE, _NARROW = ir.DataType.FLOAT, ir.DataType.BFLOAT16
+_IN_FLOAT32 = {"Add", "Cos", "Sin", "Softmax", "TopK"}
+_INSIDE_FLOAT32 = {"g4.RMSNorm"}  # read what is there, and give bfloat16
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Tanh"}
+
+
+@dataclass(frozen=True)
+class LowerToBfloat16:
+    """``layers``: layers with a router, which stays in float32; None accepts any number."""
+
+    name: ClassVar[str] = "lower-to-bfloat16"
+    stages: ClassVar[tuple[str, ...]] = ("quantized",)
+    layers: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        graph = model.graph
+        routers, found = _routers(graph)
+        expect(self.name, "routers", found, self.layers, "no g4.MoEExperts is left")
+        for value in [*graph.inputs, *graph.initializers.values()]:
+            if value.dtype == _WIDE and (value.is_graph_input() or isinstance(value.const_value, CheckpointTensor)):
+                value.type = ir.TensorType(_NARROW)
+                if isinstance(value.const_value, CheckpointTensor):
+                    value.const_value = value.const_value.in_dtype(_NARROW)
+        for node in list(graph):
+            self._lower(node, node in routers)
+
+    def _lower(self, node: ir.Node, wide: bool) -> None:
+        name = op_name(node)
+        if node.domain == DOMAIN and not wide and name not in _INSIDE_FLOAT32:
+            kinds = [operand.kind for operand in OPS[node.op_type].inputs]
+            for index, kind in enumerate(kinds[: len(node.inputs)]):
+                self._feed(node, [index], {"T": _NARROW, "M": _WIDE}.get(kind))
+            for value, operand in zip(node.outputs, OPS[node.op_type].outputs, strict=True):
+                if operand.kind == "T":
+                    value.type = ir.TensorType(_NARROW)
+            return
+        if name == "Cast":
+            return
+        operands = [value for value in node.inputs if value is not None and value.dtype in (_WIDE, _NARROW)]
+        if not operands:
+            return
+        own = [value for value in operands if edit.constant_array(value) is None]
+        computed = _WIDE if wide or name in _IN_FLOAT32 or any(value.dtype == _WIDE for value in own) else _NARROW
+        if name in _INSIDE_FLOAT32:
+            computed = _WIDE if wide else _NARROW
+        exact = all(_fits(edit.constant_array(value)) for value in operands)
+        through = _WIDE if name in _INSIDE_FLOAT32 or (name in _ELEMENTWISE and not exact) else computed
+        indices = [index for index, value in enumerate(node.inputs) if value is not None and value in operands]
+        self._feed(node, indices, through)
+        for value in node.outputs:
+            if value.dtype == _WIDE:
+                value.type = ir.TensorType(through)
+        if through != computed:
+            _round(node)
+
+    def _feed(self, node: ir.Node, indices: Iterable[int], dtype: ir.DataType | None) -> None:
+        """Give ``node`` its float operands in ``dtype``."""
+        insert = edit.Inserter(node)
+        for index in indices:
+            value = node.inputs[index]
+            if dtype is None or value is None or value.dtype not in (_WIDE, _NARROW) or value.dtype == dtype:
+                continue
+            array = edit.constant_array(value)
+            if array is None:
+                node.replace_input_with(index, insert.cast(value, dtype))
+                continue
+            if not _fits(array):
+                raise SpecError(f"{describe(node)} reads a constant that bfloat16 cannot hold", where=self.name)
+            node.replace_input_with(index, edit.constant(insert.graph, array, dtype))
+
+
+def _routers(graph: ir.Graph) -> tuple[set[ir.Node], int]:
+    """What the experts' indices and shares are computed by, from a norm on; and how many layers have experts."""
+    routers: set[ir.Node] = set()
+    sites = [node for node in graph if op_name(node) == "g4.MoEExperts"]
+    pending = [value.producer() for node in sites for value in node.inputs[1:3] if value is not None]
+    while pending:
+        node = pending.pop()
+        if node is None or node in routers:
+            continue
+        routers.add(node)
+        if op_name(node) != "g4.RMSNorm":
+            pending += [value.producer() for value in node.inputs if value is not None]
+    return routers, len(sites)
+
+
+def _fits(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None) -> bool:
+    if array is None or array.dtype != np.float32:
+        return True
+    return bool((array.astype(ml_dtypes.bfloat16).astype(np.float32) == array).all())
+
+
+def _round(node: ir.Node) -> None:
+    """Readers of ``node`` read its result in bfloat16."""
+    (output,), graph = node.outputs, node.graph
+    assert isinstance(graph, ir.Graph)
+    readers = list(output.uses())
+    cast = ir.node("Cast", [output], {"to": int(_NARROW)}, name=f"{edit.module_of(node)}/Cast")
+    cast.outputs[0].shape, cast.outputs[0].type = output.shape, ir.TensorType(_NARROW)
+    graph.insert_after(node, cast)
+    for reader, index in readers:
+        reader.replace_input_with(index, cast.outputs[0])

@@ -1,0 +1,84 @@
+"""Writing the graphs and weights of an ONNX bundle, and what its manifest says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import onnx_ir as ir
+
+from g4compile import pipeline
+from g4compile.bundle import GraphSpec, KVLayer, KVSpec, QuantizedSpec, TensorSpec
+from g4compile.config import LayerFacts, TextFacts
+from g4compile.pipeline import Phase
+from g4compile.targets.base import FLOAT32, REWIND, Emitted, Options, Order
+from g4compile.targets.split import split_embedding
+from g4compile.weights.external import write_graphs
+from g4compile.weights.quantized import QuantizedTensor
+
+
+def emit_with(phases: Callable[[TextFacts, Options], tuple[Phase, ...]]) -> Callable[[Order], Emitted]:
+    """The `emit` of a target whose pass list is ``phases``."""
+
+    def emit(order: Order) -> Emitted:
+        pipeline.run(order.model, phases(order.facts.text, order.options), order.observe)
+        graphs = split_embedding(order.model)
+        write_graphs(
+            graphs,
+            order.folder,
+            lambda done, total, name: order.progress(name, done, total),
+            max_memory=order.max_memory,
+            journal=order.journal,
+        )
+        kv = order.options.kv
+        return Emitted(
+            graphs={
+                name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs))
+                for name, model in graphs.items()
+            },
+            kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in order.facts.text.kv_layers)),
+            activations=_activations(graphs["decoder"]),
+            quantized=_quantized(graphs.values()),
+        )
+
+    return emit
+
+
+def io_specs(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
+    """Graph inputs or outputs as a manifest names them."""
+    return tuple(
+        TensorSpec(
+            str(value.name),
+            str(value.dtype).lower(),
+            tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()),
+        )
+        for value in values
+    )
+
+
+def kv_token_bytes(layer: LayerFacts, kv: str) -> int:
+    """Bytes of one token's key and value in ``layer``: numbers, or codes and the scale of each head."""
+    return 2 * layer.kv_heads * (layer.head_dim * 4 if kv == FLOAT32 else layer.head_dim + 4)
+
+
+def _kv_layer(layer: LayerFacts, kv: str) -> KVLayer:
+    keep = None if layer.window is None else layer.window - 1 + REWIND
+    return KVLayer(
+        layer.index, layer.kind, layer.kv_heads, layer.head_dim, layer.window, keep, kv_token_bytes(layer, kv)
+    )
+
+
+def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
+    """By key of the float weight: what its codes in the bundle stand for."""
+    found = {}
+    for value in (value for model in models for value in model.graph.initializers.values()):
+        tensor = value.const_value
+        if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
+            matrix = tensor.matrix
+            shape, form = (*matrix.leading, matrix.columns), matrix.form
+            found[tensor.key] = QuantizedSpec(shape, form.bits, form.block, form.symmetric, matrix.weight.scale)
+    return found
+
+
+def _activations(model: ir.Model) -> str:
+    products = [node for node in model.graph.all_nodes() if node.op_type == "MatMulNBits"]
+    return "int8" if any(node.attributes["accuracy_level"].as_int() for node in products) else FLOAT32

@@ -1,0 +1,1 @@
+"""TensorRT engines: a legal graph as an `INetworkDefinition`, for full TensorRT and for TensorRT-RTX."""

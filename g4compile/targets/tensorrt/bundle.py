@@ -1,0 +1,87 @@
+"""Writing an engine bundle: a plan a step, and in the manifest how a runtime feeds it."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from g4compile import pipeline
+from g4compile.bundle import EngineSpec, EngineStep, GraphSpec, KVLayer, KVSpec, WeightSpec
+from g4compile.config import TextFacts
+from g4compile.errors import Defect
+from g4compile.targets.base import Emitted, Order
+from g4compile.targets.frontend import frontend
+from g4compile.targets.onnx_bundle import io_specs
+from g4compile.targets.tensorrt.build import build_plan, make_builder
+from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.memory import activation_bytes
+from g4compile.targets.tensorrt.product import BFLOAT16, Product
+from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.weights.lazy import CheckpointTensor
+
+_BYTES = 2  # of a number in bfloat16
+
+
+def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
+    """Build the plans of all steps into the order's folder."""
+    facts, options = order.facts.text, order.options
+    capacities = Capacities(options.context, options.batch, options.chunk)
+    ring = capacities.ring(facts)
+    trt = product.load()
+    pipeline.run(order.model, frontend(facts, 0, ring=ring), order.observe)
+    builder, complaints = make_builder(trt)
+    graphs, made, weights, host = {}, [], dict[str, WeightSpec](), None
+    for step in steps(capacities, many_experts):
+        order.progress(f"{step.name}: emit", 0, 0)
+        one = step_network(trt, builder, order.model, product.target, facts, step, capacities, observe=order.observe)
+        order.progress(f"{step.name}: build", 0, 0)
+        plan = build_plan(
+            trt, builder, complaints, one.network, product, step, capacities, options.compute_capabilities
+        )
+        (order.folder / f"{step.name}.plan").write_bytes(plan)
+        graphs[step.name] = GraphSpec(f"{step.name}.plan", io_specs(one.graph.inputs), io_specs(one.graph.outputs))
+        made.append(EngineStep(step.name, step.tokens, step.keep, activation_bytes(one.graph, step, capacities)))
+        weights.update({name: _weight(name, tensor) for name, tensor in one.emitter.weights.items()})
+        host = one.host
+    assert host is not None
+    kv = _kv(facts, ring, capacities)
+    engine = EngineSpec(
+        product=product.target,
+        version=str(trt.__version__),
+        compute_capabilities=options.compute_capabilities,
+        batch=options.batch,
+        chunk=options.chunk,
+        ring=ring,
+        steps=tuple(made),
+        host=host,
+        weights=tuple(weights.values()),
+        weight_bytes=sum(_BYTES * math.prod(weight.shape) for weight in weights.values()),
+        kv_bytes=capacities.batch * sum(layer.bytes_per_token * (layer.keep or options.context) for layer in kv.layers),
+    )
+    return Emitted(graphs=graphs, kv=kv, activations=BFLOAT16, engine=engine)
+
+
+def _kv(facts: TextFacts, ring: int, capacities: Capacities) -> KVSpec:
+    """A ring takes back what no later chunk has overwritten: what it holds beyond the window and one token."""
+    window = max((layer.window for layer in facts.layers if layer.window), default=1)
+    layers = tuple(
+        KVLayer(
+            layer.index,
+            layer.kind,
+            layer.kv_heads,
+            layer.head_dim,
+            layer.window,
+            None if layer.window is None else ring,
+            2 * layer.kv_heads * layer.head_dim * _BYTES,
+        )
+        for layer in facts.kv_layers
+    )
+    return KVSpec(BFLOAT16, min(ring - window, capacities.chunk), layers)
+
+
+def _weight(name: str, tensor: ir.TensorProtocol) -> WeightSpec:
+    if not isinstance(tensor, CheckpointTensor):
+        raise Defect(f"the engine asks for {name}, which is no tensor of the checkpoint")
+    shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
+    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), shape, tensor.steps)

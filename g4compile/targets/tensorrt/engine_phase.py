@@ -1,0 +1,52 @@
+"""The passes from [quantized] to the legal graph of one step of an engine, and which ops are legal there."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from g4compile.config import TextFacts
+from g4compile.passes import (
+    CanonicalizeConstants,
+    CanonicalizeDeadCode,
+    InsertFloat32Logits,
+    LowerMoEToGatherScatter,
+    LowerToBfloat16,
+    ScheduleStep,
+)
+from g4compile.passes.legalize import Legalize
+from g4compile.pipeline import Phase
+from g4compile.targets.tensorrt.layers import LAYERS
+from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
+from g4compile.targets.tensorrt.steps import Capacities, Step
+
+# Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.
+_HOST = {"Equal", "Or"}
+LEGAL = frozenset(LAYERS) | _HOST
+DTYPES = frozenset(
+    {
+        ir.DataType.FLOAT,
+        ir.DataType.BFLOAT16,
+        ir.DataType.INT64,
+        ir.DataType.BOOL,
+        ir.DataType.FLOAT8E4M3FN,
+        ir.DataType.INT4,
+    }
+)
+
+
+def engine_phase(
+    target: str, facts: TextFacts, step: Step, capacities: Capacities, fused_head: int = FUSED_HEAD
+) -> Phase:
+    """[quantized] to the legal graph of one step."""
+    batch = capacities.batch if capacities.batch == 1 else 0
+    moe = len(facts.layers) if facts.moe else 0
+    passes = (
+        ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=capacities.context),
+        LowerToBfloat16(layers=moe),
+        InsertFloat32Logits(),
+        LowerMoEToGatherScatter(layers=moe, form=step.experts),
+        Legalize(target, LEGAL, lowerings(fused_head), DTYPES),
+        CanonicalizeConstants(),
+        CanonicalizeDeadCode(),
+    )
+    return Phase(f"legal:{target}", passes, LEGAL)

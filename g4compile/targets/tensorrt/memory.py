@@ -1,0 +1,55 @@
+"""Bytes that a step's values take between layers, from the graph alone: an engine states its own, once one is loaded."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from g4compile.targets.tensorrt.steps import Capacities, Step
+
+# A builder computes these on the way from one kernel to the next, so their results are never stored.
+_FUSED = {
+    "Cast",
+    "Mul",
+    "Add",
+    "Sub",
+    "Div",
+    "Gelu",
+    "Tanh",
+    "Unsqueeze",
+    "Reshape",
+    "Split",
+    "Gather",
+    "RMSNormalization",
+}
+
+
+def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int:
+    """The largest sum of values that are live at once, with what elementwise layers compute counted as fused, and caches,
+    which are updated in place, not counted. Sizes that are not known count as nothing."""
+    sizes = {"batch": capacities.batch, "new": step.tokens[2]}
+    last: dict[ir.Value, int] = {}
+    nodes = list(graph)
+    for index, node in enumerate(nodes):
+        for value in node.inputs:
+            if value is not None:
+                last[value] = index
+    live, most = dict[ir.Value, int](), 0
+    for index, node in enumerate(nodes):
+        if node.op_type != "TensorScatter" and node.op_type not in _FUSED:
+            live.update({value: _bytes(value, sizes) for value in node.outputs})
+        most = max(most, sum(live.values()))
+        for value in [value for value in live if last.get(value, -1) <= index and not value.is_graph_output()]:
+            del live[value]
+    return most
+
+
+def _bytes(value: ir.Value, sizes: dict[str, int]) -> int:
+    if value.shape is None or value.dtype is None:
+        return 0
+    count = 1
+    for size in value.shape:
+        known = size if isinstance(size, int) else sizes.get(str(size))
+        if known is None:
+            return 0
+        count *= known
+    return int(count * value.dtype.bitwidth // 8)

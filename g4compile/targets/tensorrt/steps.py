@@ -1,0 +1,87 @@
+"""Kinds of steps an engine is compiled for: one network each, all over the same weights and caches.
+
+| step | tokens | logits of | experts |
+|---|---|---|---|
+| decode | 1 | the one | gathered |
+| verify | 2 to 8, a drafter's | all | gathered |
+| prefill | up to a chunk | the last | dense (TensorRT-RTX), grouped (TensorRT) |
+
+They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide heads,
+and experts are looked up rather than all run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from g4compile.config import TextFacts
+from g4compile.errors import InputError
+from g4compile.passes.schedule_step import ALL, LAST
+
+VERIFY = (2, 4, 8)
+_FUSED_SLOTS = 32768  # a fused attention of one query exists below this capacity
+
+
+@dataclass(frozen=True)
+class Step:
+    """``tokens``: least, usual and most new tokens. ``keep``: which positions have logits. ``experts``: the MoE's form."""
+
+    name: str
+    tokens: tuple[int, int, int]
+    keep: str
+    experts: str
+
+    @property
+    def static(self) -> int:
+        """The number of tokens when it is always the same, else 0."""
+        return self.tokens[0] if self.tokens[0] == self.tokens[2] else 0
+
+
+@dataclass(frozen=True)
+class Capacities:
+    """What engines are built for: ``context`` tokens a sequence, up to ``batch`` sequences, ``chunk`` tokens a prefill step."""
+
+    context: int
+    batch: int = 1
+    chunk: int = 128
+
+    def ring(self, facts: TextFacts) -> int:
+        """Slots of a sliding layer: the window before a chunk and the chunk, in whole chunks, so that no chunk wraps."""
+        window = max((layer.window for layer in facts.layers if layer.window), default=1)
+        return -(-(window - 1 + self.chunk) // self.chunk) * self.chunk
+
+    def check(self, facts: TextFacts, fused_head: int, most_dense: int) -> None:
+        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run, or 0."""
+        if not 1 <= self.batch <= 64:
+            raise InputError(f"a batch of {self.batch} sequences is not possible", fix="--batch between 1 and 64")
+        if self.chunk < VERIFY[2] or self.chunk & (self.chunk - 1):
+            raise InputError(
+                f"chunks of {self.chunk} tokens do not divide a ring of slots in every state",
+                why=f"a chunk is a power of two, and at least the {VERIFY[2]} tokens of a verify step",
+                fix="--chunk 64, 128, 256 or 512",
+            )
+        if facts.moe is not None and most_dense and self.chunk > most_dense:
+            raise InputError(
+                f"chunks of {self.chunk} tokens are too long for this model here",
+                why=f"without plugins all experts run on all tokens, which is bounded to {most_dense}",
+                fix=f"--chunk {most_dense}",
+            )
+        for layer in facts.kv_layers:
+            slots = self.ring(facts) if layer.window else self.context
+            if layer.head_dim <= fused_head and slots >= _FUSED_SLOTS:
+                raise InputError(
+                    f"a capacity of {slots:,} tokens is over the limit of {_FUSED_SLOTS - 1:,} here",
+                    where=f"layer {layer.index}",
+                    why="there is no fused attention of one token over more",
+                    fix=f"--context {_FUSED_SLOTS // 2}",
+                )
+
+
+def steps(capacities: Capacities, many_experts: str) -> tuple[Step, ...]:
+    """Those of a bundle. ``many_experts``: the form of the experts for a chunk."""
+    chunk = capacities.chunk
+    return (
+        Step("decode", (1, 1, 1), LAST, "gather"),
+        Step("verify", VERIFY, ALL, "gather"),
+        Step("prefill", (1, chunk, chunk), LAST, many_experts),
+    )

@@ -1,0 +1,51 @@
+"""The `tensorrt-rtx` and `tensorrt` targets: one emitter, two products.
+
+TensorRT-RTX builds for RTX-class GPUs on any machine; full TensorRT builds on the GPU that it builds for. Both get the same
+networks: bfloat16 with float32 where it matters, weights as network inputs, caches updated in place.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from g4compile.config import TextFacts
+from g4compile.pipeline import Phase
+from g4compile.targets.base import Options, Target
+from g4compile.targets.frontend import frontend
+from g4compile.targets.tensorrt.bundle import emit_engines
+from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, engine_phase
+from g4compile.targets.tensorrt.lowerings import lowerings
+from g4compile.targets.tensorrt.product import BFLOAT16, FULL, RTX, Product
+from g4compile.targets.tensorrt.steps import Capacities, steps
+
+_CONTEXT = 8192
+
+
+def _pipeline(product: Product, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
+    """[traced] to the legal graph of the decode step."""
+    capacities = Capacities(options.context, options.batch, options.chunk)
+    decode = steps(capacities, "dense")[0]
+    return (
+        *frontend(facts, 0, options.shared_tail, ring=capacities.ring(facts)),
+        engine_phase(product.target, facts, decode, capacities),
+    )
+
+
+def _target(product: Product) -> Target:
+    return Target(
+        name=product.target,
+        legal=LEGAL,
+        dtypes=DTYPES,
+        pipeline=partial(_pipeline, product),
+        emit=partial(emit_engines, product, "dense"),
+        lowerings=lowerings(),
+        weights=BFLOAT16,
+        kv=(BFLOAT16,),
+        context=_CONTEXT,
+        accepts=(BFLOAT16,),
+        check=product.check,
+    )
+
+
+TENSORRT_RTX = _target(RTX)
+TENSORRT = _target(FULL)
