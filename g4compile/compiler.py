@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from g4compile import pipeline
 from g4compile.bundle import VERSION, Bundle, Manifest
 from g4compile.config import ModelFacts
 from g4compile.errors import Defect, InputError
+from g4compile.graph.stage import STAGES, set_stage
+from g4compile.graph.text import parse
 from g4compile.targets import TARGETS
 from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
 from g4compile.targets.writer import finish, staging
@@ -38,6 +42,26 @@ def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
         return Importer(export_decoder(facts, weights), facts).run()
     except Defect:  # once more, so that the message names the line of model code
         return Importer(export_decoder(facts, weights, source_lines=True), facts).run()
+
+
+_TRACE = """
+import sys
+from g4compile.compiler import trace
+from g4compile.config import load_config, model_facts
+from g4compile.graph.text import to_text
+sys.stdout.write(to_text(trace(model_facts(load_config(sys.argv[1]), where=sys.argv[1]))))
+"""
+
+
+def trace_apart(source: Checkpoint) -> ir.Model:
+    """As `trace`, in a process of its own, whose memory (torch's, above all) is gone when the graph is here."""
+    command = [sys.executable, "-c", _TRACE, str(source.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return trace(source.facts)  # here, for the error that the model deserves
+    model = parse(done.stdout)
+    set_stage(model, STAGES[0])
+    return model
 
 
 def lower(
@@ -96,7 +120,7 @@ def compile(  # the public name; the builtin is not used here
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
         progress("trace", 0, 0)
-        model = trace(source.facts)
+        model = trace_apart(source) if chosen.traces_apart else trace(source.facts)
         bind(model, source)
         order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), progress)
         emitted = chosen.emit(order)

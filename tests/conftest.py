@@ -7,25 +7,33 @@ import os
 # Before torch: workers share the cores, and threads that wait for each other make small operations many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 from filelock import FileLock
 
+from g4compile import pipeline
 from g4compile.bundle import Bundle
+from g4compile.compare.network_session import NetworkSession
 from g4compile.compiler import compile, lower, trace
 from g4compile.config import TextFacts
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import parse, to_text
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
+from g4compile.targets.frontend import frontend
+from g4compile.targets.tensorrt.engine import StepNetwork, step_network
+from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.lazy import bind
 from tests.scenario import Expected, reference_logits
 
+CAPACITIES = Capacities(context=256, batch=1, chunk=16)  # of emitted networks
 VARIANTS = ("tiny-e2b", "tiny-e4b", "tiny-12b", "tiny-26b-a4b", "tiny-31b")
 
 
@@ -164,3 +172,34 @@ def quantized(shared: Path, checkpoints: Callable[[str], Checkpoint], tmp_path: 
         return Bundle.open(once(shared, f"{variant}-{recipe}-bundle", make))
 
     return get
+
+
+@pytest.fixture(scope="session")
+def trt():
+    return pytest.importorskip(
+        "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'g4compile[tensorrt-rtx]'"
+    )
+
+
+@pytest.fixture(scope="session")
+def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
+    """The networks of all steps of a variant, and what to make a session of them with. Tests must not change them."""
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+
+    @functools.cache
+    def make(variant: str, capacities: Capacities = CAPACITIES, **options) -> SimpleNamespace:
+        facts = checkpoints(variant).facts
+        ring = capacities.ring(facts.text)
+        model = traced(variant)
+        pipeline.run(model, frontend(facts.text, 0, ring=ring))
+        networks: dict[str, list[StepNetwork]] = {
+            step.name: [step_network(trt, builder, model, "tensorrt-rtx", facts.text, step, capacities, **options)]
+            for step in steps(capacities, "dense")
+        }
+
+        def session(exact: bool) -> NetworkSession:
+            return NetworkSession(trt, networks, checkpoints(variant), ring, capacities.chunk, exact)
+
+        return SimpleNamespace(builder=builder, networks=networks, session=session)
+
+    return make

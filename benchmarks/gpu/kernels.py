@@ -273,7 +273,7 @@ def attend(q: Any, k: Any, v: Any, first: Any, out: Any, window: int, tiling: Ti
     heads, kv_heads = q.shape[1], k.shape[1]
     rows = q.shape[2] * heads // kv_heads
     flash_attention[(-(-rows // tiling.rows), kv_heads)](
-        q, k, v, first, out, q.shape[2], k.shape[2], HEADS=heads, KV_HEADS=kv_heads, WIDTH=q.shape[3], WINDOW=window,
+        q, k, v, first, q.shape[2], k.shape[2], out, HEADS=heads, KV_HEADS=kv_heads, WIDTH=q.shape[3], WINDOW=window,
         RING=0, BLOCK_M=tiling.rows, BLOCK_N=tiling.columns, num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
 

@@ -20,6 +20,9 @@ def bench(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for rearranged weights; the load that is timed finds it filled.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Of an engine bundle: the folder that holds its weights.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time load, prefill and decode of a random prompt."""
@@ -35,6 +38,7 @@ def bench(
             threads=threads,
             repeats=repeats,
             cache=cache,
+            checkpoint=checkpoint,
         )
     rows = {
         "load": f"{timings.load_s:.2f} s",

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
-from g4compile.errors import Defect, G4Error, MachineError
+from g4compile.errors import Defect, G4Error, InputError, MachineError
 
 P = ParamSpec("P")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
@@ -130,17 +130,17 @@ def size(count: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """`512MB`, `4GiB`, `1000` as bytes. Raises typer.BadParameter."""
+    """`512MB`, `4GiB`, `1000` as bytes. Raises InputError."""
     units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
     number = text.rstrip("abgikmABGIKM ")
     try:
         return int(float(number) * units[text[len(number) :].strip().upper()])
     except (KeyError, ValueError):
-        raise typer.BadParameter(f"{text!r} is not a size; write for example 500MB or 4GiB") from None
+        raise InputError(f"{text!r} is not a size", fix="write for example 500MB or 4GiB") from None
 
 
 def parse_capabilities(text: str) -> tuple[int, ...]:
-    """`80,89,120` as compute capabilities. Raises typer.BadParameter."""
+    """`80,89,120` as compute capabilities. Raises InputError."""
     try:
         return tuple(int(word.strip().lower().removeprefix("sm").replace(".", "")) for word in text.split(",") if word)
     except ValueError:

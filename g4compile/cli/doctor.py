@@ -19,6 +19,16 @@ _NEEDS: dict[str, tuple[str, str]] = {
     "torch": ("2.11", "compile: trace the model; verify"),
     "transformers": ("5.14", "compile: the model's code; verify"),
 }
+# Wanted by one target or runtime alone: package -> (lowest version, what it is for, what installs it).
+_OPTIONAL: dict[str, tuple[str, str, str]] = {
+    "tensorrt-rtx-cu13": (
+        "1.7",
+        "target tensorrt-rtx: engines, built without a GPU",
+        "pip install 'g4compile[tensorrt-rtx]'",
+    ),
+    "tensorrt-cu13": ("11.0", "target tensorrt: engines, built on their GPU", "pip install tensorrt-cu13"),
+    "cuda-python": ("13.0", "run engines", "pip install 'g4compile[gpu]'"),
+}
 
 
 @verb
@@ -31,13 +41,16 @@ def doctor(
 
     import g4compile
 
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
     found: dict[str, str | None] = {}
     fixes: dict[str, str] = {}
     for name, (lowest, _) in _NEEDS.items():
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
+        found[name] = installed(name)
         if found[name] is None or _older(found[name] or "", lowest):
             fixes[name] = f"pip install '{name}>={lowest}'"
     rows = {"g4compile": g4compile.__version__, "python": f"{platform.python_version()} on {platform.machine()}"}
@@ -45,13 +58,26 @@ def doctor(
         rows[name] = f"{found[name] or 'missing'} (needs {lowest}: {purpose})" + (
             f"  fix: {fixes[name]}" if name in fixes else ""
         )
-    rows["target onnx-cpu"] = "ready" if not fixes else "incomplete"
+    optional = {name: installed(name) for name in _OPTIONAL}
+    for name, (lowest, purpose, install) in _OPTIONAL.items():
+        old = optional[name] is None or _older(optional[name] or "", lowest)
+        rows[name] = f"{optional[name] or 'not installed'} (optional, {lowest}: {purpose})" + (
+            f"  {install}" if old else ""
+        )
+    targets = {
+        "onnx-cpu": not fixes,
+        "onnx-mobile": not fixes,
+        "tensorrt-rtx": not fixes and optional["tensorrt-rtx-cu13"] is not None,
+        "tensorrt": not fixes and optional["tensorrt-cu13"] is not None,
+    }
+    rows |= {f"target {name}": "ready" if ready else "incomplete" for name, ready in targets.items()}
     data = {
         "g4compile": g4compile.__version__,
         "python": platform.python_version(),
         "packages": found,
+        "optional": optional,
         "fixes": fixes,
-        "targets": {"onnx-cpu": not fixes},
+        "targets": targets,
     }
     result(as_json, data, lambda: table("g4compile doctor", rows))
     if strict and fixes:

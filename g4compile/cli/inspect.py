@@ -74,6 +74,10 @@ def _bundle_graph(bundle: Bundle, stage: str) -> str:
             f"a bundle holds its graph at the stage legal:{bundle.manifest.target} only",
             fix="inspect the checkpoint for earlier stages",
         )
+    if bundle.manifest.engine is not None:
+        raise InputError(
+            "an engine bundle holds plans, and no graph", fix="inspect the checkpoint for the graph that was emitted"
+        )
     return str(onnx.printer.to_text(onnx.load(str(bundle.graph_path("decoder")), load_external_data=False))) + "\n"
 
 

@@ -28,6 +28,9 @@ def run(
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     threads: Annotated[int, typer.Option(min=0, help="0 lets ONNX Runtime decide.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Of an engine bundle: the folder that holds its weights.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Generate from a compiled bundle."""
@@ -39,7 +42,7 @@ def run(
         raise InputError(
             "give either --prompt or --ids" if prompt else "the prompt is empty", fix="--prompt TEXT, or --ids 1,2,3"
         )
-    session = load(bundle, threads=threads)
+    session = load(bundle, threads=threads, checkpoint=checkpoint)
     for modality, file in (("image", image), ("audio", audio)):
         if file is not None and modality not in session.bundle.manifest.modalities:
             raise InputError(

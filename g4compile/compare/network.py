@@ -39,6 +39,7 @@ class Interpreter:
             names.INT64: torch.int64,
             names.BOOL: torch.bool,
             names.INT4: torch.int8,
+            names.INT8: torch.int8,
             names.FP8: torch.float32,
         }
         self._layers = [[self._concrete(network, i) for i in range(network.num_layers)] for network in self._networks]

@@ -16,6 +16,7 @@ from g4compile.bundle import Bundle
 from g4compile.compare.codes import compare_codes
 from g4compile.compare.dequantized import dequantized
 from g4compile.compare.localize import LayerDifference, localize
+from g4compile.compare.network_session import NetworkSession
 from g4compile.compare.parity import Limits, Meter, Parity, limits_of
 from g4compile.compare.reference import Reference
 from g4compile.errors import InputError
@@ -30,7 +31,8 @@ class Report(msgspec.Struct, frozen=True):
     """``parity`` by scenario; ``broken`` lists what is over ``limits``; ``layers`` only when localised.
 
     ``codes``: of weights that the checkpoint holds as codes, how many the bundle has unchanged.
-    ``kv_cost``: what a rounded KV cache changes: the reference with it against itself without, on the prompt.
+    ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same networks, every value
+    rounded as they declare. ``kv_cost``: what a rounded KV cache changes: the reference with it against itself without, on the prompt.
     """
 
     parity: dict[str, Parity]
@@ -39,6 +41,7 @@ class Report(msgspec.Struct, frozen=True):
     layers: tuple[LayerDifference, ...] = ()
     codes: str = ""
     kv_cost: Parity | None = None
+    rounded: Parity | None = None
 
     @property
     def passed(self) -> bool:
@@ -82,7 +85,18 @@ def verify(
     )
     progress("load the Hugging Face module in float32")
     reference = Reference(checkpoint, dequantized(opened), kv=manifest.kv.dtype)
-    session = Session(opened, threads)
+    rounded = None
+    if manifest.engine is None:
+        session: Session | NetworkSession = Session(opened, threads)
+    else:
+        if layers:
+            raise InputError(
+                "engines give no layer's output", fix="leave --localize away, or localise an onnx-cpu bundle"
+            )
+        from g4compile.compare.engines import network_sessions
+
+        progress("emit the networks again")
+        session, rounded = network_sessions(opened, checkpoint)
     progress("prefill")
     expected = reference.forward(ids)
     parity = {"prefill": _compare(expected, session.forward(ids, all_positions=True))}
@@ -100,10 +114,14 @@ def verify(
         progress("compare layer by layer")
         found = localize(opened, reference, ids)
     cost = None
-    if manifest.kv.dtype != "float32":
+    if manifest.kv.dtype == "int8":
         progress("what the rounded KV cache costs")
         cost = _compare(reference.unrounded(ids), expected)
-    return Report(parity, limits, broken, found, str(codes or ""), cost)
+    bfloat16 = None
+    if rounded is not None:
+        progress("prefill with everything rounded as declared")
+        bfloat16 = _compare(expected, rounded.forward(ids, all_positions=True))
+    return Report(parity, limits, broken, found, str(codes or ""), cost, bfloat16)
 
 
 def _compare(expected: Ids, ours: Ids) -> Parity:
@@ -112,7 +130,7 @@ def _compare(expected: Ids, ours: Ids) -> Parity:
     return meter.result()
 
 
-def _decode(reference: Reference, session: Session, last: Ids, count: int) -> Parity:
+def _decode(reference: Reference, session: Session | NetworkSession, last: Ids, count: int) -> Parity:
     """Both continue with the reference's choice, so that one flipped token is not counted again and again."""
     meter = Meter()
     for _ in range(count):
@@ -122,7 +140,7 @@ def _decode(reference: Reference, session: Session, last: Ids, count: int) -> Pa
     return meter.result()
 
 
-def _chunked(session: Session, ids: Ids, expected: Ids, chunk: int) -> Parity:
+def _chunked(session: Session | NetworkSession, ids: Ids, expected: Ids, chunk: int) -> Parity:
     session.reset()
     meter = Meter()
     for start in range(0, ids.shape[1], chunk):

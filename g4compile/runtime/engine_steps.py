@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-VERIFY = 8  # most tokens of a verify step; a chunk is a multiple of it
+VERIFY = 8  # most tokens of a verify step, of which a chunk is a multiple; prefill takes more
 
 
 def plan_chunks(length: int, new: int, chunk: int, all_positions: bool) -> Iterator[tuple[str, int, int]]:
     """(step, start, stop) of ``new`` tokens behind ``length``. ``all_positions``: only steps that keep all logits."""
-    size, many = (VERIFY, "verify") if all_positions else (chunk, "prefill")
+    size = VERIFY if all_positions else chunk
     start = 0
     while start < new:
         stop = min(new, start + size - (length + start) % size)
-        yield ("decode" if stop - start == 1 else many), start, stop
+        count = stop - start
+        yield "decode" if count == 1 else "verify" if count <= VERIFY else "prefill", start, stop
         start = stop

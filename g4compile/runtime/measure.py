@@ -37,6 +37,7 @@ def measure(
     repeats: int = 5,
     seed: int = 0,
     cache: str | Path | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Timings:
     """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up.
 
@@ -45,7 +46,7 @@ def measure(
     if cache is not None:
         load(bundle, threads=threads, cache=cache)
     start = time.perf_counter()
-    session = load(bundle, threads=threads, cache=cache)
+    session = load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
     load_s = time.perf_counter() - start
     prompt = np.random.default_rng(seed).integers(0, session.bundle.manifest.vocab_size, (1, prompt_tokens))
     prefills, decodes = [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,17 @@ import onnxruntime as ort
 
 from g4compile.bundle import Bundle
 from g4compile.errors import InputError
+from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.graphs import DATA, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
-from g4compile.runtime.sampling import Sampling
 
-Ids = Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any]
-Logits = np.ndarray[Any, Any]
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
 CHUNK = 512  # new tokens a run: bounds the memory of attention scores in a long prompt
 
 
-class Session:
-    """One conversation with a compiled model. Not safe to call from two threads at once."""
+class Session(Conversation):
+    """One conversation with an ONNX bundle."""
 
     def __init__(
         self,
@@ -53,12 +50,14 @@ class Session:
 
     @property
     def length(self) -> int:
-        """Tokens in the KV state."""
         return self._cache.length if self._cache else 0
 
     @property
+    def batch(self) -> int | None:
+        return self._cache.batch if self._cache else None
+
+    @property
     def kv_bytes(self) -> int:
-        """Bytes the KV state holds now."""
         return self._cache.bytes if self._cache else 0
 
     def end_profiling(self) -> str:
@@ -66,11 +65,9 @@ class Session:
         return str(self._decoder.end_profiling())
 
     def reset(self) -> None:
-        """Forget everything; the next call may have another batch size."""
         self._cache = None
 
     def rewind(self, tokens: int) -> None:
-        """Forget the last ``tokens``. Raises InputError past what the windowed caches still hold."""
         if self._cache is None:
             if tokens:
                 raise InputError(f"cannot rewind {tokens} tokens of 0")
@@ -78,11 +75,6 @@ class Session:
         self._cache.rewind(tokens)
 
     def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
-        """Append ``input_ids`` (int64 [B, S], or a list for B = 1) to the state.
-
-        Returns float32 logits [B, V] of the last position, or [B, S, V] with ``all_positions``. Raises InputError
-        for an empty prompt, ids out of range, another batch size than before, and a context that is too long.
-        """
         ids = self._checked(input_ids)
         if self._cache is None:
             self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
@@ -91,60 +83,6 @@ class Session:
             for start in range(0, ids.shape[1], self.chunk)
         ]
         return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]
-
-    def generate(
-        self,
-        input_ids: Ids,
-        *,
-        max_new_tokens: int = 128,
-        temperature: float = 0.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int | None = None,
-        stop_token_ids: Sequence[int] | None = None,
-    ) -> Iterator[int]:
-        """Yield new tokens one by one, until a stop token (yielded last), ``max_new_tokens`` or the context's end.
-
-        One sequence at a time. ``stop_token_ids`` defaults to those of the model's generation config.
-        """
-        sampling = Sampling(temperature, top_k, top_p, seed)
-        stops = set(self.bundle.manifest.stop_token_ids if stop_token_ids is None else stop_token_ids)
-        logits = self.forward(input_ids)
-        if logits.shape[0] != 1:
-            raise InputError(f"generate takes one sequence, got {logits.shape[0]}", fix="use forward for batches")
-        for index in range(max_new_tokens):
-            token = sampling.choose(logits[0])
-            yield token
-            if token in stops or index + 1 == max_new_tokens or self.length >= self.bundle.manifest.context:
-                return
-            logits = self.forward([token])
-
-    def _checked(self, input_ids: Ids) -> np.ndarray[Any, Any]:
-        manifest = self.bundle.manifest
-        ids = np.asarray(input_ids)
-        if ids.size == 0:
-            raise InputError("the prompt is empty", fix="give at least one token id")
-        if ids.ndim == 1:
-            ids = ids[None, :]
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise InputError(f"token ids must be integers of shape [batch, tokens], got {ids.dtype} {list(ids.shape)}")
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= manifest.vocab_size:
-            raise InputError(
-                f"token id {low if low < 0 else high} is out of range",
-                why=f"the vocabulary has {manifest.vocab_size:,} ids, from 0",
-            )
-        if self._cache is not None and ids.shape[0] != self._cache.batch:
-            raise InputError(
-                f"the state holds {self._cache.batch} sequences, got {ids.shape[0]}", fix="call reset() first"
-            )
-        total = self.length + ids.shape[1]
-        if total > manifest.context:
-            raise InputError(
-                f"{total:,} tokens are more than this bundle's context of {manifest.context:,}",
-                fix="shorten the prompt, or compile with a larger --context",
-            )
-        return ids.astype(np.int64)
 
     def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
         batch, new = ids.shape
@@ -178,6 +116,18 @@ def load(
     chunk: int = CHUNK,
     cache: str | Path | None = None,
     profile: str | Path | None = None,
-) -> Session:
-    """Open the bundle at ``path``, as `Session`. Raises BundleError when it is not whole or not for this version."""
-    return Session(Bundle.open(path), threads, chunk, cache, profile)
+    checkpoint: str | Path | None = None,
+) -> Conversation:
+    """Open the bundle at ``path``, as `Session`; an engine bundle with the ``checkpoint`` folder that holds its weights,
+    as `EngineSession`. Raises BundleError when it is not whole or not for this version, MachineError without a GPU."""
+    bundle = Bundle.open(path)
+    if bundle.manifest.engine is None:
+        return Session(bundle, threads, chunk, cache, profile)
+    if checkpoint is None:
+        raise InputError(
+            "an engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
+            fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER)",
+        )
+    from g4compile.runtime.engine import EngineSession
+
+    return EngineSession(bundle, Path(checkpoint))

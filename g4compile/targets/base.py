@@ -79,7 +79,8 @@ class Target:
     ``pipeline``: all phases from [traced] to the target's legal graph. ``check`` raises InputError or MachineError for what
     the target cannot do, before anything is done. ``weights``, ``kv`` and ``context``: what a compile takes when it is told
     nothing (of ``kv`` the first; no context: all the model was made for). ``accepts``: weights it takes, or None for
-    any; ``refuses``: ones that make no sense here, and why.
+    any; ``refuses``: ones that make no sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds
+    is not beside what a builder takes.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Target:
     accepts: tuple[str, ...] | None = None
     refuses: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[ModelFacts, Options], None] = accept_anything
+    traces_apart: bool = False
 
     @property
     def stage(self) -> str:

@@ -72,7 +72,7 @@ def attend(width, window, ring):
     out = torch.full_like(q, np.nan)
     group = heads // kv_heads
     flash_attention[(-(-new * group // 16), batch * kv_heads)](
-        q, k, v, torch.from_numpy(first), out, new, slots,
+        q, k, v, torch.from_numpy(first), new, slots, out,
         HEADS=heads, KV_HEADS=kv_heads, WIDTH=width, WINDOW=window, RING=ring, BLOCK_M=16, BLOCK_N=16,
     )  # fmt: skip
     wanted = attention(*(x.double().numpy() for x in (q, k, v)), first, window, ring)

@@ -7,7 +7,7 @@ import math
 import onnx_ir as ir
 
 from g4compile import pipeline
-from g4compile.bundle import EngineSpec, EngineStep, GraphSpec, KVLayer, KVSpec, WeightSpec
+from g4compile.bundle import EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
 from g4compile.config import TextFacts
 from g4compile.errors import Defect
 from g4compile.targets.base import Emitted, Order
@@ -31,7 +31,7 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
     trt = product.load()
     pipeline.run(order.model, frontend(facts, 0, ring=ring), order.observe)
     builder, complaints = make_builder(trt)
-    graphs, made, weights, host = {}, [], dict[str, WeightSpec](), None
+    graphs, made, weights, host = {}, [], dict[str, WeightSpec](), HostSpec((), 0, ())
     for step in steps(capacities, many_experts):
         order.progress(f"{step.name}: emit", 0, 0)
         one = step_network(trt, builder, order.model, product.target, facts, step, capacities, observe=order.observe)
@@ -44,7 +44,7 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
         made.append(EngineStep(step.name, step.tokens, step.keep, activation_bytes(one.graph, step, capacities)))
         weights.update({name: _weight(name, tensor) for name, tensor in one.emitter.weights.items()})
         host = one.host
-    assert host is not None
+        del one, plan  # a network holds memory while it lives
     kv = _kv(facts, ring, capacities)
     engine = EngineSpec(
         product=product.target,

@@ -28,7 +28,6 @@ class Product:
     lowest: tuple[int, int]
     install: str
     capabilities: tuple[int, ...]
-    plugins: bool
 
     def load(self) -> Any:
         """The Python bindings. Raises MachineError with the command that installs them."""
@@ -51,7 +50,7 @@ class Product:
     def check(self, facts: ModelFacts, options: Options) -> None:
         """Raise InputError or MachineError for what this product cannot build."""
         capacities = Capacities(options.context, options.batch, options.chunk)
-        capacities.check(facts.text, FUSED_HEAD, 0 if self.plugins else MOST_DENSE)
+        capacities.check(facts.text, FUSED_HEAD, MOST_DENSE)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
         elif options.compute_capabilities:
@@ -98,7 +97,6 @@ RTX = Product(
     lowest=(1, 7),
     install="pip install 'g4compile[tensorrt-rtx]'",
     capabilities=(80, 86, 89, 120, 121),
-    plugins=False,
 )
 FULL = Product(
     target="tensorrt",
@@ -107,5 +105,4 @@ FULL = Product(
     lowest=(11, 0),
     install="pip install tensorrt-cu13, which fetches its libraries from NVIDIA's package index",
     capabilities=(),
-    plugins=True,
 )

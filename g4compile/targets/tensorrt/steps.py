@@ -4,7 +4,9 @@
 |---|---|---|---|
 | decode | 1 | the one | gathered |
 | verify | 2 to 8, a drafter's | all | gathered |
-| prefill | up to a chunk | the last | dense (TensorRT-RTX), grouped (TensorRT) |
+| prefill | 9 to a chunk | the last | dense |
+
+A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for 9 to 512.
 
 They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide heads,
 and experts are looked up rather than all run.
@@ -51,19 +53,19 @@ class Capacities:
         return -(-(window - 1 + self.chunk) // self.chunk) * self.chunk
 
     def check(self, facts: TextFacts, fused_head: int, most_dense: int) -> None:
-        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run, or 0."""
+        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run."""
         if not 1 <= self.batch <= 64:
             raise InputError(f"a batch of {self.batch} sequences is not possible", fix="--batch between 1 and 64")
-        if self.chunk < VERIFY[2] or self.chunk & (self.chunk - 1):
+        if self.chunk <= VERIFY[2] or self.chunk & (self.chunk - 1):
             raise InputError(
                 f"chunks of {self.chunk} tokens do not divide a ring of slots in every state",
-                why=f"a chunk is a power of two, and at least the {VERIFY[2]} tokens of a verify step",
+                why=f"a chunk is a power of two, and more than the {VERIFY[2]} tokens of a verify step",
                 fix="--chunk 64, 128, 256 or 512",
             )
-        if facts.moe is not None and most_dense and self.chunk > most_dense:
+        if facts.moe is not None and self.chunk > most_dense:
             raise InputError(
                 f"chunks of {self.chunk} tokens are too long for this model here",
-                why=f"without plugins all experts run on all tokens, which is bounded to {most_dense}",
+                why=f"all experts run on all tokens of a chunk, which is bounded to {most_dense}",
                 fix=f"--chunk {most_dense}",
             )
         for layer in facts.kv_layers:
@@ -83,5 +85,5 @@ def steps(capacities: Capacities, many_experts: str) -> tuple[Step, ...]:
     return (
         Step("decode", (1, 1, 1), LAST, "gather"),
         Step("verify", VERIFY, ALL, "gather"),
-        Step("prefill", (1, chunk, chunk), LAST, many_experts),
+        Step("prefill", (VERIFY[2] + 1, chunk, chunk), LAST, many_experts),
     )

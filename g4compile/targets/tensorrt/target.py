@@ -44,6 +44,7 @@ def _target(product: Product) -> Target:
         context=_CONTEXT,
         accepts=(BFLOAT16,),
         check=product.check,
+        traces_apart=True,
     )
 
 

@@ -36,7 +36,7 @@ def test_exact_network_equals_hf_float32(variant, fused_head, emit, expected):
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
 def test_a_batch_is_three_conversations(variant, emit, expected):
-    session = emit(variant, Capacities(context=256, batch=3, chunk=8)).session(exact=True)
+    session = emit(variant, Capacities(context=256, batch=3, chunk=16)).session(exact=True)
     assert max(float(part.max()) for part in difference(session, expected(variant, 3))) <= EXACT
 
 
@@ -76,12 +76,12 @@ def narrow(reference, ids):
 
 def test_a_wrong_network_is_seen(emit, expected):
     """The comparison is not vacuous: with each ring slot taken for the next one, the difference is over the limit."""
-    made = emit("tiny-31b", Capacities(context=128, batch=1, chunk=8))
+    made = emit("tiny-31b", Capacities(context=128, batch=1, chunk=16))
     slots = [
         data
         for networks in made.networks.values()
         for data in networks[0].emitter.constants.values()
-        if data.dtype == np.int32 and data.shape == (1, 16)
+        if data.dtype == np.int32 and data.shape == (1, 32)
     ]
     assert len(slots) == 3
     for data in slots:

@@ -1,0 +1,56 @@
+"""The networks of an engine bundle, emitted again from its checkpoint: what `verify` runs where the engines cannot be.
+
+A plan cannot be read back. What can be shown without a GPU is that the networks it was built from, made again by the same
+compiler with the bundle's own capacities, mean what the model means.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from g4compile import pipeline
+from g4compile.bundle import Bundle
+from g4compile.compare.network_session import NetworkSession
+from g4compile.compiler import trace
+from g4compile.errors import BundleError, InputError
+from g4compile.targets.frontend import frontend
+from g4compile.targets.tensorrt.build import make_builder
+from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.product import RTX
+from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.lazy import bind
+
+
+def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSession, NetworkSession]:
+    """Sessions over the interpreted networks of ``bundle``: computed exactly, and rounded as the network declares.
+
+    Raises BundleError when the networks no longer ask for the weights and steps that the manifest names.
+    """
+    spec = bundle.manifest.engine
+    if spec is None:
+        raise InputError(f"{bundle.folder} is no engine bundle")
+    source = Checkpoint.open(checkpoint)
+    facts = source.facts
+    capacities = Capacities(bundle.manifest.context, spec.batch, spec.chunk)
+    model = trace(facts)
+    bind(model, source)
+    pipeline.run(model, frontend(facts.text, 0, ring=spec.ring))
+    trt = RTX.load()  # networks are the same for both products, and RTX needs no GPU to emit one
+    builder, _ = make_builder(trt)
+    made = [
+        step_network(trt, builder, model, spec.product, facts.text, step, capacities)
+        for step in steps(capacities, "dense")
+    ]
+    asked = {name for one in made for name in one.emitter.weights}
+    if [one.step.name for one in made] != [step.name for step in spec.steps] or asked != {w.name for w in spec.weights}:
+        raise BundleError(
+            "the bundle's engines are not what this g4compile emits for the checkpoint",
+            where=str(bundle.folder),
+            fix="compile it again, or give the checkpoint that it was compiled from",
+        )
+    networks = {one.step.name: [one] for one in made}
+    exact, rounded = (
+        NetworkSession(trt, networks, source, spec.ring, spec.chunk, exact=exact) for exact in (True, False)
+    )
+    return exact, rounded

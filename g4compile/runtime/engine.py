@@ -1,0 +1,194 @@
+"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph a decoded token.
+
+The host looks rows of the embedding tables up, decides which step runs which tokens, and samples. It imports no torch.
+TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from g4compile.bundle import Bundle, EngineStep, TensorSpec, WeightSpec
+from g4compile.errors import CheckpointError, InputError, MachineError
+from g4compile.runtime.conversation import Conversation, Ids, Logits
+from g4compile.runtime.device import Cuda, Device
+from g4compile.runtime.engine_steps import plan_chunks
+from g4compile.runtime.tables import look_up
+from g4compile.runtime.tensor_files import TensorFiles
+from g4compile.weight_steps import apply_steps
+
+_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_DTYPES = {
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float": np.dtype(np.float32),
+    "int64": np.dtype(np.int64),
+}
+
+
+class EngineSession(Conversation):
+    """One conversation with an engine bundle. ``checkpoint``: the folder whose tensors are the weights.
+
+    ``device`` and ``trt``: where it runs and TensorRT's module; found when not given. Raises MachineError when
+    there is no GPU, no TensorRT, or the engines are for other GPUs.
+    """
+
+    def __init__(self, bundle: Bundle, checkpoint: Path, device: Device | None = None, trt: Any = None) -> None:
+        spec = bundle.manifest.engine
+        if spec is None:
+            raise InputError(f"{bundle.folder} is no engine bundle")
+        self.bundle, self._spec = bundle, spec
+        self._device: Device = Cuda() if device is None else device
+        self._files = TensorFiles(checkpoint)
+        self._contexts = self._open(trt or _module(spec.product))
+        self._addresses: dict[str, int] = {}
+        self._length, self._batch = 0, 0
+        self._graph: int | None = None
+        for weight in spec.weights:
+            self._bind_weight(weight)
+        for step in spec.steps:
+            self._allocate(step)
+
+    def _open(self, trt: Any) -> dict[str, Any]:
+        runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._engines = {}  # an engine must outlive its contexts
+        contexts = {}
+        for step in self._spec.steps:
+            engine = runtime.deserialize_cuda_engine(self.bundle.graph_path(step.name).read_bytes())
+            if engine is None:
+                gpus = ", ".join(f"sm{capability}" for capability in self._spec.compute_capabilities)
+                raise MachineError(
+                    f"the engine {step.name} cannot be loaded on this GPU",
+                    why=f"it was built by {self._spec.product} {self._spec.version} for {gpus or 'the GPU of that machine'}",
+                    fix="compile for this GPU, with this TensorRT",
+                )
+            self._engines[step.name], contexts[step.name] = engine, engine.create_execution_context()
+        return contexts
+
+    def _bind_weight(self, weight: WeightSpec) -> None:
+        """Copy a tensor to the device, in the form that the engines want."""
+        dtype = _DTYPES[weight.dtype]
+        array = apply_steps(self._files.read(weight.key).astype(dtype, copy=False), weight.steps)
+        if array.shape != weight.shape:
+            raise CheckpointError(
+                f"tensor {weight.key} has the shape {list(array.shape)}, the engine was compiled for {list(weight.shape)}",
+                where=str(self._files.folder),
+                fix="give the checkpoint that the bundle was compiled from",
+            )
+        staged = self._device.staging(array.nbytes)
+        staged[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        address = self._addresses[weight.name] = self._device.allocate(array.nbytes)
+        self._device.upload(address, staged)
+        self._device.synchronize()
+        for name, context in self._contexts.items():
+            self._set_address(name, context, weight.name, address)
+
+    def _allocate(self, step: EngineStep) -> None:
+        """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""
+        graph = self.bundle.manifest.graphs[step.name]
+        for tensor in (*graph.inputs, *graph.outputs):
+            cache = tensor.name.replace("present.", "past_key_values.")
+            key = cache if cache.startswith("past_key_values.") else f"{step.name}/{tensor.name}"
+            if key not in self._addresses:
+                size = math.prod(self._shape(tensor, self._spec.batch, step.tokens[2])) * _DTYPES[tensor.dtype].itemsize
+                self._addresses[key] = self._device.allocate(size)
+                self._device.zero(self._addresses[key], size)
+            self._contexts[step.name].set_tensor_address(tensor.name, self._addresses[key])
+
+    def _set_address(self, step: str, context: Any, name: str, address: int) -> None:
+        """Not every step asks for every weight, and a context refuses names that it does not know."""
+        if self._engines[step].get_tensor_mode(name) is not None:
+            context.set_tensor_address(name, address)
+
+    def _shape(self, tensor: TensorSpec, batch: int, tokens: int) -> tuple[int, ...]:
+        known = {"batch": batch, "new": tokens}
+        return tuple(size if isinstance(size, int) else known[size] for size in tensor.shape)
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def batch(self) -> int | None:
+        return self._batch or None
+
+    @property
+    def kv_bytes(self) -> int:
+        return self._spec.kv_bytes
+
+    def reset(self) -> None:
+        self._length, self._batch, self._graph = 0, 0, None
+
+    def rewind(self, tokens: int) -> None:
+        if not 0 <= tokens <= self._length:
+            raise InputError(f"cannot rewind {tokens} tokens of {self._length}")
+        if tokens > self.bundle.manifest.kv.rewind:
+            raise InputError(
+                f"cannot rewind {tokens} tokens: the rings of sliding layers hold {self.bundle.manifest.kv.rewind} more than"
+                " their window",
+                fix="reset and run the prompt again",
+            )
+        self._length -= tokens
+
+    def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
+        ids = self._checked(input_ids)
+        if ids.shape[0] > self._spec.batch:
+            raise InputError(
+                f"the engines take {self._spec.batch} sequences at most, got {ids.shape[0]}", fix="compile with --batch"
+            )
+        if ids.shape[0] != self._batch:
+            self._batch, self._graph = ids.shape[0], None
+        pieces = [
+            self._step(name, ids[:, start:stop])
+            for name, start, stop in plan_chunks(self._length, ids.shape[1], self._spec.chunk, all_positions)
+        ]
+        return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]
+
+    def _step(self, name: str, ids: np.ndarray[Any, Any]) -> Logits:
+        batch, new = ids.shape
+        graph, context = self.bundle.manifest.graphs[name], self._contexts[name]
+        feeds = look_up(self._spec.host, ids, self._files.read_rows)
+        feeds["position_ids"] = np.tile(np.arange(self._length, self._length + new), (batch, 1))
+        for tensor in graph.inputs:
+            shape = self._shape(tensor, batch, new)
+            if any(isinstance(size, str) for size in tensor.shape):
+                context.set_input_shape(tensor.name, shape)
+            if tensor.name in feeds:
+                array = np.ascontiguousarray(feeds[tensor.name].astype(_DTYPES[tensor.dtype]))
+                self._device.upload(self._addresses[f"{name}/{tensor.name}"], array)
+        self._execute(name)
+        logits_spec = next(tensor for tensor in graph.outputs if tensor.name == "logits")
+        logits: Logits = np.empty(self._shape(logits_spec, batch, new), np.float32)
+        self._device.download(logits, self._addresses[f"{name}/logits"])
+        self._device.synchronize()
+        self._length += new
+        return logits
+
+    def _execute(self, name: str) -> None:
+        """Run a step; a decode step from its second time on as a graph, which costs one launch."""
+
+        def enqueue() -> None:
+            if not self._contexts[name].execute_async_v3(self._device.stream):
+                raise MachineError(f"TensorRT could not run the step {name}", fix="see TensorRT's own message above")
+
+        if name != "decode":
+            enqueue()
+        elif self._graph is None:
+            enqueue()  # TensorRT wants one run before a capture
+            self._device.synchronize()
+            self._graph = self._device.capture(enqueue)
+        else:
+            self._device.launch(self._graph)
+
+
+def _module(product: str) -> Any:
+    name = _MODULES[product]
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MachineError(f"{product} is not installed", why=str(error), fix="`g4compile doctor` says how") from error

@@ -1,0 +1,216 @@
+"""The engine session against a device of host memory and engines that are networks interpreted on the CPU."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+from g4compile.bundle import Bundle
+from g4compile.compare.network import Interpreter
+from g4compile.compiler import compile
+from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
+from g4compile.runtime.engine import EngineSession
+from g4compile.runtime.engine_steps import plan_chunks
+from g4compile.runtime.session import load
+from g4compile.targets.tensorrt.steps import Capacities
+from tests.conftest import once
+
+VARIANT, CAPACITIES = "tiny-e2b", Capacities(context=256, batch=1, chunk=16)
+DTYPES = {"BF16": ml_dtypes.bfloat16, "FLOAT": np.float32, "INT64": np.int64}
+
+
+class HostDevice:
+    """A `Device` whose memory is arrays, by address."""
+
+    stream = 7
+
+    def __init__(self):
+        self.memory, self.graphs, self.launched, self._next = {}, [], 0, 4096
+
+    def allocate(self, size):
+        address, self._next = self._next, self._next + size + -size % 256
+        self.memory[address] = np.full(size, 0xAB, np.uint8)  # as it comes
+        return address
+
+    def free(self, address):
+        del self.memory[address]
+
+    def staging(self, size):
+        return np.empty(size, np.uint8)
+
+    def upload(self, address, array):
+        self.memory[address][: array.nbytes] = array.reshape(-1).view(np.uint8)
+
+    def download(self, array, address):
+        array.reshape(-1).view(np.uint8)[:] = self.memory[address][: array.nbytes]
+
+    def zero(self, address, size):
+        self.memory[address][:size] = 0
+
+    def synchronize(self):
+        pass
+
+    def capture(self, run):
+        self.graphs.append(run)  # noted, and not run: as CUDA does
+        return len(self.graphs) - 1
+
+    def launch(self, graph):
+        self.launched += 1
+        self.graphs[graph]()
+
+
+class Context:
+    """An execution context over one emitted network: reads and writes the device by the addresses it was given."""
+
+    def __init__(self, trt, one, device):
+        self._one, self._device, self.addresses, self.shapes = one, device, {}, {}
+        self._interpreter = Interpreter(trt, [one.network], [one.emitter.constants], exact=False)
+        network = one.network
+        self._inputs = [network.get_input(i) for i in range(network.num_inputs)]
+        self._outputs = [network.get_output(i) for i in range(network.num_outputs)]
+
+    def set_tensor_address(self, name, address):
+        assert name in {tensor.name for tensor in (*self._inputs, *self._outputs)}, name
+        self.addresses[name] = address
+
+    def set_input_shape(self, name, shape):
+        self.shapes[name] = shape
+
+    def execute_async_v3(self, stream):
+        assert stream == self._device.stream
+        feeds = {}
+        for tensor in self._inputs:
+            shape = self.shapes.get(tensor.name, tuple(tensor.shape))
+            dtype = np.dtype(DTYPES[tensor.dtype.name])
+            data = self._device.memory[self.addresses[tensor.name]][: int(np.prod(shape)) * dtype.itemsize]
+            array = data.view(dtype).reshape(shape)
+            feeds[tensor.name] = torch.from_numpy(
+                array.astype(np.float32) if dtype == ml_dtypes.bfloat16 else array.copy()
+            )
+        (found,) = self._interpreter.run([feeds])
+        for tensor in self._outputs:
+            array = found[tensor.name].float().numpy().astype(DTYPES[tensor.dtype.name])
+            self._device.upload(self.addresses[tensor.name], np.ascontiguousarray(array))
+        return True
+
+
+@pytest.fixture(scope="module")
+def engine_bundle(trt, shared, checkpoints):
+    def make(path):
+        folder = checkpoints(VARIANT).folder
+        compile(folder, "tensorrt-rtx", path, context=256, chunk=16, compute_capabilities=(89,))
+
+    return Bundle.open(once(shared, f"{VARIANT}-engine-session", make))
+
+
+@pytest.fixture
+def opened(engine_bundle, emit, trt, checkpoints):
+    """A session, its device, and the interpreted networks' own session."""
+    device, made = HostDevice(), emit(VARIANT, CAPACITIES)
+    plans = {engine_bundle.graph_path(name).read_bytes(): name for name in engine_bundle.manifest.graphs}
+
+    class Runtime:
+        def __init__(self, logger):
+            pass
+
+        def deserialize_cuda_engine(self, plan):
+            one = made.networks[plans[plan]][0]
+            names = {one.network.get_input(i).name for i in range(one.network.num_inputs)}
+            return SimpleNamespace(
+                create_execution_context=lambda: Context(trt, one, device),
+                get_tensor_mode=lambda name: "INPUT" if name in names else None,
+            )
+
+    fake = SimpleNamespace(Runtime=Runtime, Logger=trt.Logger)
+    session = EngineSession(engine_bundle, checkpoints(VARIANT).folder, device, fake)
+    return SimpleNamespace(session=session, device=device, networks=made.session(exact=False), fake=fake)
+
+
+def test_session_gives_what_the_networks_give(opened, expected):
+    """Prefill in chunks, decode past the ring, all positions, and a second conversation: bit for bit."""
+    want = expected(VARIANT, 1)
+    for all_positions in (False, True):
+        opened.session.reset()
+        opened.networks.reset()
+        found = opened.session.forward(want.prompt, all_positions=all_positions)
+        np.testing.assert_array_equal(found, opened.networks.forward(want.prompt, all_positions))
+        for step in range(20):
+            token = want.tokens[:, step : step + 1]
+            np.testing.assert_array_equal(opened.session.forward(token), opened.networks.forward(token))
+    assert opened.session.length == want.prompt.shape[1] + 20
+
+
+def test_decode_is_one_graph_launch(opened):
+    opened.session.forward([1, 2, 3])
+    for token in range(5):
+        opened.session.forward([token])
+    assert len(opened.device.graphs) == 1 and opened.device.launched == 4
+
+
+def test_rewind_takes_tokens_back(opened):
+    opened.session.forward(list(range(20)))
+    first = opened.session.forward([5])
+    opened.session.forward([6, 7])
+    opened.session.rewind(3)
+    np.testing.assert_array_equal(opened.session.forward([5]), first)
+    with pytest.raises(InputError, match="rings of sliding layers"):
+        opened.session.rewind(opened.session.bundle.manifest.kv.rewind + 1)
+
+
+def test_generate_stops_at_the_context(opened):
+    produced = list(opened.session.generate(list(range(1, 250)), max_new_tokens=50, stop_token_ids=[]))
+    assert opened.session.length == 256 and len(produced) == 8
+
+
+def test_weights_are_what_the_engine_wants(opened, checkpoints):
+    """p-RoPE's reordered heads among them: the runtime's steps are the compiler's."""
+    spec = opened.session.bundle.manifest.engine
+    assert any(weight.steps for weight in spec.weights)
+    for weight in spec.weights:
+        stored = opened.device.memory[opened.session._addresses[weight.name]].view(ml_dtypes.bfloat16)
+        assert stored.size == int(np.prod(weight.shape))
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [([], "empty"), ([[1], [2]], "at most"), ([10**6], "out of range"), (list(range(300)), "context")],
+)
+def test_bad_ids(opened, ids, message):
+    with pytest.raises(InputError, match=message):
+        opened.session.forward(ids)
+
+
+def test_what_is_missing_is_said(engine_bundle, opened, checkpoints, tmp_path):
+    with pytest.raises(InputError, match="holds no weights"):
+        load(engine_bundle.folder)
+    with pytest.raises(MachineError, match="cuda-python"):
+        load(engine_bundle.folder, checkpoint=checkpoints(VARIANT).folder)
+    with pytest.raises(CheckpointError, match="no safetensors"):
+        EngineSession(engine_bundle, tmp_path, HostDevice(), opened.fake)
+    other = checkpoints("tiny-31b").folder
+    with pytest.raises(CheckpointError, match=r"no tensor|has the shape"):
+        EngineSession(engine_bundle, other, HostDevice(), opened.fake)
+    nothing = SimpleNamespace(
+        Logger=opened.fake.Logger, Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: None)
+    )
+    with pytest.raises(MachineError, match="cannot be loaded on this GPU"):
+        EngineSession(engine_bundle, checkpoints(VARIANT).folder, HostDevice(), nothing)
+    with pytest.raises(BundleError):
+        load(tmp_path)
+
+
+def test_chunks_stand_at_multiples_of_their_size():
+    assert list(plan_chunks(0, 36, 16, False)) == [("prefill", 0, 16), ("prefill", 16, 32), ("verify", 32, 36)]
+    steps = [("verify", 0, 3), ("prefill", 3, 19), ("decode", 19, 20)]
+    assert list(plan_chunks(13, 20, 16, False)) == steps
+    assert list(plan_chunks(5, 1, 16, True)) == [("decode", 0, 1)]
+    assert {name for name, _, _ in plan_chunks(0, 50, 16, True)} == {"verify"}
+    for length in range(40):
+        for name, start, stop in plan_chunks(length, 50, 16, False):
+            count, ring = stop - start, 32
+            assert (length + start) % ring + count <= ring
+            assert name == ("decode" if count == 1 else "verify" if count <= 8 else "prefill")

@@ -1,0 +1,123 @@
+"""Stands around TensorRT's Python module and notes all that is used of it, so that another release can be asked for the same.
+
+`python -m tests.targets.tensorrt.recorder CHECKPOINT...` emits every step of each checkpoint through it, and prints the notes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import inspect
+import json
+import sys
+from typing import Any
+
+from g4compile import pipeline
+from g4compile.compiler import trace
+from g4compile.errors import Defect
+from g4compile.targets.frontend import frontend
+from g4compile.targets.tensorrt.build import build_plan
+from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.product import FULL, RTX
+from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.lazy import bind
+
+
+def is_enum(kind: Any) -> bool:
+    return inspect.isclass(kind) and hasattr(kind, "__members__")
+
+
+class Recorder:
+    """``notes``: (class, method, argument classes), (class, attribute read or set), (enum, member)."""
+
+    def __init__(self, module: Any) -> None:
+        self._module, self.notes = module, set()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._module, name)
+        if is_enum(found):
+            return EnumProxy(self, found)
+        if is_enum(type(found)):
+            self.notes.add(("member", type(found).__name__, found.name))
+            return found
+        self.notes.add(("name", name))
+        return ClassProxy(self, found) if inspect.isclass(found) and name == "Weights" else found
+
+    def wrap(self, value: Any) -> Any:
+        kind = type(value)
+        foreign = kind.__module__.startswith("tensorrt") and not is_enum(kind) and not isinstance(value, enum.Enum)
+        return Proxy(self, value) if foreign and kind.__name__ not in ("Dims", "Weights", "IHostMemory") else value
+
+
+class EnumProxy:
+    def __init__(self, recorder: Recorder, kind: Any) -> None:
+        self._recorder, self._kind = recorder, kind
+
+    def __getattr__(self, name: str) -> Any:
+        self._recorder.notes.add(("member", self._kind.__name__, name))
+        return getattr(self._kind, name)
+
+
+class ClassProxy:
+    def __init__(self, recorder: Recorder, kind: Any) -> None:
+        self._recorder, self._kind = recorder, kind
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._recorder.notes.add(("call", self._kind.__name__, "__init__", tuple(map(describe, arguments))))
+        return self._kind(*arguments)
+
+
+class Proxy:
+    def __init__(self, recorder: Recorder, value: Any) -> None:
+        self.__dict__.update(_recorder=recorder, _value=value)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._value, name)
+        kind = type(self._value).__name__
+        if not callable(found) or is_enum(type(found)):
+            self._recorder.notes.add(("attribute", kind, name))
+            return self._recorder.wrap(found)
+
+        def call(*arguments: Any) -> Any:
+            given = [plain(argument) for argument in arguments]
+            self._recorder.notes.add(("call", kind, name, tuple(map(describe, given))))
+            return self._recorder.wrap(found(*given))
+
+        return call
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._recorder.notes.add(("attribute", type(self._value).__name__, name))
+        setattr(self._value, name, plain(value))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Proxy):
+        return value._value
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def describe(value: Any) -> str:
+    return type(value).__name__
+
+
+def record(folders: list[str]) -> Recorder:
+    recorder = Recorder(RTX.load())
+    builder = recorder.wrap(recorder._module.Builder(recorder._module.Logger(recorder._module.Logger.ERROR)))
+    for folder in folders:
+        checkpoint = Checkpoint.open(folder)
+        facts = checkpoint.facts
+        capacities = Capacities(context=128, batch=2, chunk=16)
+        model = trace(facts)
+        bind(model, checkpoint)
+        pipeline.run(model, frontend(facts.text, 0, ring=capacities.ring(facts.text)))
+        for step in steps(capacities, "dense"):
+            one = step_network(recorder, builder, model, FULL.target, facts.text, step, capacities, fused_head=16)
+            # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
+            with contextlib.suppress(Defect):
+                build_plan(recorder, builder, [], one.network, FULL, step, capacities, ())
+    return recorder
+
+
+if __name__ == "__main__":
+    print(json.dumps(sorted(record(sys.argv[1:]).notes, key=repr)))

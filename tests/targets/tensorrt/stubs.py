@@ -1,0 +1,92 @@
+"""The bindings of full TensorRT, imported over stub libraries: names, signatures and enums are real, nothing can be built.
+
+`python -m tests.targets.tensorrt.stubs FOLDER NOTES.json` checks the notes of `recorder.py` against them, in a process of its
+own, because the bindings of two products cannot be in one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SYMBOLS = {
+    "nvinfer": ("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL", "getPluginRegistry", "getBuilderPluginRegistry"),
+    "nvonnxparser": ("createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getNvOnnxParserVersion"),
+    "nvinfer_plugin": ("initLibNvInferPlugins",),
+}  # fmt: skip
+
+
+def load(folder: Path) -> Any:
+    """Build the stub libraries in ``folder``, and import the bindings as `tensorrt`."""
+    for name, symbols in SYMBOLS.items():
+        source = folder / f"{name}.c"
+        source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
+        library = folder / f"lib{name}.so.11"
+        command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", str(library), str(source)]
+        subprocess.run(command, check=True)
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    import tensorrt_bindings
+
+    sys.modules["tensorrt"] = tensorrt_bindings
+    return tensorrt_bindings
+
+
+def problems(trt: Any, notes: list[list[Any]]) -> list[str]:
+    """What of ``notes`` this TensorRT does not have."""
+    checks = {"name": _name, "member": _member, "attribute": _attribute, "call": _call}
+    return [problem for kind, *rest in notes for problem in [checks[kind](trt, *rest)] if problem]
+
+
+def _name(trt: Any, name: str) -> str:
+    return "" if hasattr(trt, name) else f"there is no {name}"
+
+
+def _member(trt: Any, kind: str, member: str) -> str:
+    return "" if member in getattr(getattr(trt, kind, None), "__members__", {}) else f"{kind} has no {member}"
+
+
+def _attribute(trt: Any, kind: str, name: str) -> str:
+    return "" if hasattr(getattr(trt, kind, None), name) else f"{kind} has no attribute {name}"
+
+
+def _call(trt: Any, kind: str, method: str, given: list[str]) -> str:
+    found = getattr(getattr(trt, kind, None), method, None)
+    if found is None:
+        return f"{kind} has no method {method}"
+    lines = re.findall(rf"^(?:\d+\. )?{method}\((.*)\) -> ", found.__doc__ or "", re.MULTILINE)
+    if any(_accepts(line, given) for line in lines):
+        return ""
+    return f"{kind}.{method} does not take ({', '.join(given)}): it takes {' or '.join(f'({line})' for line in lines)}"
+
+
+# What a Python value may be given for.
+_SCALARS = {
+    "int": ("int", "SupportsInt", "SupportsIndex"),
+    "bool": ("bool",),
+    "str": ("str",),
+    "float": ("float", "SupportsFloat"),
+}
+_SEQUENCES = {"tuple": ("Dims", "list", "Sequence", "Permutation"), "list": ("Dims", "list", "Sequence")}
+
+
+def _accepts(signature: str, given: list[str]) -> bool:
+    parameters = re.split(r", (?=\w+: )", signature)[1:]  # self stands first
+    required = [parameter for parameter in parameters if " = " not in parameter]
+    if not len(required) <= len(given) <= len(parameters):
+        return False
+    return all(_fits(parameter.split(": ", 1)[1], kind) for parameter, kind in zip(parameters, given, strict=False))
+
+
+def _fits(annotation: str, kind: str) -> bool:
+    names = _SCALARS.get(kind) or _SEQUENCES.get(kind) or (kind,)
+    return any(re.search(rf"\b{name}\b", annotation) for name in names)
+
+
+if __name__ == "__main__":
+    module = load(Path(sys.argv[1]))
+    print(json.dumps(problems(module, json.loads(Path(sys.argv[2]).read_text()))))

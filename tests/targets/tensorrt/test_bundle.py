@@ -1,0 +1,193 @@
+"""Engine bundles of the five tiny variants, built for three GPUs that are not here; and what is refused before a builder."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from g4compile.bundle import Bundle
+from g4compile.cli.app import app
+from g4compile.compiler import compile
+from g4compile.config import load_config, model_facts
+from g4compile.errors import InputError, MachineError
+from g4compile.targets.base import Options
+from g4compile.targets.tensorrt.product import FULL, MOST_DENSE, RTX
+from g4compile.targets.tensorrt.steps import Capacities
+from tests.conftest import VARIANTS, once
+
+GPUS = (80, 89, 120)
+
+
+@pytest.fixture(scope="session")
+def engines(trt, shared, checkpoints):
+    """Engine bundles, by preset name. Tests must not change them."""
+
+    def get(variant: str) -> Bundle:
+        def make(path: Path) -> None:
+            compile(checkpoints(variant).folder, "tensorrt-rtx", path, context=256, compute_capabilities=GPUS)
+
+        return Bundle.open(once(shared, f"{variant}-engines", make))
+
+    return get
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
+    bundle = engines(variant)
+    manifest = bundle.manifest
+    engine = manifest.engine
+    assert engine is not None and engine.compute_capabilities == GPUS
+    assert [step.name for step in engine.steps] == ["decode", "verify", "prefill"]
+    for name, graph in manifest.graphs.items():
+        plan = bundle.folder / graph.file
+        assert plan.name == f"{name}.plan" and 10_000 < plan.stat().st_size < 20e6
+        inputs = {value.name for value in graph.inputs}
+        onnx = bundles(variant).manifest.graphs["decoder"]
+        assert inputs == {value.name for value in onnx.inputs} - {"num_logits_to_keep"}
+        assert {value.name for value in graph.outputs} == {value.name for value in onnx.outputs}
+    assert engine.ring % engine.chunk == 0
+    stored = checkpoints(variant).tensors
+    assert {weight.key for weight in engine.weights} <= set(stored)
+    parameters = sum(2 * math.prod(weight.shape) for weight in engine.weights)
+    assert engine.weight_bytes == parameters
+    assert all(step.activation_bytes > 0 for step in engine.steps)
+    assert not any(path.suffix in (".data", ".safetensors") for path in bundle.folder.iterdir())
+
+
+def test_kv_bytes_are_rings_and_full_buffers(engines):
+    manifest = engines("tiny-e2b").manifest
+    engine = manifest.engine
+    slots = {layer.layer: layer.keep or manifest.context for layer in manifest.kv.layers}
+    assert engine.kv_bytes == sum(
+        2 * 2 * layer.heads * layer.head_dim * slots[layer.layer] for layer in manifest.kv.layers
+    )
+
+
+def facts_of(preset):
+    return model_facts(load_config(preset), where=preset)
+
+
+def options(**changes):
+    return Options(weights="bfloat16", kv="bfloat16", **{"context": 256, "compute_capabilities": (89,), **changes})
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "message"),
+    [
+        ("tiny-e2b", {"compute_capabilities": ()}, "must know which GPUs"),
+        ("tiny-e2b", {"compute_capabilities": (90,)}, "builds nothing for sm90"),
+        ("tiny-e2b", {"compute_capabilities": (75,)}, "builds nothing for sm75"),
+        ("tiny-e2b", {"compute_capabilities": (89, 89)}, "names a GPU twice"),
+        ("tiny-e2b", {"chunk": 96}, "do not divide a ring"),
+        ("tiny-e2b", {"chunk": 8}, "do not divide a ring"),
+        ("tiny-e2b", {"batch": 0}, "a batch of 0"),
+        ("tiny-26b-a4b", {"chunk": 2 * MOST_DENSE}, "too long for this model"),
+        ("tiny-31b", {"context": 32768}, "over the limit of 32,767"),
+    ],
+)
+def test_rtx_refuses(trt, preset, changes, message):
+    with pytest.raises(InputError, match=message):
+        RTX.check(facts_of(preset), options(**changes))
+
+
+def test_full_layers_of_published_models_have_no_such_limit(trt):
+    RTX.check(facts_of("31b"), options(context=262_144))
+
+
+def test_full_tensorrt_wants_no_gpu_list_a_library_and_a_gpu(monkeypatch):
+    with pytest.raises(InputError, match="for the GPU of this machine alone"):
+        FULL.check(facts_of("tiny-e2b"), options())
+    with pytest.raises(MachineError, match="TensorRT is not installed") as missing:
+        FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
+    assert "pip install tensorrt-cu13" in str(missing.value)
+    monkeypatch.setattr(type(FULL), "load", lambda self: None)
+    monkeypatch.setattr("g4compile.targets.tensorrt.product._gpu_present", lambda: False)
+    with pytest.raises(MachineError, match="there is none here"):
+        FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
+
+
+def test_a_missing_product_names_the_command(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MachineError, match="TensorRT-RTX is not installed") as missing:
+        RTX.load()
+    assert "pip install 'g4compile[tensorrt-rtx]'" in str(missing.value)
+
+
+def test_a_ring_holds_the_window_and_a_chunk_in_whole_chunks():
+    for preset in ("e2b", "31b"):
+        facts = facts_of(preset).text
+        window = max(layer.window or 0 for layer in facts.layers)
+        for chunk in (16, 64, 512):
+            ring = Capacities(8192, 1, chunk).ring(facts)
+            assert ring % chunk == 0 and window - 1 + chunk <= ring < window - 1 + 2 * chunk
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--sm", "90"], 2, "builds nothing for sm90"),
+        (["--sm", "eighty"], 2, "is not a list of compute capabilities"),
+        (["--sm", "89", "--weights", "int8"], 2, "takes no int8 weights"),
+        (["--sm", "89", "--kv", "int8"], 2, "has no KV cache of int8"),
+        ([], 2, "must know which GPUs"),
+    ],
+)
+def test_command_line_refuses(trt, arguments, code, message, checkpoints, tmp_path):
+    folder = str(checkpoints("tiny-e2b").folder)
+    command = ["compile", folder, "--target", "tensorrt-rtx", "-o", str(tmp_path / "out"), *arguments]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == code, result.output
+    assert message in result.output + result.stderr and "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["run", "bench"])
+def test_what_cannot_run_here_says_so(verb, engines, checkpoints):
+    arguments = {"run": ["--ids", "1,2"], "bench": []}[verb]
+    folder, source = str(engines("tiny-e2b").folder), str(checkpoints("tiny-e2b").folder)
+    result = CliRunner().invoke(app, [verb, folder, *arguments])
+    assert result.exit_code == 2 and "holds no weights" in result.stderr
+    result = CliRunner().invoke(app, [verb, folder, *arguments, "--checkpoint", source])
+    assert result.exit_code == 3, result.output
+    assert "TensorRT" in result.stderr and "Traceback" not in result.output
+
+
+def test_inspect_shows_an_engine_bundle(engines):
+    result = CliRunner().invoke(app, ["inspect", str(engines("tiny-e2b").folder)])
+    assert result.exit_code == 0 and "decode.plan" in result.stdout
+    result = CliRunner().invoke(app, ["inspect", str(engines("tiny-e2b").folder), "--graph", "legal:tensorrt-rtx"])
+    assert result.exit_code == 2 and "holds plans, and no graph" in result.stderr
+
+
+def test_verify_runs_the_networks_and_says_so(engines, checkpoints, tmp_path):
+    folder, source = str(engines("tiny-31b").folder), str(checkpoints("tiny-31b").folder)
+    result = CliRunner().invoke(app, ["verify", folder, "--against", source])
+    assert result.exit_code == 0, result.output
+    assert "no engine was run" in result.stdout and "equal within the limits" in result.stdout
+    result = CliRunner().invoke(app, ["verify", folder, "--against", str(checkpoints("tiny-12b").folder)])
+    assert result.exit_code in (1, 2) and "Traceback" not in result.output
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("preset", ["31b", "26b-a4b"])
+@pytest.mark.parametrize("step", ["decode", "verify", "prefill"])
+def test_real_size_is_built_in_little_memory(trt, preset, step, capsys):
+    script = Path(__file__).with_name("real_sizes.py")
+    command = [sys.executable, str(script), preset, step]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    made = found["steps"][step]
+    with capsys.disabled():
+        print(
+            f"\n{preset} {step}: {made['layers']} layers, emitted in {made['emit_s']:.0f} s and built in {made['build_s']:.0f},"
+            f" plan {made['plan_bytes'] / 1e6:.1f} MB, peak {found['peak_bytes'] / 1e9:.2f} GB"
+        )
+    assert found["trace_s"] + made["emit_s"] + made["build_s"] < 150
+    assert found["peak_bytes"] < 1e9
+    assert made["plan_bytes"] < 20e6

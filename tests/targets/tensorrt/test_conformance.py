@@ -1,0 +1,88 @@
+"""What the emitter and the plugins use, asked of the bindings of full TensorRT, which are real; its libraries are stubs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tests.targets.tensorrt import stubs
+
+NEEDS = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorrt_bindings") is None,
+        reason="the bindings of TensorRT are not installed: pip install tensorrt-cu13-bindings",
+    ),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to build stub libraries with"),
+]
+pytestmark = NEEDS
+
+
+@pytest.fixture(scope="module")
+def notes(trt, checkpoints):
+    folders = [str(checkpoints(variant).folder) for variant in ("tiny-e2b", "tiny-26b-a4b")]
+    command = [sys.executable, "-m", "tests.targets.tensorrt.recorder", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def asked(notes, tmp_path):
+    file = tmp_path / "notes.json"
+    file.write_text(json.dumps(notes))
+    command = [sys.executable, "-m", "tests.targets.tensorrt.stubs", str(tmp_path), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_full_tensorrt_has_all_that_is_used(notes, tmp_path):
+    assert len(notes) > 100
+    assert asked(notes, tmp_path) == []
+
+
+def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path):
+    wrong = [
+        ["call", "INetworkDefinition", "add_rms_norm", ["ITensor"]],
+        ["call", "INetworkDefinition", "add_gather", ["ITensor", "ITensor"]],
+        ["call", "INetworkDefinition", "add_cast", ["ITensor", "ITensor"]],
+        ["attribute", "IAttention", "window"],
+        ["member", "KVCacheMode", "RING"],
+        ["name", "ComputeCapability"],
+    ]
+    found = asked([*notes, *wrong], tmp_path)
+    assert len(found) == len(wrong), found
+
+
+_REGISTER = """
+import importlib, sys
+from pathlib import Path
+from tests.targets.tensorrt.stubs import load
+load(Path(sys.argv[1]))
+plugin = importlib.import_module("tensorrt_bindings.plugin")
+from g4compile.targets.tensorrt import plugins
+plugins.register(plugin, 90)
+from tensorrt_bindings.plugin._lib import QDP_REGISTRY
+print(sorted(QDP_REGISTRY), all(one.aot_impl_func for one in QDP_REGISTRY.values()))
+"""
+
+
+def test_plugins_are_what_tensorrt_accepts(tmp_path):
+    done = subprocess.run([sys.executable, "-c", _REGISTER, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['g4::expert_down', 'g4::expert_gate_up', 'g4::flash_attention'] True"
+
+
+def test_signatures_are_read_as_they_are_written():
+    module = SimpleNamespace(
+        Kind=type("Kind", (), {"add": property(), "do": lambda: None}),
+        DataType=SimpleNamespace(__members__={"BF16": 1}),
+    )
+    module.Kind.do.__doc__ = "do(self: x.Kind, name: str, size: x.Dims, kind: x.DataType = <DataType.FLOAT: 0>) -> None"
+    notes = [["call", "Kind", "do", ["str", "tuple"]], ["call", "Kind", "do", ["str", "tuple", "DataType"]]]
+    assert stubs.problems(module, notes) == []
+    assert len(stubs.problems(module, [["call", "Kind", "do", ["tuple", "tuple"]]])) == 1
