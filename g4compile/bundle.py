@@ -7,6 +7,7 @@ names files relative to it.
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +95,21 @@ class HostSpec(msgspec.Struct, frozen=True):
 
 
 class WeightSpec(msgspec.Struct, frozen=True):
-    """An engine input that is bound at load: the tensor ``key`` of the checkpoint after ``steps`` (`weight_steps.py`)."""
+    """An engine input that is bound at load: the tensor ``key`` of the checkpoint after ``steps`` (`weight_steps.py`), or,
+    with an ``offset``, bytes of the bundle's `weights.data` as they are."""
 
     name: str
     key: str
     dtype: str
     shape: tuple[int, ...]
     steps: tuple[str, ...]
+    offset: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """On the device."""
+        bits = 4 if self.dtype == "int4" else 16
+        return math.prod(self.shape) * bits // 8
 
 
 class EngineStep(msgspec.Struct, frozen=True):

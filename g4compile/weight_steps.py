@@ -40,6 +40,15 @@ def apply_steps(array: Array, steps: tuple[str, ...]) -> Array:
     return array
 
 
+def undo_reorders(array: Array, steps: tuple[str, ...]) -> Array:
+    """``array`` with the reorderings among ``steps`` taken back: its rows or columns as the checkpoint has them."""
+    for step in reversed(steps):
+        if step.startswith(REORDER):
+            axis, width, rotary = parse_reorder(step)
+            array = _grouped(array, axis, width, np.argsort(turning_first(width, rotary)))
+    return array
+
+
 def parse_reorder(step: str) -> tuple[str, int, int]:
     """Axis, width of a head, and how many of its numbers turn."""
     axis, width, rotary = step.removeprefix(REORDER).split(":")

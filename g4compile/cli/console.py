@@ -144,9 +144,7 @@ def parse_capabilities(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word.strip().lower().removeprefix("sm").replace(".", "")) for word in text.split(",") if word)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a list of compute capabilities; write for example 80,89,120"
-        ) from None
+        raise InputError(f"{text!r} is not a list of compute capabilities", fix="write for example 80,89,120") from None
 
 
 def existing_or_name(path: str) -> str | Path:

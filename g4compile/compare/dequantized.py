@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 
-from g4compile.bundle import Bundle, QuantizedSpec
+from g4compile.bundle import Bundle, QuantizedSpec, WeightSpec
+from g4compile.runtime.engine import DATA
+from g4compile.weight_steps import undo_reorders
+from g4compile.weights.engine_codes import dequantize
 from g4compile.weights.formats import BlockFormat, Codes
 from g4compile.weights.stored import STORED
 
@@ -26,9 +30,34 @@ def dequantized(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     """
     if bundle.manifest.weights == STORED:
         return
+    if bundle.manifest.engine is not None:
+        yield from _engine_weights(bundle)
+        return
     stored = initializers(bundle)
     for key, spec in bundle.manifest.quantized.items():
         yield key, _weight(spec, {part: stored.get(f"{key}.{part}") for part in ("codes", "scales", "zero_points")})
+
+
+def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
+    """From `weights.data`, heads back in the checkpoint's order. Of a tied table the last product alone reads codes: it has
+    the key of an untied one."""
+    spec = bundle.manifest.engine
+    assert spec is not None
+    coded = {weight.name: weight for weight in spec.weights if weight.offset is not None}
+    for name, codes in coded.items():
+        if not name.endswith(".codes"):
+            continue
+        scales = coded[name.removesuffix("codes") + "scales"]
+        columns = codes.shape[-1]
+        packed = _bytes(bundle, codes).reshape(-1, columns // 2)
+        per_block = _bytes(bundle, scales).view(ml_dtypes.bfloat16).reshape(-1, scales.shape[-1])
+        weight = dequantize(packed, per_block, columns).reshape(codes.shape)
+        key = "lm_head.weight" if codes.key.endswith("embed_tokens.weight") else codes.key
+        yield key, undo_reorders(weight, codes.steps)
+
+
+def _bytes(bundle: Bundle, weight: WeightSpec) -> Array:
+    return np.fromfile(bundle.folder / DATA, np.uint8, weight.bytes, offset=weight.offset or 0)
 
 
 def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:

@@ -6,6 +6,7 @@ compiler with the bundle's own capacities, mean what the model means.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from g4compile import pipeline
@@ -25,12 +26,20 @@ from g4compile.weights.lazy import bind
 def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSession, NetworkSession]:
     """Sessions over the interpreted networks of ``bundle``: computed exactly, and rounded as the network declares.
 
-    Raises BundleError when the networks no longer ask for the weights and steps that the manifest names.
+    Raises BundleError when the checkpoint has another config, or the networks no longer ask for the weights and steps that
+    the manifest names.
     """
     spec = bundle.manifest.engine
     if spec is None:
         raise InputError(f"{bundle.folder} is no engine bundle")
     source = Checkpoint.open(checkpoint)
+    config = hashlib.sha256((source.folder / "config.json").read_bytes()).hexdigest()
+    if config != bundle.manifest.source["config_sha256"]:
+        raise BundleError(
+            f"the engines were compiled from another config.json than that of {source.folder}",
+            where=str(bundle.folder),
+            fix="give the checkpoint that they were compiled from",
+        )
     facts = source.facts
     capacities = Capacities(bundle.manifest.context, spec.batch, spec.chunk)
     model = trace(facts)
@@ -39,7 +48,7 @@ def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSes
     trt = RTX.load()  # networks are the same for both products, and RTX needs no GPU to emit one
     builder, _ = make_builder(trt)
     made = [
-        step_network(trt, builder, model, spec.product, facts.text, step, capacities)
+        step_network(trt, builder, model, spec.product, facts.text, step, capacities, weights=bundle.manifest.weights)
         for step in steps(capacities, "dense")
     ]
     asked = {name for one in made for name in one.emitter.weights}

@@ -18,6 +18,7 @@ from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.tables import look_up
 from g4compile.targets.tensorrt.engine import StepNetwork
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.engine_codes import EngineTensor
 from g4compile.weights.lazy import CheckpointTensor
 
 Array = np.ndarray[Any, Any]
@@ -95,6 +96,8 @@ class NetworkSession:
         if isinstance(tensor, CheckpointTensor):
             wanted = tensor.in_dtype(ir.DataType.FLOAT) if self._exact else tensor
             return torch.from_numpy(wanted.numpy().astype(np.float32))
+        if isinstance(tensor, EngineTensor):
+            return torch.from_numpy(tensor.numpy().astype(np.int8 if tensor.part == "codes" else np.float32))
         raise Defect(f"the weight {tensor.name} is of no kind that is known here")
 
     def _read_rows(self, key: str, ids: Array) -> Array:

@@ -38,7 +38,10 @@ class Reference:
         parameters = {checkpoint_key(name, facts): parameter for name, parameter in self._parameters()}
         with torch.no_grad():
             for key, array in weights:
-                parameters[key].copy_(torch.from_numpy(array))
+                if key == "lm_head.weight":  # its own, also where the table is tied
+                    self.model.lm_head.weight = torch.nn.Parameter(torch.from_numpy(array))
+                else:
+                    parameters[key].copy_(torch.from_numpy(array))
         self._rounds_kv = kv == "int8"
         self.reset()
 

@@ -19,6 +19,7 @@ from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.passes.lower_proportional_rope import LowerProportionalRope
 from g4compile.passes.lower_quantized_weights import LowerQuantizedWeights
 from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
+from g4compile.passes.quantize_engine_weights import QuantizeEngineWeights
 from g4compile.passes.quantize_kv_cache import QuantizeKVCache
 from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
@@ -45,6 +46,7 @@ PASSES: dict[str, type[Any]] = {
         ScheduleStep,
         LowerToBfloat16,
         InsertFloat32Logits,
+        QuantizeEngineWeights,
         LowerMoEToGatherScatter,
         LowerQuantizedWeights,
     )
@@ -67,6 +69,7 @@ __all__ = [
     "LowerQuantizedWeights",
     "LowerToBfloat16",
     "Pass",
+    "QuantizeEngineWeights",
     "QuantizeKVCache",
     "QuantizeWeights",
     "ScheduleKVCache",

@@ -23,6 +23,7 @@ from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
 from g4compile.weight_steps import apply_steps
 
+DATA = "weights.data"
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -72,6 +73,10 @@ class EngineSession(Conversation):
 
     def _bind_weight(self, weight: WeightSpec) -> None:
         """Copy a tensor to the device, in the form that the engines want."""
+        if weight.offset is not None:
+            data = np.memmap(self.bundle.folder / DATA, np.uint8, "r", offset=weight.offset, shape=(weight.bytes,))
+            self._send(weight.name, np.asarray(data))
+            return
         dtype = _DTYPES[weight.dtype]
         array = apply_steps(self._files.read(weight.key).astype(dtype, copy=False), weight.steps)
         if array.shape != weight.shape:
@@ -80,13 +85,16 @@ class EngineSession(Conversation):
                 where=str(self._files.folder),
                 fix="give the checkpoint that the bundle was compiled from",
             )
-        staged = self._device.staging(array.nbytes)
-        staged[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        address = self._addresses[weight.name] = self._device.allocate(array.nbytes)
+        self._send(weight.name, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+    def _send(self, weight: str, data: np.ndarray[Any, Any]) -> None:
+        staged = self._device.staging(data.nbytes)
+        staged[:] = data
+        address = self._addresses[weight] = self._device.allocate(data.nbytes)
         self._device.upload(address, staged)
         self._device.synchronize()
         for name, context in self._contexts.items():
-            self._set_address(name, context, weight.name, address)
+            self._set_address(name, context, weight, address)
 
     def _allocate(self, step: EngineStep) -> None:
         """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""

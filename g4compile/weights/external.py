@@ -67,10 +67,24 @@ def write_graphs(
     """
     for model in models.values():
         renumber(model)
-    jobs, places = _lay_out(models.values())
-    _write(folder / DATA, jobs, progress, max_memory, journal)
+    values = [value for model in models.values() for value in model.graph.initializers.values()]
+    places = write_tensors(values, folder, progress, max_memory=max_memory, journal=journal)
     for name, model in models.items():
         _write_graph(model, folder / f"{name}.onnx", places)
+
+
+def write_tensors(
+    values: Iterable[ir.Value],
+    folder: Path,
+    progress: Progress = lambda done, total, name: None,
+    *,
+    max_memory: int = MAX_MEMORY,
+    journal: Journal | None = None,
+) -> dict[ir.Value, int]:
+    """Write the data of ``values`` to `weights.data`; the offset of each that is not kept in its graph."""
+    jobs, places = _lay_out(values)
+    _write(folder / DATA, jobs, progress, max_memory, journal)
+    return places
 
 
 def _write_graph(model: ir.Model, file: Path, places: Mapping[ir.Value, int]) -> None:
@@ -95,13 +109,13 @@ def _write_graph(model: ir.Model, file: Path, places: Mapping[ir.Value, int]) ->
     onnx.checker.check_model(str(file), full_check=False)
 
 
-def _lay_out(models: Iterable[ir.Model]) -> tuple[list[_Job], dict[ir.Value, int]]:
+def _lay_out(values: Iterable[ir.Value]) -> tuple[list[_Job], dict[ir.Value, int]]:
     """The jobs in file order, and the offset of every initializer that is not kept in its graph."""
     jobs: dict[int, _Job] = {}
     places: dict[ir.Value, int] = {}
     offset = 0
-    for name, value in ((name, value) for model in models for name, value in model.graph.initializers.items()):
-        tensor = value.const_value
+    for value in values:
+        tensor, name = value.const_value, str(value.name)
         assert tensor is not None
         if tensor.nbytes <= INLINE and not isinstance(tensor, QuantizedTensor):
             continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import onnx_ir as ir
 
 from g4compile import pipeline
@@ -15,9 +13,12 @@ from g4compile.targets.frontend import frontend
 from g4compile.targets.onnx_bundle import io_specs
 from g4compile.targets.tensorrt.build import build_plan, make_builder
 from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.engine_phase import BFLOAT16
 from g4compile.targets.tensorrt.memory import activation_bytes
-from g4compile.targets.tensorrt.product import BFLOAT16, Product
+from g4compile.targets.tensorrt.product import Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.weights.engine_codes import EngineTensor
+from g4compile.weights.external import write_tensors
 from g4compile.weights.lazy import CheckpointTensor
 
 _BYTES = 2  # of a number in bfloat16
@@ -31,10 +32,20 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
     trt = product.load()
     pipeline.run(order.model, frontend(facts, 0, ring=ring), order.observe)
     builder, complaints = make_builder(trt)
-    graphs, made, weights, host = {}, [], dict[str, WeightSpec](), HostSpec((), 0, ())
+    graphs, made, asked, host = {}, [], dict[str, ir.TensorProtocol](), HostSpec((), 0, ())
     for step in steps(capacities, many_experts):
         order.progress(f"{step.name}: emit", 0, 0)
-        one = step_network(trt, builder, order.model, product.target, facts, step, capacities, observe=order.observe)
+        one = step_network(
+            trt,
+            builder,
+            order.model,
+            product.target,
+            facts,
+            step,
+            capacities,
+            weights=options.weights,
+            observe=order.observe,
+        )
         order.progress(f"{step.name}: build", 0, 0)
         plan = build_plan(
             trt, builder, complaints, one.network, product, step, capacities, options.compute_capabilities
@@ -42,9 +53,10 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
         (order.folder / f"{step.name}.plan").write_bytes(plan)
         graphs[step.name] = GraphSpec(f"{step.name}.plan", io_specs(one.graph.inputs), io_specs(one.graph.outputs))
         made.append(EngineStep(step.name, step.tokens, step.keep, activation_bytes(one.graph, step, capacities)))
-        weights.update({name: _weight(name, tensor) for name, tensor in one.emitter.weights.items()})
+        asked.update(one.emitter.weights)
         host = one.host
         del one, plan  # a network holds memory while it lives
+    weights = _weights(asked, order)
     kv = _kv(facts, ring, capacities)
     engine = EngineSpec(
         product=product.target,
@@ -55,8 +67,8 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
         ring=ring,
         steps=tuple(made),
         host=host,
-        weights=tuple(weights.values()),
-        weight_bytes=sum(_BYTES * math.prod(weight.shape) for weight in weights.values()),
+        weights=weights,
+        weight_bytes=sum(weight.bytes for weight in weights),
         kv_bytes=capacities.batch * sum(layer.bytes_per_token * (layer.keep or options.context) for layer in kv.layers),
     )
     return Emitted(graphs=graphs, kv=kv, activations=BFLOAT16, engine=engine)
@@ -80,8 +92,28 @@ def _kv(facts: TextFacts, ring: int, capacities: Capacities) -> KVSpec:
     return KVSpec(BFLOAT16, min(ring - window, capacities.chunk), layers)
 
 
-def _weight(name: str, tensor: ir.TensorProtocol) -> WeightSpec:
-    if not isinstance(tensor, CheckpointTensor):
+def _weights(asked: dict[str, ir.TensorProtocol], order: Order) -> tuple[WeightSpec, ...]:
+    """Where each weight comes from; codes are made here, and written beside the plans."""
+    coded = {
+        name: ir.Value(name=name, const_value=tensor)
+        for name, tensor in asked.items()
+        if isinstance(tensor, EngineTensor)
+    }
+    places = {}
+    if coded:
+        places = write_tensors(
+            coded.values(),
+            order.folder,
+            lambda done, total, name: order.progress(name, done, total),
+            max_memory=order.max_memory,
+            journal=order.journal,
+        )
+    offsets = {str(value.name): offset for value, offset in places.items()}
+    return tuple(_weight(name, tensor, offsets.get(name)) for name, tensor in asked.items())
+
+
+def _weight(name: str, tensor: ir.TensorProtocol, offset: int | None) -> WeightSpec:
+    if not isinstance(tensor, CheckpointTensor | EngineTensor):
         raise Defect(f"the engine asks for {name}, which is no tensor of the checkpoint")
     shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
-    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), shape, tensor.steps)
+    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), shape, tensor.steps, offset)

@@ -15,7 +15,7 @@ from g4compile.errors import SpecError
 from g4compile.graph.edit import constant_array
 from g4compile.targets.split import split_embedding
 from g4compile.targets.tensorrt.emitter import Emitter
-from g4compile.targets.tensorrt.engine_phase import engine_phase
+from g4compile.targets.tensorrt.engine_phase import BFLOAT16, engine_phase
 from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
 from g4compile.targets.tensorrt.steps import Capacities, Step
@@ -43,11 +43,12 @@ def step_network(
     capacities: Capacities,
     *,
     fused_head: int = FUSED_HEAD,
+    weights: str = BFLOAT16,
     observe: Sequence[pipeline.Observer] = (),
 ) -> StepNetwork:
     """The network of ``step``. ``quantized`` is left as it is; ``builder`` must outlive the network."""
     model = quantized.clone()
-    pipeline.run(model, (engine_phase(target, facts, step, capacities, fused_head),), observe)
+    pipeline.run(model, (engine_phase(target, facts, step, capacities, fused_head, weights),), observe)
     parts = split_embedding(model)
     # The flag is the default in releases that have dropped weak typing, and the only form that is emitted.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

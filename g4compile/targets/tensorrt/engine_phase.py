@@ -11,14 +11,17 @@ from g4compile.passes import (
     InsertFloat32Logits,
     LowerMoEToGatherScatter,
     LowerToBfloat16,
+    QuantizeEngineWeights,
     ScheduleStep,
 )
+from g4compile.passes.base import Pass
 from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
 from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
 from g4compile.targets.tensorrt.steps import Capacities, Step
 
+BFLOAT16, INT4 = "bfloat16", "int4"
 # Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.
 _HOST = {"Equal", "Or"}
 LEGAL = frozenset(LAYERS) | _HOST
@@ -35,15 +38,22 @@ DTYPES = frozenset(
 
 
 def engine_phase(
-    target: str, facts: TextFacts, step: Step, capacities: Capacities, fused_head: int = FUSED_HEAD
+    target: str,
+    facts: TextFacts,
+    step: Step,
+    capacities: Capacities,
+    fused_head: int = FUSED_HEAD,
+    weights: str = BFLOAT16,
 ) -> Phase:
-    """[quantized] to the legal graph of one step."""
+    """[quantized] to the legal graph of one step. ``weights``: bfloat16 or int4."""
     batch = capacities.batch if capacities.batch == 1 else 0
     moe = len(facts.layers) if facts.moe else 0
-    passes = (
+    quantize: tuple[Pass, ...] = () if weights == BFLOAT16 else (QuantizeEngineWeights(),)
+    passes: tuple[Pass, ...] = (
         ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=capacities.context),
         LowerToBfloat16(layers=moe),
         InsertFloat32Logits(),
+        *quantize,
         LowerMoEToGatherScatter(layers=moe, form=step.experts),
         Legalize(target, LEGAL, lowerings(fused_head), DTYPES),
         CanonicalizeConstants(),

@@ -24,8 +24,21 @@ _FLOAT, _BOOL = ir.DataType.FLOAT, ir.DataType.BOOL
 
 def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     x, weight = node.inputs
-    assert x is not None and weight is not None and node.outputs[0].shape is not None
-    return [transposed_product(insert, x, weight, list(node.outputs[0].shape))]
+    assert x is not None and x.shape is not None and weight is not None and node.outputs[0].shape is not None
+    producer = weight.producer()
+    shape: list[Size] = list(node.outputs[0].shape)
+    if producer is not None and producer.op_type == "DequantizeLinear" and x.shape[-2] == 1:
+        return [_row_product(x, weight, shape, insert)]
+    return [transposed_product(insert, x, weight, shape)]
+
+
+def _row_product(x: ir.Value, weight: ir.Value, shape: list[Size], insert: Inserter) -> ir.Value:
+    """One row by codes, as a sum of products: TensorRT dequantises in the same kernel, which it does for no matrix product
+    whose codes are an input."""
+    assert x.shape is not None and x.dtype is not None
+    rows = insert.op("Unsqueeze", [x, insert.constant([-2])], shape=[*list(x.shape)[:-1], 1, x.shape[-1]])
+    terms = insert.op("Mul", [insert.cast(weight, _FLOAT), insert.cast(rows, _FLOAT)], shape=[*shape, x.shape[-1]])
+    return insert.cast(insert.op("ReduceSum", [terms, insert.constant([-1])], {"keepdims": 0}, shape=shape), x.dtype)
 
 
 def _norm(x: ir.Value, scale: ir.Value | None, epsilon: float, insert: Inserter) -> ir.Value:

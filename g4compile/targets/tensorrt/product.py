@@ -14,7 +14,6 @@ from g4compile.targets.base import Options
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
 from g4compile.targets.tensorrt.steps import Capacities
 
-BFLOAT16 = "bfloat16"
 MOST_DENSE = 256  # tokens for which all experts may run
 
 

@@ -13,9 +13,9 @@ from g4compile.pipeline import Phase
 from g4compile.targets.base import Options, Target
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
-from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, engine_phase
+from g4compile.targets.tensorrt.engine_phase import BFLOAT16, DTYPES, INT4, LEGAL, engine_phase
 from g4compile.targets.tensorrt.lowerings import lowerings
-from g4compile.targets.tensorrt.product import BFLOAT16, FULL, RTX, Product
+from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
 
 _CONTEXT = 8192
@@ -27,7 +27,7 @@ def _pipeline(product: Product, facts: TextFacts, options: Options) -> tuple[Pha
     decode = steps(capacities, "dense")[0]
     return (
         *frontend(facts, 0, options.shared_tail, ring=capacities.ring(facts)),
-        engine_phase(product.target, facts, decode, capacities),
+        engine_phase(product.target, facts, decode, capacities, weights=INT4 if options.weights == INT4 else BFLOAT16),
     )
 
 
@@ -42,7 +42,7 @@ def _target(product: Product) -> Target:
         weights=BFLOAT16,
         kv=(BFLOAT16,),
         context=_CONTEXT,
-        accepts=(BFLOAT16,),
+        accepts=(BFLOAT16, INT4),
         check=product.check,
         traces_apart=True,
     )

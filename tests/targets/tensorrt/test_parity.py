@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from g4compile.compare.reference import Reference
+from g4compile.compare.verify import verify
+from g4compile.compiler import compile
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
 
@@ -72,6 +74,20 @@ def narrow(reference, ids):
         out = reference.model(input_ids=torch.from_numpy(ids), past_key_values=reference._cache, use_cache=True)
     reference._cache = out.past_key_values
     return out.logits.float().numpy()
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b", "tiny-31b"])
+def test_int4_network_equals_hf_on_the_dequantised_weights(variant, checkpoints, tmp_path, trt):
+    """Through the bundle: the codes of `weights.data`, read by their definition, are what HF holds. Exact arithmetic."""
+    folder = checkpoints(variant).folder
+    bundle = compile(
+        folder, "tensorrt-rtx", tmp_path / "int4", weights="int4", context=128, chunk=16, compute_capabilities=(89,)
+    )
+    coded = [weight for weight in bundle.manifest.engine.weights if weight.offset is not None]
+    assert len(coded) > 2 * 4 * len(checkpoints(variant).facts.text.layers)
+    report = verify(bundle, folder, prompt_tokens=40, new_tokens=8)
+    assert report.passed, report.broken
+    assert report.parity["prefill"].max_abs_difference <= EXACT
 
 
 def test_a_wrong_network_is_seen(emit, expected):
