@@ -187,13 +187,18 @@ def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
 
     @functools.cache
-    def make(variant: str, capacities: Capacities = CAPACITIES, **options) -> SimpleNamespace:
+    def make(variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, **options) -> SimpleNamespace:
         facts = checkpoints(variant).facts
         ring = capacities.ring(facts.text)
         model = traced(variant)
         pipeline.run(model, frontend(facts.text, 0, ring=ring))
         networks: dict[str, list[StepNetwork]] = {
-            step.name: [step_network(trt, builder, model, "tensorrt-rtx", facts.text, step, capacities, **options)]
+            step.name: [
+                step_network(
+                    trt, builder, model, "tensorrt-rtx", facts.text, step, capacities, rank=rank, ranks=ranks, **options
+                )
+                for rank in range(ranks)
+            ]
             for step in steps(capacities, "dense")
         }
 

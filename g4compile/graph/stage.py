@@ -48,7 +48,7 @@ SPECS: dict[str, frozenset[str]] = {
     "fused": _FUSED,
     "scheduled": _SCHEDULED,
     "quantized": _SCHEDULED
-    | {"g4.Dequantize", "DequantizeLinear", "g4.RoundActivations", "g4.QuantizeKV", "g4.DequantizeKV"},
+    | {"g4.Dequantize", "DequantizeLinear", "g4.AllReduce", "g4.RoundActivations", "g4.QuantizeKV", "g4.DequantizeKV"},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from g4compile.ops.all_reduce import ALL_REDUCE
 from g4compile.ops.cache_update import CACHE_UPDATE
 from g4compile.ops.causal_attention import CAUSAL_ATTENTION
 from g4compile.ops.dequantize import DEQUANTIZE
@@ -32,6 +33,7 @@ OPS: dict[str, Op] = {
         WINDOWED_MASK,
         RING_MASK,
         MOE_EXPERTS,
+        ALL_REDUCE,
         DEQUANTIZE,
         ROUND_ACTIVATIONS,
         QUANTIZE_KV,

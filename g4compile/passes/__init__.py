@@ -25,6 +25,7 @@ from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
 from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
 from g4compile.passes.schedule_step import ScheduleStep
+from g4compile.passes.schedule_tensor_parallel import ScheduleTensorParallel
 
 PASSES: dict[str, type[Any]] = {
     kind.name: kind
@@ -44,6 +45,7 @@ PASSES: dict[str, type[Any]] = {
         InsertActivationRounding,
         QuantizeKVCache,
         ScheduleStep,
+        ScheduleTensorParallel,
         LowerToBfloat16,
         InsertFloat32Logits,
         QuantizeEngineWeights,
@@ -75,4 +77,5 @@ __all__ = [
     "ScheduleKVCache",
     "ScheduleSharedTail",
     "ScheduleStep",
+    "ScheduleTensorParallel",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import CheckpointError, Defect, InputError
-from g4compile.weight_steps import REORDER, ROWS, SCALE, TRANSPOSE, apply_steps, parse_reorder, widen
+from g4compile.weight_steps import COLUMNS, REORDER, ROWS, SCALE, SHARD, TRANSPOSE, apply_steps, parse_reorder, widen
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.stored import companions, is_unused, stored_codes
 
@@ -63,6 +63,13 @@ class CheckpointTensor(ir.LazyTensor):
         shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
         step = f"{REORDER}{axis}:{width}:{rotary}"
         return CheckpointTensor(self.key, self.dtype, shape, (*self.steps, step), self.source)
+
+    def sharded(self, axis: str, parts: int, rank: int, of: int) -> CheckpointTensor:
+        """The share ``rank`` of ``of`` of each of ``parts`` equal parts of ``axis`` (rows or columns)."""
+        shape = [int(size) for size in self.shape]  # type: ignore[arg-type]  # shapes of weights are static
+        shape[-1 if axis == COLUMNS else -2] //= of
+        step = f"{SHARD}{axis}:{parts}:{rank}:{of}"
+        return CheckpointTensor(self.key, self.dtype, tuple(shape), (*self.steps, step), self.source)
 
     @property
     def stored_shape(self) -> tuple[int, ...]:

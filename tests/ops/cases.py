@@ -155,6 +155,12 @@ def moe_experts(draw: Any) -> Case:
 
 
 @st.composite
+def all_reduce(draw: Any) -> Case:
+    batch, new, _ = _sizes(draw)
+    return [_random(draw)(batch, new, 4)], {"ranks": 2}
+
+
+@st.composite
 def dequantize(draw: Any) -> Case:
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     bits, width = draw(st.sampled_from([2, 4, 8])), draw(st.sampled_from([8, 16]))
@@ -208,6 +214,7 @@ CASES = {
     "WindowedMask": windowed_mask(),
     "RingMask": ring_mask(),
     "MoEExperts": moe_experts(),
+    "AllReduce": all_reduce(),
     "Dequantize": dequantize(),
     "RoundActivations": round_activations(),
     "QuantizeKV": quantize_kv(),

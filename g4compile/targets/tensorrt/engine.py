@@ -44,11 +44,13 @@ def step_network(
     *,
     fused_head: int = FUSED_HEAD,
     weights: str = BFLOAT16,
+    rank: int = 0,
+    ranks: int = 1,
     observe: Sequence[pipeline.Observer] = (),
 ) -> StepNetwork:
-    """The network of ``step``. ``quantized`` is left as it is; ``builder`` must outlive the network."""
+    """The network of ``step``, of one ``rank`` of ``ranks``. ``quantized`` is left as it is; ``builder`` must outlive the network."""
     model = quantized.clone()
-    pipeline.run(model, (engine_phase(target, facts, step, capacities, fused_head, weights),), observe)
+    pipeline.run(model, (engine_phase(target, facts, step, capacities, fused_head, weights, rank, ranks),), observe)
     parts = split_embedding(model)
     # The flag is the default in releases that have dropped weak typing, and the only form that is emitted.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -13,6 +13,7 @@ from g4compile.passes import (
     LowerToBfloat16,
     QuantizeEngineWeights,
     ScheduleStep,
+    ScheduleTensorParallel,
 )
 from g4compile.passes.base import Pass
 from g4compile.passes.legalize import Legalize
@@ -44,13 +45,19 @@ def engine_phase(
     capacities: Capacities,
     fused_head: int = FUSED_HEAD,
     weights: str = BFLOAT16,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Phase:
-    """[quantized] to the legal graph of one step. ``weights``: bfloat16 or int4."""
+    """[quantized] to the legal graph of one step. ``weights``: bfloat16 or int4. ``rank`` of ``ranks``: which share of a split
+    model."""
     batch = capacities.batch if capacities.batch == 1 else 0
     moe = len(facts.layers) if facts.moe else 0
     quantize: tuple[Pass, ...] = () if weights == BFLOAT16 else (QuantizeEngineWeights(),)
+    sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
+    split: tuple[Pass, ...] = () if ranks == 1 else (ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums),)
     passes: tuple[Pass, ...] = (
         ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=capacities.context),
+        *split,
         LowerToBfloat16(layers=moe),
         InsertFloat32Logits(),
         *quantize,

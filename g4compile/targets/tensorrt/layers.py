@@ -205,6 +205,15 @@ def _cache_update(e: Emitter, node: ir.Node) -> list[Tensor]:
     return [e.layer(e.network.add_kv_cache_update(cache, new, at, e.trt.KVCacheMode.LINEAR))]
 
 
+def _all_reduce(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """A sum over all ranks; which they are is the communicator's, that a context is given when it runs."""
+    trt = e.trt
+    x = e.tensor(node.inputs[0])
+    layer = e.network.add_dist_collective(x, trt.CollectiveOperation.ALL_REDUCE, trt.ReduceOperation.SUM, -1, [])
+    layer.num_ranks = node.attributes["ranks"].as_int()
+    return [e.layer(layer)]
+
+
 def _dequantize(e: Emitter, node: ir.Node) -> list[Tensor]:
     """Codes times scales; how many codes share one follows from the two shapes."""
     codes, scales = (e.tensor(value) for value in node.inputs)
@@ -243,4 +252,5 @@ LAYERS: Mapping[str, Rule] = {
     "Unsqueeze": _unsqueeze,
     "Where": _where,
     "com.microsoft.FusedMatMul": _matmul,
+    "g4.AllReduce": _all_reduce,
 }

@@ -1,7 +1,7 @@
 """What TensorRT layers say better than an op's own body: g4 ops as the standard ops that `layers.py` emits.
 
 Norms and soft-maxes in float32 whatever the activations are; products and attention in the activations' dtype. Heads wider
-than what fuses (`FUSED_HEAD`) are attended by products: their query heads are folded to rows of their KV head, so that
+than what fuses (`FUSED_HEAD`), and ranks that have too few, are attended by products: their query heads are folded to rows of their KV head, so that
 keys and values are not repeated for each.
 """
 
@@ -18,6 +18,9 @@ from g4compile.passes.legalize import Lowering
 from g4compile.targets.heads import merge_heads, rotate, split_heads
 
 FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention kernel
+_FUSED_HEADS = (
+    4  # the fewest query heads for which it has one of a single query (and 2 for more): RTX 1.7 refuses 2 and 1
+)
 _MASKED = -3.0e38  # finite in bfloat16: a fused kernel may meet a tile in which everything is masked
 _FLOAT, _BOOL = ir.DataType.FLOAT, ir.DataType.BOOL
 
@@ -131,7 +134,8 @@ def _attention(fused_head: int) -> Lowering:
         rotated = rotate(normed, cos, sin, node.attributes["rotary"].as_int(), insert)
         assert rotated.shape is not None and isinstance(rotated.shape[-1], int) and rotated.dtype is not None
         scale = node.attributes["scale"].as_float()
-        if rotated.shape[-1] > fused_head:
+        few = heads < (_FUSED_HEADS if rotated.shape[2] == 1 else 2)
+        if rotated.shape[-1] > fused_head or few:
             attended = _folded(rotated, key, value, mask, scale, insert)
         else:
             attended = insert.op(

@@ -1,0 +1,31 @@
+"""AllReduce: y = the sum of x over all ``ranks`` that run the same graph, each with its share of the weights.
+
+Shapes: x [...] -> y [...]. Reference and body are those of one rank, whose sum is x itself: what several ranks mean together is
+shown by running them in step (`compare/network.py`). Source: NCCL, `ncclAllReduce`.
+"""
+
+from __future__ import annotations
+
+from g4compile.ops.registry import Array, Op, Operand
+
+
+def reference(x: Array, *, ranks: int) -> Array:
+    return x
+
+
+_BODY = """
+AllReduce <ranks> (x) => (y) {
+  y = Identity (x)
+}
+"""
+
+ALL_REDUCE = Op(
+    name="AllReduce",
+    doc=__doc__ or "",
+    inputs=(Operand("x", "[...]"),),
+    outputs=(Operand("y", "[...]"),),
+    attributes={"ranks": int},
+    reference=reference,
+    infer=lambda shapes, attributes: [shapes[0]],
+    bodies={"": _BODY},
+).register()

@@ -1,0 +1,59 @@
+"""Networks split over ranks: run in step they are the whole model, and each rank's plans are built."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from g4compile import pipeline
+from g4compile.errors import MatchError
+from g4compile.targets.frontend import frontend
+from g4compile.targets.tensorrt.build import build_plan
+from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.product import RTX
+from tests.conftest import CAPACITIES, VARIANTS
+
+SPLITS = [*((variant, 2) for variant in VARIANTS), ("tiny-26b-a4b", 4)]  # 4 ranks on 2 KV heads: each is held twice
+
+
+@pytest.mark.parametrize(("variant", "ranks"), SPLITS)
+def test_ranks_in_step_are_the_whole_model(variant, ranks, emit, expected):
+    made, want = emit(variant, ranks=ranks), expected(variant, 1)
+    session = made.session(exact=True)
+    worst = np.abs(session.forward(want.prompt, all_positions=True) - want.prefill).max()
+    for step in range(12):
+        logits = session.forward(want.tokens[:, step : step + 1], all_positions=True)
+        worst = max(worst, np.abs(logits - want.decode[:, step : step + 1]).max())
+    assert worst <= 5e-4
+    session.reset()
+    assert np.abs(session.forward(want.prompt) - want.prefill[:, -1]).max() <= 5e-4
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
+def test_a_rank_holds_its_share(variant, emit):
+    whole, split = emit(variant).networks["decode"][0], emit(variant, ranks=2).networks["decode"]
+    for name in ("q_proj", "o_proj", "down_proj"):
+        keys = [key for key in whole.emitter.weights if name in key and ".experts." not in key]
+        assert keys
+        for key in keys:
+            sizes = [np.prod(rank.emitter.weights[key].shape.numpy()) for rank in split]
+            assert sizes == [np.prod(whole.emitter.weights[key].shape.numpy()) // 2] * 2
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_plans_of_every_rank_are_built(trt, emit, variant):
+    made = emit(variant, ranks=2)
+    for name, ranks in made.networks.items():
+        for one in ranks:
+            plan = build_plan(trt, made.builder, [], one.network, RTX, one.step, CAPACITIES, (89,))
+            assert len(plan) > 10_000, name
+
+
+def test_what_cannot_be_shared_out_is_refused(trt, emit, traced, checkpoints):
+    facts = checkpoints("tiny-31b").facts
+    model = traced("tiny-31b")
+    pipeline.run(model, frontend(facts.text, 0, ring=CAPACITIES.ring(facts.text)))
+    step = emit("tiny-31b").networks["decode"][0].step
+    builder = emit("tiny-31b").builder
+    with pytest.raises(MatchError, match="cannot be shared out to 3 ranks"):
+        step_network(trt, builder, model, "tensorrt-rtx", facts.text, step, CAPACITIES, rank=0, ranks=3)
