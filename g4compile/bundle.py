@@ -104,6 +104,7 @@ class WeightSpec(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
     steps: tuple[str, ...]
     offset: int | None = None
+    rank: int = 0
 
     @property
     def bytes(self) -> int:
@@ -126,7 +127,8 @@ class EngineStep(msgspec.Struct, frozen=True):
 class EngineSpec(msgspec.Struct, frozen=True):
     """TensorRT plans: by ``product`` and its version, for GPUs of these compute capabilities (89 for 8.9; empty: the GPU that
     built them). ``ring``: slots of a sliding layer, a multiple of ``chunk``; a full layer has as many as the context.
-    All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch)."""
+    All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch). Of several ``ranks`` each
+    has plans and weights of its own, and bytes are those of one."""
 
     product: str
     version: str
@@ -139,6 +141,11 @@ class EngineSpec(msgspec.Struct, frozen=True):
     weights: tuple[WeightSpec, ...]
     weight_bytes: int
     kv_bytes: int
+    ranks: int = 1
+
+    def graph(self, step: str, rank: int = 0) -> str:
+        """The name of a step's plan among the manifest's graphs."""
+        return step if self.ranks == 1 else f"{step}.rank{rank}"
 
 
 class Manifest(msgspec.Struct, frozen=True):

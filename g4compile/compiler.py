@@ -87,6 +87,7 @@ def compile(  # the public name; the builtin is not used here
     batch: int = 1,
     chunk: int = 128,
     compute_capabilities: tuple[int, ...] = (),
+    tensor_parallel: int = 1,
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
@@ -98,7 +99,8 @@ def compile(  # the public name; the builtin is not used here
     codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a scale a token and
     head; the default is the target's. ``context`` limits how many tokens a session may hold; default: the target's, or what
     the model was made for. Of engines alone: ``batch`` sequences at most, ``chunk`` tokens a prefill step, and the
-    ``compute_capabilities`` (89 for 8.9) of the GPUs they are for. ``max_memory``: bytes for weights in flight. A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
+    ``compute_capabilities`` (89 for 8.9) of the GPUs they are for; ``tensor_parallel`` ranks that share a model out.
+    ``max_memory``: bytes for weights in flight. A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
     BundleError (output), MachineError (disk, memory).
     """
     chosen = target_named(target)
@@ -109,7 +111,13 @@ def compile(  # the public name; the builtin is not used here
     named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
     options = Options(
-        weights, kv_of(chosen, kv), _context(context, chosen, source.facts), batch, chunk, compute_capabilities
+        weights,
+        kv_of(chosen, kv),
+        _context(context, chosen, source.facts),
+        batch,
+        chunk,
+        compute_capabilities,
+        tensor_parallel,
     )
     chosen.check(source.facts, options)
     observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}", 0, 0)]

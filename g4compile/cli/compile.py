@@ -32,6 +32,7 @@ def compile(
     ] = "",
     batch: Annotated[int, typer.Option(help="Engines: most sequences at once.")] = 1,
     chunk: Annotated[int, typer.Option(help="Engines: tokens of a prefill step.")] = 128,
+    tensor_parallel: Annotated[int, typer.Option(help="Engines: ranks that share the model out, a GPU each.")] = 1,
     max_memory: Annotated[str, typer.Option(help="Bound on memory for weights in flight.")] = "2GiB",
     dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
@@ -57,6 +58,7 @@ def compile(
             batch=batch,
             chunk=chunk,
             compute_capabilities=parse_capabilities(sm),
+            tensor_parallel=tensor_parallel,
             dump_dir=dump_dir,
             force=force,
             max_memory=parse_size(max_memory),
@@ -90,6 +92,8 @@ def compile(
         capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
         rows["engine"] = f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here"
         rows["steps"] = ", ".join(f"{step.name} ({step.tokens[0]} to {step.tokens[2]} tokens)" for step in engine.steps)
+        if engine.ranks > 1:
+            rows["ranks"] = f"{engine.ranks}, each with plans, weights and KV of its own; bytes below are of one"
         activations = max(step.activation_bytes for step in engine.steps)
         rows["on the device"] = (
             f"weights {size(engine.weight_bytes)}, KV {size(engine.kv_bytes)}, activations about {size(activations)}"

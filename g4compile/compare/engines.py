@@ -16,9 +16,9 @@ from g4compile.compiler import trace
 from g4compile.errors import BundleError, InputError
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.build import make_builder
-from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.engine import StepNetwork, step_network
 from g4compile.targets.tensorrt.product import RTX
-from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.targets.tensorrt.steps import Capacities, Step, steps
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.lazy import bind
 
@@ -47,18 +47,21 @@ def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSes
     pipeline.run(model, frontend(facts.text, 0, ring=spec.ring))
     trt = RTX.load()  # networks are the same for both products, and RTX needs no GPU to emit one
     builder, _ = make_builder(trt)
-    made = [
-        step_network(trt, builder, model, spec.product, facts.text, step, capacities, weights=bundle.manifest.weights)
-        for step in steps(capacities, "dense")
-    ]
-    asked = {name for one in made for name in one.emitter.weights}
-    if [one.step.name for one in made] != [step.name for step in spec.steps] or asked != {w.name for w in spec.weights}:
+    product, weights, ranks = spec.product, bundle.manifest.weights, spec.ranks
+
+    def emit(step: Step, rank: int) -> StepNetwork:
+        return step_network(
+            trt, builder, model, product, facts.text, step, capacities, weights=weights, rank=rank, ranks=ranks
+        )
+
+    networks = {step.name: [emit(step, rank) for rank in range(ranks)] for step in steps(capacities, "dense")}
+    asked = {name for made in networks.values() for one in made for name in one.emitter.weights}
+    if list(networks) != [step.name for step in spec.steps] or asked != {weight.name for weight in spec.weights}:
         raise BundleError(
             "the bundle's engines are not what this g4compile emits for the checkpoint",
             where=str(bundle.folder),
             fix="compile it again, or give the checkpoint that it was compiled from",
         )
-    networks = {one.step.name: [one] for one in made}
     exact, rounded = (
         NetworkSession(trt, networks, source, spec.ring, spec.chunk, exact=exact) for exact in (True, False)
     )

@@ -43,6 +43,11 @@ class EngineSession(Conversation):
         spec = bundle.manifest.engine
         if spec is None:
             raise InputError(f"{bundle.folder} is no engine bundle")
+        if spec.ranks > 1:
+            raise MachineError(
+                f"these engines are for {spec.ranks} GPUs that compute together, and a session here runs one",
+                fix="compile without --tensor-parallel",
+            )
         self.bundle, self._spec = bundle, spec
         self._device: Device = Cuda() if device is None else device
         self._files = TensorFiles(checkpoint)

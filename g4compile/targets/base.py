@@ -27,7 +27,7 @@ class Options:
     """What a compile was asked for, checked. ``weights``: float32, bfloat16, stored, or a recipe's name or file.
 
     ``context``: most tokens of a session. Of engines alone: ``batch`` sequences, ``chunk`` tokens a prefill step, and the
-    GPUs they are for, as compute capabilities (89 for 8.9).
+    GPUs they are for, as compute capabilities (89 for 8.9), and over how many ``ranks`` a model is split.
     """
 
     weights: str = FLOAT32
@@ -36,6 +36,7 @@ class Options:
     batch: int = 1
     chunk: int = 128
     compute_capabilities: tuple[int, ...] = ()
+    ranks: int = 1
     shared_tail: bool = True
 
 

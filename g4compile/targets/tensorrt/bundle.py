@@ -13,7 +13,7 @@ from g4compile.targets.frontend import frontend
 from g4compile.targets.onnx_bundle import io_specs
 from g4compile.targets.tensorrt.build import build_plan, make_builder
 from g4compile.targets.tensorrt.engine import step_network
-from g4compile.targets.tensorrt.engine_phase import BFLOAT16
+from g4compile.targets.tensorrt.lowerings import BFLOAT16
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.product import Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
@@ -32,32 +32,29 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
     trt = product.load()
     pipeline.run(order.model, frontend(facts, 0, ring=ring), order.observe)
     builder, complaints = make_builder(trt)
-    graphs, made, asked, host = {}, [], dict[str, ir.TensorProtocol](), HostSpec((), 0, ())
+    graphs, made, host = {}, [], HostSpec((), 0, ())
+    asked: list[dict[str, ir.TensorProtocol]] = [{} for _ in range(options.ranks)]
     for step in steps(capacities, many_experts):
-        order.progress(f"{step.name}: emit", 0, 0)
-        one = step_network(
-            trt,
-            builder,
-            order.model,
-            product.target,
-            facts,
-            step,
-            capacities,
-            weights=options.weights,
-            observe=order.observe,
-        )
-        order.progress(f"{step.name}: build", 0, 0)
-        plan = build_plan(
-            trt, builder, complaints, one.network, product, step, capacities, options.compute_capabilities
-        )
-        (order.folder / f"{step.name}.plan").write_bytes(plan)
-        graphs[step.name] = GraphSpec(f"{step.name}.plan", io_specs(one.graph.inputs), io_specs(one.graph.outputs))
-        made.append(EngineStep(step.name, step.tokens, step.keep, activation_bytes(one.graph, step, capacities)))
-        asked.update(one.emitter.weights)
-        host = one.host
-        del one, plan  # a network holds memory while it lives
-    weights = _weights(asked, order)
-    kv = _kv(facts, ring, capacities)
+        for rank in range(options.ranks):
+            name = step.name if options.ranks == 1 else f"{step.name}.rank{rank}"
+            order.progress(f"{name}: emit", 0, 0)
+            one = step_network(
+                trt, builder, order.model, product.target, facts, step, capacities,
+                weights=options.weights, rank=rank, ranks=options.ranks, observe=order.observe,
+            )  # fmt: skip
+            order.progress(f"{name}: build", 0, 0)
+            plan = build_plan(
+                trt, builder, complaints, one.network, product, step, capacities, options.compute_capabilities
+            )
+            (order.folder / f"{name}.plan").write_bytes(plan)
+            graphs[name] = GraphSpec(f"{name}.plan", io_specs(one.graph.inputs), io_specs(one.graph.outputs))
+            asked[rank].update(one.emitter.weights)
+            activations = activation_bytes(one.graph, step, capacities)
+            host = one.host
+            del one, plan  # a network holds memory while it lives
+        made.append(EngineStep(step.name, step.tokens, step.keep, activations))
+    weights = tuple(spec for rank, names in enumerate(asked) for spec in _weights(names, rank, order))
+    kv = _kv(facts, ring, capacities, options.ranks)
     engine = EngineSpec(
         product=product.target,
         version=str(trt.__version__),
@@ -68,31 +65,32 @@ def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
         steps=tuple(made),
         host=host,
         weights=weights,
-        weight_bytes=sum(weight.bytes for weight in weights),
+        weight_bytes=sum(weight.bytes for weight in weights if weight.rank == 0),
+        ranks=options.ranks,
         kv_bytes=capacities.batch * sum(layer.bytes_per_token * (layer.keep or options.context) for layer in kv.layers),
     )
     return Emitted(graphs=graphs, kv=kv, activations=BFLOAT16, engine=engine)
 
 
-def _kv(facts: TextFacts, ring: int, capacities: Capacities) -> KVSpec:
+def _kv(facts: TextFacts, ring: int, capacities: Capacities, ranks: int) -> KVSpec:
     """A ring takes back what no later chunk has overwritten: what it holds beyond the window and one token."""
     window = max((layer.window for layer in facts.layers if layer.window), default=1)
     layers = tuple(
         KVLayer(
             layer.index,
             layer.kind,
-            layer.kv_heads,
+            layer.kv_heads // min(layer.kv_heads, ranks),
             layer.head_dim,
             layer.window,
             None if layer.window is None else ring,
-            2 * layer.kv_heads * layer.head_dim * _BYTES,
+            2 * (layer.kv_heads // min(layer.kv_heads, ranks)) * layer.head_dim * _BYTES,
         )
         for layer in facts.kv_layers
     )
     return KVSpec(BFLOAT16, min(ring - window, capacities.chunk), layers)
 
 
-def _weights(asked: dict[str, ir.TensorProtocol], order: Order) -> tuple[WeightSpec, ...]:
+def _weights(asked: dict[str, ir.TensorProtocol], rank: int, order: Order) -> tuple[WeightSpec, ...]:
     """Where each weight comes from; codes are made here, and written beside the plans."""
     coded = {
         name: ir.Value(name=name, const_value=tensor)
@@ -109,11 +107,11 @@ def _weights(asked: dict[str, ir.TensorProtocol], order: Order) -> tuple[WeightS
             journal=order.journal,
         )
     offsets = {str(value.name): offset for value, offset in places.items()}
-    return tuple(_weight(name, tensor, offsets.get(name)) for name, tensor in asked.items())
+    return tuple(_weight(name, tensor, offsets.get(name), rank) for name, tensor in asked.items())
 
 
-def _weight(name: str, tensor: ir.TensorProtocol, offset: int | None) -> WeightSpec:
+def _weight(name: str, tensor: ir.TensorProtocol, offset: int | None, rank: int) -> WeightSpec:
     if not isinstance(tensor, CheckpointTensor | EngineTensor):
         raise Defect(f"the engine asks for {name}, which is no tensor of the checkpoint")
     shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
-    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), shape, tensor.steps, offset)
+    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), shape, tensor.steps, offset, rank)

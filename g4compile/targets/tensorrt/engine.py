@@ -15,9 +15,9 @@ from g4compile.errors import SpecError
 from g4compile.graph.edit import constant_array
 from g4compile.targets.split import split_embedding
 from g4compile.targets.tensorrt.emitter import Emitter
-from g4compile.targets.tensorrt.engine_phase import BFLOAT16, engine_phase
+from g4compile.targets.tensorrt.engine_phase import engine_phase
 from g4compile.targets.tensorrt.layers import LAYERS
-from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
+from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
 from g4compile.targets.tensorrt.steps import Capacities, Step
 from g4compile.weights.lazy import CheckpointTensor
 

@@ -19,10 +19,10 @@ from g4compile.passes.base import Pass
 from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
 from g4compile.targets.tensorrt.layers import LAYERS
-from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
+from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD, lowerings
 from g4compile.targets.tensorrt.steps import Capacities, Step
 
-BFLOAT16, INT4 = "bfloat16", "int4"
+INT4 = "int4"
 # Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.
 _HOST = {"Equal", "Or"}
 LEGAL = frozenset(LAYERS) | _HOST

@@ -17,6 +17,7 @@ from g4compile.passes.experts.dense import transposed_product
 from g4compile.passes.legalize import Lowering
 from g4compile.targets.heads import merge_heads, rotate, split_heads
 
+BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless they are codes
 FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention kernel
 _FUSED_HEADS = (
     4  # the fewest query heads for which it has one of a single query (and 2 for more): RTX 1.7 refuses 2 and 1

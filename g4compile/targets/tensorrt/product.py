@@ -8,10 +8,10 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from g4compile.config import ModelFacts
+from g4compile.config import ModelFacts, TextFacts
 from g4compile.errors import InputError, MachineError
 from g4compile.targets.base import Options
-from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
+from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
 from g4compile.targets.tensorrt.steps import Capacities
 
 MOST_DENSE = 256  # tokens for which all experts may run
@@ -50,6 +50,7 @@ class Product:
         """Raise InputError or MachineError for what this product cannot build."""
         capacities = Capacities(options.context, options.batch, options.chunk)
         capacities.check(facts.text, FUSED_HEAD, MOST_DENSE)
+        check_split(facts.text, options)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
         elif options.compute_capabilities:
@@ -77,6 +78,32 @@ class Product:
                 )
         if len(set(wanted)) != len(wanted):
             raise InputError(f"--sm {','.join(map(str, wanted))} names a GPU twice", fix="name each once")
+
+
+def check_split(facts: TextFacts, options: Options) -> None:
+    """Raise InputError when a model cannot be shared out to the ranks that were asked for."""
+    ranks = options.ranks
+    if ranks == 1:
+        return
+    if not 2 <= ranks <= 16:
+        raise InputError(f"a model cannot be split over {ranks} ranks", fix="--tensor-parallel between 1 and 16")
+    if options.weights != BFLOAT16:
+        raise InputError(
+            f"{options.weights} weights are not split over ranks by this version", fix="--weights bfloat16"
+        )
+    sizes = {"query heads": facts.heads, "columns of an MLP": min(layer.intermediate_size for layer in facts.layers)}
+    if facts.moe is not None:
+        sizes["columns of an expert"] = facts.moe.intermediate_size
+    uneven = {name: size for name, size in sizes.items() if size % ranks}
+    uneven |= {
+        f"KV heads of layer {layer.index}": layer.kv_heads
+        for layer in facts.kv_layers
+        if layer.kv_heads % ranks and ranks % layer.kv_heads
+    }
+    for name, size in uneven.items():
+        raise InputError(
+            f"{size} {name} cannot be shared out to {ranks} ranks", fix="--tensor-parallel 2, or another divisor"
+        )
 
 
 def _gpu_present() -> bool:

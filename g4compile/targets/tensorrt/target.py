@@ -13,8 +13,8 @@ from g4compile.pipeline import Phase
 from g4compile.targets.base import Options, Target
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
-from g4compile.targets.tensorrt.engine_phase import BFLOAT16, DTYPES, INT4, LEGAL, engine_phase
-from g4compile.targets.tensorrt.lowerings import lowerings
+from g4compile.targets.tensorrt.engine_phase import DTYPES, INT4, LEGAL, engine_phase
+from g4compile.targets.tensorrt.lowerings import BFLOAT16, lowerings
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
 

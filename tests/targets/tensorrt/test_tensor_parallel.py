@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from g4compile import pipeline
-from g4compile.errors import MatchError
+from g4compile.compare.verify import verify
+from g4compile.compiler import compile
+from g4compile.config import load_config, model_facts
+from g4compile.errors import InputError, MachineError, MatchError
+from g4compile.runtime.session import load
+from g4compile.targets.base import Options
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.build import build_plan
 from g4compile.targets.tensorrt.engine import step_network
-from g4compile.targets.tensorrt.product import RTX
+from g4compile.targets.tensorrt.product import RTX, check_split
 from tests.conftest import CAPACITIES, VARIANTS
 
 SPLITS = [*((variant, 2) for variant in VARIANTS), ("tiny-26b-a4b", 4)]  # 4 ranks on 2 KV heads: each is held twice
@@ -57,3 +62,34 @@ def test_what_cannot_be_shared_out_is_refused(trt, emit, traced, checkpoints):
     builder = emit("tiny-31b").builder
     with pytest.raises(MatchError, match="cannot be shared out to 3 ranks"):
         step_network(trt, builder, model, "tensorrt-rtx", facts.text, step, CAPACITIES, rank=0, ranks=3)
+
+
+def test_a_bundle_has_plans_and_weights_of_every_rank(trt, checkpoints, tmp_path):
+    folder = checkpoints("tiny-31b").folder
+    bundle = compile(
+        folder, "tensorrt-rtx", tmp_path / "split", context=128, chunk=16, compute_capabilities=(89,), tensor_parallel=2
+    )
+    engine = bundle.manifest.engine
+    assert engine.ranks == 2 and set(bundle.manifest.graphs) == {
+        engine.graph(step.name, rank) for step in engine.steps for rank in range(2)
+    }
+    of_rank = [[weight for weight in engine.weights if weight.rank == rank] for rank in range(2)]
+    assert [weight.name for weight in of_rank[0]] == [weight.name for weight in of_rank[1]]
+    assert any(one.steps != other.steps for one, other in zip(*of_rank, strict=True))
+    assert verify(bundle, folder, prompt_tokens=40, new_tokens=4).passed
+    with pytest.raises(MachineError, match="for 2 GPUs"):
+        load(bundle.folder, checkpoint=folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ranks": 3}, "query heads cannot be shared out to 3"),
+        ({"ranks": 0}, "over 0 ranks"),
+        ({"weights": "int4"}, "not split"),
+    ],
+)
+def test_refused_before_a_builder(changes, message):
+    facts = model_facts(load_config("tiny-31b"), where="tiny-31b").text
+    with pytest.raises(InputError, match=message):
+        check_split(facts, Options(**{"weights": "bfloat16", "ranks": 2, **changes}))
