@@ -18,7 +18,9 @@ def compile(
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],
     weights: Annotated[
         str | None,
-        typer.Option(help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes."),
+        typer.Option(
+            help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes. Engines: bfloat16, int4."
+        ),
     ] = None,
     kv: Annotated[
         str | None, typer.Option(help="How keys and values are kept: float32 or int8; in engines bfloat16.")

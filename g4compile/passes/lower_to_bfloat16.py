@@ -59,33 +59,41 @@ class LowerToBfloat16:
             self._lower(node, node in routers)
 
     def _lower(self, node: ir.Node, wide: bool) -> None:
+        """Give ``node`` operands and results in the dtype it is for; ``wide``: it is part of a router."""
         name = op_name(node)
-        if node.domain == DOMAIN and not wide and name not in _INSIDE_FLOAT32:
-            kinds = [operand.kind for operand in OPS[node.op_type].inputs]
-            for index, kind in enumerate(kinds[: len(node.inputs)]):
-                self._feed(node, [index], {"T": _NARROW, "M": _WIDE}.get(kind))
-            for value, operand in zip(node.outputs, OPS[node.op_type].outputs, strict=True):
-                if operand.kind == "T":
-                    value.type = ir.TensorType(_NARROW)
-            return
         if name == "Cast":
+            return
+        if node.domain == DOMAIN and not wide and name not in _INSIDE_FLOAT32:
+            self._by_schema(node)
             return
         operands = [value for value in node.inputs if value is not None and value.dtype in (_WIDE, _NARROW)]
         if not operands:
             return
-        own = [value for value in operands if edit.constant_array(value) is None]
-        computed = _WIDE if wide or name in _IN_FLOAT32 or any(value.dtype == _WIDE for value in own) else _NARROW
-        if name in _INSIDE_FLOAT32:
-            computed = _WIDE if wide else _NARROW
         exact = all(_fits(edit.constant_array(value)) for value in operands)
-        through = _WIDE if name in _INSIDE_FLOAT32 or (name in _ELEMENTWISE and not exact) else computed
-        indices = [index for index, value in enumerate(node.inputs) if value is not None and value in operands]
-        self._feed(node, indices, through)
+        result = _WIDE if wide or self._stays_wide(name, operands) else _NARROW
+        inside = _WIDE if name in _INSIDE_FLOAT32 or (name in _ELEMENTWISE and not exact) else result
+        self._feed(node, [index for index, value in enumerate(node.inputs) if value in operands], inside)
         for value in node.outputs:
             if value.dtype == _WIDE:
-                value.type = ir.TensorType(through)
-        if through != computed:
+                value.type = ir.TensorType(inside)
+        if inside != result:
             _round(node)
+
+    def _by_schema(self, node: ir.Node) -> None:
+        """An op of ours: activations and weights in bfloat16, masks and shares in float32."""
+        op = OPS[node.op_type]
+        for index, operand in enumerate(op.inputs[: len(node.inputs)]):
+            self._feed(node, [index], {"T": _NARROW, "M": _WIDE}.get(operand.kind))
+        for value, operand in zip(node.outputs, op.outputs, strict=True):
+            if operand.kind == "T":
+                value.type = ir.TensorType(_NARROW)
+
+    def _stays_wide(self, name: str, operands: list[ir.Value]) -> bool:
+        """A norm rounds its result, whatever it reads; other ops stay in float32 when they read it."""
+        if name in _INSIDE_FLOAT32:
+            return False
+        computed = (value for value in operands if edit.constant_array(value) is None)
+        return name in _IN_FLOAT32 or any(value.dtype == _WIDE for value in computed)
 
     def _feed(self, node: ir.Node, indices: Iterable[int], dtype: ir.DataType | None) -> None:
         """Give ``node`` its float operands in ``dtype``."""

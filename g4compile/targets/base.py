@@ -69,10 +69,6 @@ class Emitted:
     versions: tuple[str, ...] = ()
 
 
-def accept_anything(facts: ModelFacts, options: Options) -> None:
-    """A target that can do all that its other fields allow."""
-
-
 @dataclass(frozen=True)
 class Target:
     """``legal`` ops may stay; others are lowered by ``lowerings``, else by their own body, else refused.
@@ -95,7 +91,7 @@ class Target:
     context: int | None = None
     accepts: tuple[str, ...] | None = None
     refuses: Mapping[str, str] = field(default_factory=dict)
-    check: Callable[[ModelFacts, Options], None] = accept_anything
+    check: Callable[[ModelFacts, Options], None] = lambda facts, options: None
     traces_apart: bool = False
 
     @property

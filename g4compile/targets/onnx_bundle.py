@@ -8,12 +8,28 @@ import onnx_ir as ir
 
 from g4compile import pipeline
 from g4compile.bundle import GraphSpec, KVLayer, KVSpec, QuantizedSpec, TensorSpec
-from g4compile.config import LayerFacts, TextFacts
+from g4compile.config import LayerFacts, ModelFacts, TextFacts
+from g4compile.errors import InputError
 from g4compile.pipeline import Phase
 from g4compile.targets.base import FLOAT32, REWIND, Emitted, Options, Order
 from g4compile.targets.split import split_embedding
 from g4compile.weights.external import write_graphs
 from g4compile.weights.quantized import QuantizedTensor
+
+
+def check_options(facts: ModelFacts, options: Options) -> None:
+    """Raise InputError for options that only engines have: an ONNX bundle takes any batch and any chunk."""
+    plain = Options()
+    for name, option in (
+        ("batch", "--batch"),
+        ("chunk", "--chunk"),
+        ("compute_capabilities", "--sm"),
+        ("ranks", "--tensor-parallel"),
+    ):
+        if getattr(options, name) != getattr(plain, name):
+            raise InputError(
+                f"{option} is an option of engines", fix=f"leave {option} away, or use --target tensorrt-rtx"
+            )
 
 
 def emit_with(phases: Callable[[TextFacts, Options], tuple[Phase, ...]]) -> Callable[[Order], Emitted]:

@@ -20,7 +20,7 @@ from g4compile.targets.base import REWIND, Options, Target
 from g4compile.targets.frontend import frontend
 from g4compile.targets.head_fold import fold_heads, fold_of, unfold_heads
 from g4compile.targets.heads import merge_heads, rotate, split_heads
-from g4compile.targets.onnx_bundle import emit_with
+from g4compile.targets.onnx_bundle import check_options, emit_with
 from g4compile.weights.lazy import CheckpointTensor
 
 LEGAL = frozenset(
@@ -182,7 +182,7 @@ LOWERINGS = {
 def onnx_target(name: str) -> Target:
     """A target that runs these ops, under its own name."""
     phases = partial(pipeline, name)
-    return Target(name, LEGAL, DTYPES, phases, emit_with(phases), LOWERINGS)
+    return Target(name, LEGAL, DTYPES, phases, emit_with(phases), LOWERINGS, check=check_options)
 
 
 ONNX_CPU = onnx_target("onnx-cpu")

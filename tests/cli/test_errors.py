@@ -141,3 +141,17 @@ def test_an_unknown_kv_type_is_refused(checkpoints, tmp_path):
         g4("compile", folder, "--target", "onnx-cpu", "--kv", "int3", "-o", tmp_path / "out"), 2, "KV cache of int3"
     )
     refused(g4("plan", folder, "--target", "onnx-cpu", "--kv", "fp8"), 2, "KV cache of fp8")
+
+
+@pytest.mark.parametrize("option", [["--sm", "89"], ["--batch", 2], ["--chunk", 64], ["--tensor-parallel", 2]])
+def test_options_of_engines_are_not_taken_in_silence(checkpoints, tmp_path, option):
+    folder = checkpoints("tiny-31b").folder
+    result = g4("compile", folder, "--target", "onnx-cpu", *option, "-o", tmp_path / "out")
+    refused(result, 2, f"{option[0]} is an option of engines")
+
+
+@pytest.mark.parametrize("size", ["many", "12 parsecs"])
+def test_a_size_that_is_none(checkpoints, tmp_path, size):
+    folder = checkpoints("tiny-31b").folder
+    result = g4("compile", folder, "--target", "onnx-cpu", "--max-memory", size, "-o", tmp_path / "out")
+    refused(result, 2, "is not a size")

@@ -25,7 +25,9 @@ _FUSED = {
 
 def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int:
     """The largest sum of values that are live at once, with what elementwise layers compute counted as fused, and caches,
-    which are updated in place, not counted. Sizes that are not known count as nothing."""
+    which are updated in place, not counted. Codes are dequantised on the way for one token, and stored for many. Sizes that are
+    not known count as nothing."""
+    fused = _FUSED | ({"DequantizeLinear"} if step.static == 1 else set())
     sizes = {"batch": capacities.batch, "new": step.tokens[2]}
     last: dict[ir.Value, int] = {}
     nodes = list(graph)
@@ -35,7 +37,7 @@ def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int
                 last[value] = index
     live, most = dict[ir.Value, int](), 0
     for index, node in enumerate(nodes):
-        if node.op_type != "TensorScatter" and node.op_type not in _FUSED:
+        if node.op_type != "TensorScatter" and node.op_type not in fused:
             live.update({value: _bytes(value, sizes) for value in node.outputs})
         most = max(most, sum(live.values()))
         for value in [value for value in live if last.get(value, -1) <= index and not value.is_graph_output()]:
