@@ -10,6 +10,7 @@ import enum
 import inspect
 import json
 import sys
+from functools import partial
 from typing import Any
 
 from g4compile import pipeline
@@ -112,7 +113,10 @@ def record(folders: list[str]) -> Recorder:
         bind(model, checkpoint)
         pipeline.run(model, frontend(facts.text, 0, ring=capacities.ring(facts.text)))
         for step in steps(capacities, "dense"):
-            one = step_network(recorder, builder, model, FULL.target, facts.text, step, capacities, fused_head=16)
+            network = partial(step_network, recorder, builder, model, FULL.target, facts.text, step, capacities)
+            network(weights="int4")
+            network(ranks=2)
+            one = network(fused_head=16)
             # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
             with contextlib.suppress(Defect):
                 build_plan(recorder, builder, [], one.network, FULL, step, capacities, ())

@@ -84,7 +84,7 @@ def _accepts(signature: str, given: list[str]) -> bool:
 
 def _fits(annotation: str, kind: str) -> bool:
     names = _SCALARS.get(kind) or _SEQUENCES.get(kind) or (kind,)
-    return any(re.search(rf"\b{name}\b", annotation) for name in names)
+    return any(re.search(rf"\b{name}\b", annotation) for name in (*names, "object"))
 
 
 if __name__ == "__main__":
