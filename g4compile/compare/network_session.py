@@ -12,7 +12,6 @@ import onnx_ir as ir
 import torch
 
 from g4compile.compare.network import Interpreter
-from g4compile.config import ModelFacts
 from g4compile.errors import Defect
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.tables import look_up
@@ -37,7 +36,6 @@ class NetworkSession:
         exact: bool,
     ) -> None:
         self._checkpoint, self._ring, self._chunk, self._exact = checkpoint, ring, chunk, exact
-        self._facts: ModelFacts = checkpoint.facts
         self._networks = networks
         self._interpreters = {
             name: Interpreter(trt, [one.network for one in ranks], [one.emitter.constants for one in ranks], exact)

@@ -24,6 +24,7 @@ from g4compile.runtime.tensor_files import TensorFiles
 from g4compile.weight_steps import apply_steps
 
 DATA = "weights.data"
+_STAGING = 64 << 20  # bytes of host memory that is kept for copies of weights
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -51,7 +52,10 @@ class EngineSession(Conversation):
         self.bundle, self._spec = bundle, spec
         self._device: Device = Cuda() if device is None else device
         self._files = TensorFiles(checkpoint)
-        self._contexts = self._open(trt or _module(spec.product))
+        module = trt or _module(spec.product)
+        self._absent = module.TensorIOMode.NONE
+        self._contexts = self._open(module)
+        self._staging = self._device.staging(_STAGING)
         self._addresses: dict[str, int] = {}
         self._length, self._batch = 0, 0
         self._graph: int | None = None
@@ -93,13 +97,16 @@ class EngineSession(Conversation):
         self._send(weight.name, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
     def _send(self, weight: str, data: np.ndarray[Any, Any]) -> None:
-        staged = self._device.staging(data.nbytes)
-        staged[:] = data
         address = self._addresses[weight] = self._device.allocate(data.nbytes)
-        self._device.upload(address, staged)
-        self._device.synchronize()
-        for name, context in self._contexts.items():
-            self._set_address(name, context, weight, address)
+        for start in range(0, data.nbytes, len(self._staging)):
+            piece = data[start : start + len(self._staging)]
+            staged = self._staging[: len(piece)]
+            staged[:] = piece
+            self._device.upload(address + start, staged)
+            self._device.synchronize()  # before the next piece takes the place of this one
+        for step, engine in self._engines.items():
+            if engine.get_tensor_mode(weight) != self._absent:  # not every step asks for every weight
+                self._set_address(step, weight, address)
 
     def _allocate(self, step: EngineStep) -> None:
         """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""
@@ -111,12 +118,13 @@ class EngineSession(Conversation):
                 size = math.prod(self._shape(tensor, self._spec.batch, step.tokens[2])) * _DTYPES[tensor.dtype].itemsize
                 self._addresses[key] = self._device.allocate(size)
                 self._device.zero(self._addresses[key], size)
-            self._contexts[step.name].set_tensor_address(tensor.name, self._addresses[key])
+            self._set_address(step.name, tensor.name, self._addresses[key])
 
-    def _set_address(self, step: str, context: Any, name: str, address: int) -> None:
-        """Not every step asks for every weight, and a context refuses names that it does not know."""
-        if self._engines[step].get_tensor_mode(name) is not None:
-            context.set_tensor_address(name, address)
+    def _set_address(self, step: str, name: str, address: int) -> None:
+        if not self._contexts[step].set_tensor_address(name, address):
+            raise MachineError(
+                f"the engine {step} does not take the tensor {name}", fix="compile again, with this TensorRT"
+            )
 
     def _shape(self, tensor: TensorSpec, batch: int, tokens: int) -> tuple[int, ...]:
         known = {"batch": batch, "new": tokens}
@@ -169,8 +177,9 @@ class EngineSession(Conversation):
         feeds["position_ids"] = np.tile(np.arange(self._length, self._length + new), (batch, 1))
         for tensor in graph.inputs:
             shape = self._shape(tensor, batch, new)
-            if any(isinstance(size, str) for size in tensor.shape):
-                context.set_input_shape(tensor.name, shape)
+            dynamic = any(isinstance(size, str) for size in tensor.shape)
+            if dynamic and not context.set_input_shape(tensor.name, shape):
+                raise MachineError(f"the engine {name} does not take {tensor.name} of the shape {list(shape)}")
             if tensor.name in feeds:
                 array = np.ascontiguousarray(feeds[tensor.name].astype(_DTYPES[tensor.dtype]))
                 self._device.upload(self._addresses[f"{name}/{tensor.name}"], array)

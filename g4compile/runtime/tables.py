@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from g4compile.bundle import HostSpec
@@ -24,7 +23,3 @@ def look_up(host: HostSpec, ids: Array, read_rows: ReadRows) -> dict[str, Array]
         rows = read_rows(table.key, unique).astype(np.float32) * np.float32(table.scale)
         found[table.name] = rows[places.reshape(-1)].reshape(*ids.shape, *table.row)
     return found
-
-
-def to_bfloat16(array: Array) -> Array:
-    return array.astype(ml_dtypes.bfloat16)

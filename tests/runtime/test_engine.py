@@ -43,7 +43,9 @@ class HostDevice:
         return np.empty(size, np.uint8)
 
     def upload(self, address, array):
-        self.memory[address][: array.nbytes] = array.reshape(-1).view(np.uint8)
+        base = max(start for start in self.memory if start <= address)
+        place = address - base
+        self.memory[base][place : place + array.nbytes] = array.reshape(-1).view(np.uint8)
 
     def download(self, array, address):
         array.reshape(-1).view(np.uint8)[:] = self.memory[address][: array.nbytes]
@@ -74,11 +76,13 @@ class Context:
         self._outputs = [network.get_output(i) for i in range(network.num_outputs)]
 
     def set_tensor_address(self, name, address):
-        assert name in {tensor.name for tensor in (*self._inputs, *self._outputs)}, name
+        known = name in {tensor.name for tensor in (*self._inputs, *self._outputs)}
         self.addresses[name] = address
+        return known
 
     def set_input_shape(self, name, shape):
         self.shapes[name] = shape
+        return True
 
     def execute_async_v3(self, stream):
         assert stream == self._device.stream
@@ -108,8 +112,9 @@ def engine_bundle(trt, shared, checkpoints):
 
 
 @pytest.fixture
-def opened(engine_bundle, emit, trt, checkpoints):
+def opened(engine_bundle, emit, trt, checkpoints, monkeypatch):
     """A session, its device, and the interpreted networks' own session."""
+    monkeypatch.setattr("g4compile.runtime.engine._STAGING", 1000)  # weights are sent in pieces
     device, made = HostDevice(), emit(VARIANT, CAPACITIES)
     plans = {engine_bundle.graph_path(name).read_bytes(): name for name in engine_bundle.manifest.graphs}
 
@@ -122,10 +127,10 @@ def opened(engine_bundle, emit, trt, checkpoints):
             names = {one.network.get_input(i).name for i in range(one.network.num_inputs)}
             return SimpleNamespace(
                 create_execution_context=lambda: Context(trt, one, device),
-                get_tensor_mode=lambda name: "INPUT" if name in names else None,
+                get_tensor_mode=lambda name: trt.TensorIOMode.INPUT if name in names else trt.TensorIOMode.NONE,
             )
 
-    fake = SimpleNamespace(Runtime=Runtime, Logger=trt.Logger)
+    fake = SimpleNamespace(Runtime=Runtime, Logger=trt.Logger, TensorIOMode=trt.TensorIOMode)
     session = EngineSession(engine_bundle, checkpoints(VARIANT).folder, device, fake)
     return SimpleNamespace(session=session, device=device, networks=made.session(exact=False), fake=fake)
 
@@ -195,7 +200,9 @@ def test_what_is_missing_is_said(engine_bundle, opened, checkpoints, tmp_path):
     with pytest.raises(CheckpointError, match=r"no tensor|has the shape"):
         EngineSession(engine_bundle, other, HostDevice(), opened.fake)
     nothing = SimpleNamespace(
-        Logger=opened.fake.Logger, Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: None)
+        TensorIOMode=opened.fake.TensorIOMode,
+        Logger=opened.fake.Logger,
+        Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: None),
     )
     with pytest.raises(MachineError, match="cannot be loaded on this GPU"):
         EngineSession(engine_bundle, checkpoints(VARIANT).folder, HostDevice(), nothing)
