@@ -16,6 +16,7 @@ import msgspec
 from g4compile.errors import BundleError
 
 MANIFEST, VERSION = "g4.json", 1
+_BITS = {"int4": 4, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -109,8 +110,7 @@ class WeightSpec(msgspec.Struct, frozen=True):
     @property
     def bytes(self) -> int:
         """On the device."""
-        bits = 4 if self.dtype == "int4" else 16
-        return math.prod(self.shape) * bits // 8
+        return math.prod(self.shape) * _BITS[self.dtype] // 8
 
 
 class EngineStep(msgspec.Struct, frozen=True):

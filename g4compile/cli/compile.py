@@ -19,7 +19,7 @@ def compile(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes. Engines: bfloat16, int4."
+            help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes. Engines: bfloat16, int4, fp8."
         ),
     ] = None,
     kv: Annotated[

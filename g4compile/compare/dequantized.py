@@ -17,6 +17,7 @@ from g4compile.bundle import Bundle, QuantizedSpec, WeightSpec
 from g4compile.runtime.engine import DATA
 from g4compile.weight_steps import undo_reorders
 from g4compile.weights.engine_codes import dequantize
+from g4compile.weights.float8 import FLOAT8
 from g4compile.weights.formats import BlockFormat, Codes
 from g4compile.weights.stored import STORED
 
@@ -47,11 +48,14 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     for name, codes in coded.items():
         if not name.endswith(".codes"):
             continue
-        scales = coded[name.removesuffix("codes") + "scales"]
-        columns = codes.shape[-1]
-        packed = _bytes(bundle, codes).reshape(-1, columns // 2)
-        per_block = _bytes(bundle, scales).view(ml_dtypes.bfloat16).reshape(-1, scales.shape[-1])
-        weight = dequantize(packed, per_block, columns).reshape(codes.shape)
+        scales = _bytes(bundle, coded[name.removesuffix("codes") + "scales"]).view(ml_dtypes.bfloat16)
+        if codes.dtype == "int4":
+            columns = codes.shape[-1]
+            packed = _bytes(bundle, codes).reshape(-1, columns // 2)
+            weight = dequantize(packed, scales.reshape(len(packed), -1), columns).reshape(codes.shape)
+        else:
+            turned = _bytes(bundle, codes).view(FLOAT8).reshape(codes.shape).astype(np.float32)
+            weight = np.swapaxes(turned, -1, -2) * np.float32(scales[0])
         key = "lm_head.weight" if codes.key.endswith("embed_tokens.weight") else codes.key
         yield key, undo_reorders(weight, codes.steps)
 

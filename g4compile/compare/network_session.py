@@ -95,7 +95,9 @@ class NetworkSession:
             wanted = tensor.in_dtype(ir.DataType.FLOAT) if self._exact else tensor
             return torch.from_numpy(wanted.numpy().astype(np.float32))
         if isinstance(tensor, EngineTensor):
-            return torch.from_numpy(tensor.numpy().astype(np.int8 if tensor.part == "codes" else np.float32))
+            return torch.from_numpy(
+                tensor.numpy().astype(np.float32)
+            )  # codes too: what they are is the network's to say
         raise Defect(f"the weight {tensor.name} is of no kind that is known here")
 
     def _read_rows(self, key: str, ids: Array) -> Array:

@@ -52,6 +52,15 @@ def constant_array(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
     return value.const_value.numpy()
 
 
+def untransposed(value: ir.Value) -> ir.Value | None:
+    """What ``value`` is the transpose of, its last two axes swapped; None when it is no such transpose."""
+    node, rank = value.producer(), len(value.shape or ())
+    if node is None or node.op_type != "Transpose" or rank < 2:
+        return None
+    order = node.attributes["perm"].as_ints()
+    return node.inputs[0] if list(order) == [*range(rank - 2), rank - 1, rank - 2] else None
+
+
 class Inserter:
     """Creates nodes before ``anchor``, named after the module the anchor came from."""
 

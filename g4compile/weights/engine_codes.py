@@ -1,7 +1,9 @@
-"""4-bit weights as TensorRT reads them: signed codes in pairs, the first in the low bits, and a bfloat16 scale a block.
+"""Weights as TensorRT dequantises them where it reads them: codes, and scales in bfloat16.
 
-    codes  int4 [.., N, K], two a byte        weight = code * scale, code from -8 to 7
-    scales bfloat16 [.., N, K / block]
+    int4     codes [.., N, K] signed, two a byte, the first in the low bits     scales [.., N, K / block]     -8 to 7
+    fp8      codes [.., K, N] float8 e4m3, turned (`float8.py`)                 scales []                     up to 448
+
+    weight = code * scale
 
 Source: NVIDIA, `IDequantizeLayer`, whose block follows from the two shapes.
 """
@@ -14,10 +16,13 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from g4compile.errors import Defect
+from g4compile.weights.float8 import Float8Matrix
 from g4compile.weights.formats import Array, BlockFormat, Codes, unpack_bits
 from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
+INT4, FP8 = "int4", "fp8"
 BLOCKS = (128, 64, 32)  # the longest that divides a row: 704 columns of 26B-A4B's down_proj take 64
 _SIGN = np.uint8(0x88)  # of both codes of a byte: code + 8 to two's complement and back
 
@@ -28,8 +33,12 @@ def block_of(columns: int) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class EngineMatrix(QuantizedMatrix):
+class Int4Matrix(QuantizedMatrix):
     """``weight`` [..., K] in symmetric blocks that divide K."""
+
+    @property
+    def word(self) -> str:
+        return f"{INT4}:{self.form.block}"
 
     def shape(self, part: str) -> tuple[int, ...]:
         return (*self.leading, self.columns if part == "codes" else self.columns // self.form.block)
@@ -39,23 +48,34 @@ class EngineMatrix(QuantizedMatrix):
         codes = made.codes.reshape(stop - start, -1) ^ _SIGN
         return Codes(codes, made.scales.astype(ml_dtypes.bfloat16), None)
 
+    def codes(self) -> Array:
+        packed = self.quantize(0, self.rows).codes
+        levels = unpack_bits(packed ^ _SIGN, 4).astype(np.int8) - np.int8(8)
+        return levels.reshape(self.shape("codes")).astype(ml_dtypes.int4)
+
     def dequantized(self) -> Array:
         made = self.quantize(0, self.rows)
         return dequantize(made.codes, made.scales, self.columns).reshape(*self.leading, self.columns)
 
 
 def dequantize(codes: Array, scales: Array, columns: int) -> Array:
-    """float32 [N, columns] of packed codes [N, columns / 2] and scales [N, blocks]."""
+    """float32 [N, columns] of packed 4-bit codes [N, columns / 2] and scales [N, blocks]."""
     levels = unpack_bits(codes ^ _SIGN, 4).astype(np.float32) - 8
     weights: Array = levels * np.repeat(scales.astype(np.float32), columns // scales.shape[-1], -1)
     return weights
 
 
+EngineMatrix = Int4Matrix | Float8Matrix
+_CODES = {INT4: ir.DataType.INT4, FP8: ir.DataType.FLOAT8E4M3FN}
+
+
 class EngineTensor(QuantizedTensor):
     """One part of an `EngineMatrix`: `codes` or `scales`."""
 
+    matrix: EngineMatrix  # type: ignore[assignment]  # the one matrix that an engine reads
+
     def __init__(self, matrix: EngineMatrix, part: str) -> None:
-        dtype = ir.DataType.INT4 if part == "codes" else ir.DataType.BFLOAT16
+        dtype = _CODES[matrix.word.partition(":")[0]] if part == "codes" else ir.DataType.BFLOAT16
         ir.LazyTensor.__init__(
             self, self._load, dtype=dtype, shape=ir.Shape(matrix.shape(part)), name=f"{matrix.weight.key}.{part}"
         )
@@ -63,22 +83,20 @@ class EngineTensor(QuantizedTensor):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        return (*self.matrix.weight.steps, f"engine-{self.part}=int4:{self.matrix.form.block}")
-
-    def packed(self) -> Array:
-        """The bytes of this part: codes two a byte, or scales."""
-        made: Array = getattr(self.matrix.quantize(0, self.matrix.rows), self.part)
-        return made
+        return (*self.matrix.weight.steps, f"engine-{self.part}={self.matrix.word}")
 
     def _load(self) -> ir.TensorProtocol:
-        packed = self.packed()
-        if self.part == "scales":
-            return ir.Tensor(packed.reshape(self.matrix.shape("scales")), name=self.name)
-        levels = unpack_bits(packed ^ _SIGN, 4).astype(np.int8) - np.int8(8)
-        return ir.Tensor(levels.reshape(self.matrix.shape("codes")).astype(ml_dtypes.int4), name=self.name)
+        if self.part == "codes":
+            return ir.Tensor(self.matrix.codes(), name=self.name)
+        scales = self.matrix.quantize(0, self.matrix.rows).scales
+        return ir.Tensor(scales.reshape(self.matrix.shape("scales")), name=self.name)
 
 
-def engine_matrix(weight: CheckpointTensor) -> EngineMatrix | None:
-    """``weight`` as 4-bit codes, scales searched for; None when no block divides its rows."""
+def engine_matrix(weight: CheckpointTensor, form: str) -> EngineMatrix | None:
+    """``weight`` as codes of ``form``: int4, scales searched for, or fp8. None when no block divides its rows."""
+    if form == FP8:
+        return Float8Matrix(weight)
+    if form != INT4:
+        raise Defect(f"engines have no weights of {form}")
     block = block_of(int(weight.shape[-1]))  # type: ignore[arg-type]  # weights are static
-    return None if block is None else EngineMatrix(weight, BlockFormat(4, block), "search")
+    return None if block is None else Int4Matrix(weight, BlockFormat(4, block), "search")

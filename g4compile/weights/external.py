@@ -24,7 +24,7 @@ from g4compile.weight_steps import TRANSPOSE
 from g4compile.weights.formats import Array
 from g4compile.weights.journal import Journal
 from g4compile.weights.lazy import CheckpointTensor
-from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
+from g4compile.weights.quantized import CodedMatrix, QuantizedTensor
 
 DATA = "weights.data"
 PAGE = 4096
@@ -43,7 +43,7 @@ class _Job:
     """Tensors that are made together: the parts of one matrix, or one tensor alone. ``places``: part -> offset."""
 
     name: str
-    source: QuantizedMatrix | ir.TensorProtocol
+    source: CodedMatrix | ir.TensorProtocol
     places: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -135,6 +135,8 @@ def _write(data: Path, jobs: list[_Job], progress: Progress, max_memory: int, jo
         for number, job in enumerate(jobs, 1):
             if journal is None or not journal.holds(job.name, out.fileno(), job.places, job.sizes):
                 _check_memory(job, max_memory)
+                if isinstance(job.source, CodedMatrix):
+                    job.source.measure()
                 running: list[Future[None]] = []
                 for step in _steps(job, min(_CHUNK, max_memory // (8 * _WORKERS))):
                     running.append(pool.submit(_put, out.fileno(), job, step))
@@ -159,10 +161,10 @@ def _check_memory(job: _Job, max_memory: int) -> None:
         )
 
 
-def _by_rows(source: QuantizedMatrix | ir.TensorProtocol) -> bool:
+def _by_rows(source: CodedMatrix | ir.TensorProtocol) -> bool:
     if isinstance(source, CheckpointTensor):
         return TRANSPOSE not in source.steps and len(source.shape) > 1
-    return isinstance(source, QuantizedMatrix)
+    return isinstance(source, CodedMatrix)
 
 
 def _steps(job: _Job, chunk: int) -> Iterator[tuple[int, int]]:
@@ -171,7 +173,7 @@ def _steps(job: _Job, chunk: int) -> Iterator[tuple[int, int]]:
     if not _by_rows(source):
         yield 0, 0
         return
-    weight = source.weight if isinstance(source, QuantizedMatrix) else source
+    weight = source.weight if isinstance(source, CodedMatrix) else source
     columns = int(weight.shape[-1])  # type: ignore[arg-type]  # weights are static
     rows = int(np.prod([int(size) for size in weight.shape[:-1]]))  # type: ignore[arg-type]  # weights are static
     step = max(1, chunk // (4 * columns))
@@ -187,11 +189,11 @@ def _put(descriptor: int, job: _Job, rows: tuple[int, int]) -> None:
 
 
 def _pieces(job: _Job, start: int, stop: int) -> Iterator[Piece]:
-    if isinstance(job.source, QuantizedMatrix):
+    if isinstance(job.source, CodedMatrix):
         made = job.source.quantize(start, stop)
         for part, place in job.places.items():
-            array = getattr(made, part)
-            yield place + start * array.nbytes // (stop - start), array
+            for offset, array in job.source.strips(part, made, start, stop):
+                yield place + offset, array
     elif _by_rows(job.source):
         assert isinstance(job.source, CheckpointTensor)
         array = job.source.read_rows(start, stop)

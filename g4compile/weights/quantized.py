@@ -6,6 +6,8 @@ together, some rows at a time, by the writer; asked for alone (small graphs in t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +24,10 @@ _ROWS_AT_ONCE = 16  # keeps the arrays of one step in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedMatrix:
-    """``weight`` [..., K] as rows of K weights, in ``form``, by ``quantizer``, or as the checkpoint holds them."""
+class CodedMatrix(ABC):
+    """``weight`` [..., K] as codes and what they are multiplied by: made by rows, and all parts of some rows at once."""
 
     weight: CheckpointTensor
-    form: BlockFormat
-    quantizer: str
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -40,6 +40,30 @@ class QuantizedMatrix:
     @property
     def rows(self) -> int:
         return int(np.prod(self.leading))
+
+    @abstractmethod
+    def shape(self, part: str) -> tuple[int, ...]:
+        """Sizes of ``part``."""
+
+    @abstractmethod
+    def quantize(self, start: int, stop: int) -> Codes:
+        """Rows ``start`` to ``stop``, packed."""
+
+    def measure(self) -> None:  # noqa: B027 - most formats look at nothing but the rows they code
+        """What must be known of the whole weight before its rows are coded: called once, before `quantize` in threads."""
+
+    def strips(self, part: str, made: Codes, start: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """Where in a part's bytes its share of the rows ``made`` goes, and what: one strip, unless rows are not in a row."""
+        array: Array = getattr(made, part)
+        yield start * array.nbytes // (stop - start), array
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedMatrix(CodedMatrix):
+    """``weight`` as rows of K weights, in ``form``, by ``quantizer``, or as the checkpoint holds them."""
+
+    form: BlockFormat
+    quantizer: str
 
     def shape(self, part: str) -> tuple[int, ...]:
         """Sizes of ``part``, the leading sizes of the weight in front."""

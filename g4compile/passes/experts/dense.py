@@ -53,7 +53,10 @@ def dense_experts(node: ir.Node, insert: edit.Inserter) -> ir.Value:
 
 
 def transposed_product(insert: edit.Inserter, x: ir.Value, weight: ir.Value, shape: list[edit.Size]) -> ir.Value:
-    """x weight^T over the last two axes: one op, so that targets read the weight as it is stored."""
+    """x weight^T over the last two axes: one op, so that targets read the weight as it is stored, turned or not."""
+    stored = edit.untransposed(weight)
+    if stored is not None:
+        return insert.op("MatMul", [x, stored], shape=shape)
     insert.graph.opset_imports["com.microsoft"] = 1
     attributes = [ir.AttrInt64("transB", 1)]
     (product,) = insert.node("com.microsoft", "FusedMatMul", [x, weight], attributes, "", 1)

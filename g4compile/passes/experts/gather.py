@@ -23,25 +23,28 @@ def gathered_experts(node: ir.Node, insert: edit.Inserter) -> ir.Value:
     assert x.shape is not None and index.shape is not None and gate_up.shape is not None and x.dtype is not None
     leading, (width,), choices = list(x.shape)[:-1], list(x.shape)[-1:], index.shape[-1]
     both = gate_up.shape[1]
-    assert isinstance(both, int)
+    assert isinstance(both, int) and isinstance(width, int)
     inner = both // 2
 
-    def product(table: ir.Value, rows: ir.Value, out: int, columns: object) -> ir.Value:
-        """float32 [.., k, out] of the chosen matrices with ``rows`` [.., 1 or k, 1, columns]."""
-        chosen = insert.op("Gather", [table, index], {"axis": 0}, shape=[*leading, choices, out, columns])  # type: ignore[list-item]  # a static size
-        wide = [insert.cast(operand, _FLOAT) for operand in (chosen, rows)]
+    def product(table: ir.Value, rows: ir.Value, out: int, columns: int) -> ir.Value:
+        """float32 [.., k, out] of the chosen matrices with ``rows`` [.., 1 or k, columns]."""
+        stored = edit.untransposed(table)
+        sizes, along, across = ([out, columns], -1, -2) if stored is None else ([columns, out], -2, -1)
+        chosen = insert.op("Gather", [stored or table, index], {"axis": 0}, shape=[*leading, choices, *sizes])
+        shape = [*list(rows.shape or ())[:-1], *([1, columns] if stored is None else [columns, 1])]
+        lines = insert.op("Unsqueeze", [rows, insert.constant([across])], shape=shape)
+        wide = [insert.cast(operand, _FLOAT) for operand in (chosen, lines)]
         terms = insert.op("Mul", wide, shape=list(chosen.shape or ()))
-        return insert.op("ReduceSum", [terms, insert.constant([-1])], {"keepdims": 0}, shape=[*leading, choices, out])
+        sums = [terms, insert.constant([along])]
+        return insert.op("ReduceSum", sums, {"keepdims": 0}, shape=[*leading, choices, out])
 
-    rows = insert.op("Unsqueeze", [x, insert.constant([-2, -3])], shape=[*leading, 1, 1, width])
+    rows = insert.op("Unsqueeze", [x, insert.constant([-2])], shape=[*leading, 1, width])
     halves = insert.cast(product(gate_up, rows, both, width), x.dtype)
     split = ir.node("Split", [halves], {"axis": -1, "num_outputs": 2}, num_outputs=2)
     gate, up = insert.add(split, [[*leading, choices, inner]] * 2, x.dtype)
     active = insert.op("Gelu", [gate], {"approximate": "tanh"}, shape=list(gate.shape or ()))
     hidden = insert.op("Mul", [active, up], shape=list(gate.shape or ()))
-    hidden_rows = insert.op("Unsqueeze", [hidden, insert.constant([-2])], shape=[*leading, choices, 1, inner])
-    assert isinstance(width, int)
-    outputs = product(down, hidden_rows, width, inner)
+    outputs = product(down, hidden, width, inner)
     share = insert.op("Unsqueeze", [weight, insert.constant([-1])], shape=[*leading, choices, 1])
     weighted = insert.op("Mul", [outputs, share], shape=[*leading, choices, width])
     total = insert.op("ReduceSum", [weighted, insert.constant([-2])], {"keepdims": 0}, shape=list(x.shape))

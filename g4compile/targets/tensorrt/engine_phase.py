@@ -22,7 +22,6 @@ from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD, lowerings
 from g4compile.targets.tensorrt.steps import Capacities, Step
 
-INT4 = "int4"
 # Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.
 _HOST = {"Equal", "Or"}
 LEGAL = frozenset(LAYERS) | _HOST
@@ -48,11 +47,11 @@ def engine_phase(
     rank: int = 0,
     ranks: int = 1,
 ) -> Phase:
-    """[quantized] to the legal graph of one step. ``weights``: bfloat16 or int4. ``rank`` of ``ranks``: which share of a split
+    """[quantized] to the legal graph of one step. ``weights``: bfloat16, int4 or fp8. ``rank`` of ``ranks``: which share of a split
     model."""
     batch = capacities.batch if capacities.batch == 1 else 0
     moe = len(facts.layers) if facts.moe else 0
-    quantize: tuple[Pass, ...] = () if weights == BFLOAT16 else (QuantizeEngineWeights(),)
+    quantize: tuple[Pass, ...] = () if weights == BFLOAT16 else (QuantizeEngineWeights(form=weights),)
     sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
     split: tuple[Pass, ...] = () if ranks == 1 else (ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums),)
     passes: tuple[Pass, ...] = (

@@ -13,8 +13,11 @@ from g4compile.errors import InputError, MachineError
 from g4compile.targets.base import Options
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
 from g4compile.targets.tensorrt.steps import Capacities
+from g4compile.weights.engine_codes import FP8
 
 MOST_DENSE = 256  # tokens for which all experts may run
+_LOWEST_FLOAT8 = 89
+_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,21 @@ class Product:
         check_split(facts.text, options)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
+            _check_float8(options.weights, options.compute_capabilities)
         elif options.compute_capabilities:
             raise InputError(
                 f"{self.name} builds for the GPU of this machine alone",
                 fix="leave --sm away, or use --target tensorrt-rtx for GPUs that are not here",
             )
         self.load()
-        if not self.capabilities and not _gpu_present():
-            raise MachineError(
-                f"{self.name} builds engines on the GPU that they are for, and there is none here",
-                fix="compile there, or use --target tensorrt-rtx --sm 80,89,120, which needs no GPU",
-            )
+        if not self.capabilities:
+            present = gpu_capability()
+            if present is None:
+                raise MachineError(
+                    f"{self.name} builds engines on the GPU that they are for, and there is none here",
+                    fix="compile there, or use --target tensorrt-rtx --sm 80,89,120, which needs no GPU",
+                )
+            _check_float8(options.weights, (present,))
 
     def _check_capabilities(self, wanted: tuple[int, ...]) -> None:
         known = ", ".join(map(str, self.capabilities))
@@ -106,14 +113,30 @@ def check_split(facts: TextFacts, options: Options) -> None:
         )
 
 
-def _gpu_present() -> bool:
-    """Whether the CUDA driver sees a device."""
+def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
+    older = [capability for capability in capabilities if capability < _LOWEST_FLOAT8]
+    if weights == FP8 and older:
+        raise InputError(
+            f"sm{older[0]} has no products of 8-bit floats",
+            why=f"they begin with sm{_LOWEST_FLOAT8}",
+            fix="--weights int4 or bfloat16, or leave that GPU out of --sm",
+        )
+
+
+def gpu_capability() -> int | None:
+    """The compute capability of the first GPU (90 for 9.0), as the CUDA driver says it; None without one."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+        return None
+    found = [ctypes.c_int(0), ctypes.c_int(0)]
+    device = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    for value, attribute in zip(found, _CAPABILITY, strict=True):
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
+            return None
+    return 10 * found[0].value + found[1].value
 
 
 RTX = Product(

@@ -13,10 +13,11 @@ from g4compile.pipeline import Phase
 from g4compile.targets.base import Options, Target
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
-from g4compile.targets.tensorrt.engine_phase import DTYPES, INT4, LEGAL, engine_phase
+from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, engine_phase
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, lowerings
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.weights.engine_codes import FP8, INT4
 
 _CONTEXT = 8192
 
@@ -25,9 +26,10 @@ def _pipeline(product: Product, facts: TextFacts, options: Options) -> tuple[Pha
     """[traced] to the legal graph of the decode step."""
     capacities = Capacities(options.context, options.batch, options.chunk)
     decode = steps(capacities, "dense")[0]
+    weights = options.weights if options.weights in (INT4, FP8) else BFLOAT16
     return (
         *frontend(facts, 0, options.shared_tail, ring=capacities.ring(facts)),
-        engine_phase(product.target, facts, decode, capacities, weights=INT4 if options.weights == INT4 else BFLOAT16),
+        engine_phase(product.target, facts, decode, capacities, weights=weights),
     )
 
 
@@ -42,7 +44,7 @@ def _target(product: Product) -> Target:
         weights=BFLOAT16,
         kv=(BFLOAT16,),
         context=_CONTEXT,
-        accepts=(BFLOAT16, INT4),
+        accepts=(BFLOAT16, INT4, FP8),
         check=product.check,
         traces_apart=True,
     )

@@ -115,6 +115,7 @@ def record(folders: list[str]) -> Recorder:
         for step in steps(capacities, "dense"):
             network = partial(step_network, recorder, builder, model, FULL.target, facts.text, step, capacities)
             network(weights="int4")
+            network(weights="fp8")
             network(ranks=2)
             one = network(fused_head=16)
             # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.

@@ -74,7 +74,8 @@ def facts_of(preset):
 
 
 def options(**changes):
-    return Options(weights="bfloat16", kv="bfloat16", **{"context": 256, "compute_capabilities": (89,), **changes})
+    given = {"weights": "bfloat16", "kv": "bfloat16", "context": 256, "compute_capabilities": (89,), **changes}
+    return Options(**given)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,7 @@ def options(**changes):
         ("tiny-e2b", {"compute_capabilities": (90,)}, "builds nothing for sm90"),
         ("tiny-e2b", {"compute_capabilities": (75,)}, "builds nothing for sm75"),
         ("tiny-e2b", {"compute_capabilities": (89, 89)}, "names a GPU twice"),
+        ("tiny-e2b", {"compute_capabilities": (80, 89), "weights": "fp8"}, "sm80 has no products of 8-bit floats"),
         ("tiny-e2b", {"chunk": 96}, "do not divide a ring"),
         ("tiny-e2b", {"chunk": 8}, "do not divide a ring"),
         ("tiny-e2b", {"batch": 0}, "a batch of 0"),
@@ -107,9 +109,17 @@ def test_full_tensorrt_wants_no_gpu_list_a_library_and_a_gpu(monkeypatch):
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
     assert "pip install tensorrt-cu13" in str(missing.value)
     monkeypatch.setattr(type(FULL), "load", lambda self: None)
-    monkeypatch.setattr("g4compile.targets.tensorrt.product._gpu_present", lambda: False)
+    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: None)
     with pytest.raises(MachineError, match="there is none here"):
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
+
+
+def test_full_tensorrt_looks_at_the_gpu_at_hand(monkeypatch):
+    monkeypatch.setattr(type(FULL), "load", lambda self: None)
+    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 80)
+    FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
+    with pytest.raises(InputError, match="sm80 has no products of 8-bit floats"):
+        FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=(), weights="fp8"))
 
 
 def test_a_missing_product_names_the_command(monkeypatch):

@@ -76,12 +76,13 @@ def narrow(reference, ids):
     return out.logits.float().numpy()
 
 
+@pytest.mark.parametrize("weights", ["int4", "fp8"])
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b", "tiny-31b"])
-def test_int4_network_equals_hf_on_the_dequantised_weights(variant, checkpoints, tmp_path, trt):
+def test_coded_network_equals_hf_on_the_dequantised_weights(variant, weights, checkpoints, tmp_path, trt):
     """Through the bundle: the codes of `weights.data`, read by their definition, are what HF holds. Exact arithmetic."""
     folder = checkpoints(variant).folder
     bundle = compile(
-        folder, "tensorrt-rtx", tmp_path / "int4", weights="int4", context=128, chunk=16, compute_capabilities=(89,)
+        folder, "tensorrt-rtx", tmp_path / weights, weights=weights, context=128, chunk=16, compute_capabilities=(89,)
     )
     coded = [weight for weight in bundle.manifest.engine.weights if weight.offset is not None]
     assert len(coded) > 2 * 4 * len(checkpoints(variant).facts.text.layers)
