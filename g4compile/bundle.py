@@ -16,7 +16,7 @@ import msgspec
 from g4compile.errors import BundleError
 
 MANIFEST, VERSION = "g4.json", 1
-_BITS = {"int4": 4, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
+_BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
 
 
 class TensorSpec(msgspec.Struct, frozen=True):

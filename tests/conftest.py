@@ -20,6 +20,7 @@ from filelock import FileLock
 from g4compile import pipeline
 from g4compile.bundle import Bundle
 from g4compile.compare.network_session import NetworkSession
+from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder
 from g4compile.compiler import compile, lower, trace
 from g4compile.config import TextFacts
 from g4compile.graph.stage import set_stage
@@ -28,6 +29,7 @@ from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.engine import StepNetwork, step_network
+from g4compile.targets.tensorrt.product import RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.lazy import bind
@@ -187,20 +189,24 @@ def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
 
     @functools.cache
-    def make(variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, **options) -> SimpleNamespace:
+    def make(
+        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, product=RTX, weights="bfloat16", **options
+    ) -> SimpleNamespace:
         facts = checkpoints(variant).facts
         ring = capacities.ring(facts.text)
         model = traced(variant)
         pipeline.run(model, frontend(facts.text, 0, ring=ring))
+        maker, plugins = (PluggedBuilder(builder), PLUGINS) if product.plugins else (builder, None)
         networks: dict[str, list[StepNetwork]] = {
             step.name: [
                 step_network(
-                    trt, builder, model, "tensorrt-rtx", facts.text, step, capacities, rank=rank, ranks=ranks, **options
+                    trt, maker, model, product.target, facts.text, step, capacities,
+                    rank=rank, ranks=ranks, weights=weights, plugins=plugins, **options,
                 )
                 for rank in range(ranks)
             ]
-            for step in steps(capacities, "dense")
-        }
+            for step in steps(capacities, weights, product.plugins)
+        }  # fmt: skip
 
         def session(exact: bool) -> NetworkSession:
             return NetworkSession(trt, networks, checkpoints(variant), ring, capacities.chunk, exact)

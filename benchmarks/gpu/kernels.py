@@ -178,7 +178,7 @@ def grouped_mm(x: torch.Tensor, routing: Routing, weights: dict[str, torch.Tenso
 
 
 def tilings(tokens: int, sweep: bool, which: int, quantized: bool) -> Iterable[Tiling]:
-    chosen = configs.grouped(tokens, quantized)[which]
+    chosen = configs.grouped(configs.tile_of(tokens), quantized)[which]
     yield chosen
     if sweep:
         few = [(n, w, s) for n in (32, 64, 128) for w in (4, 8) for s in (2, 3)]
@@ -194,7 +194,7 @@ def measure_experts(experts: Experts, limits: dict[str, float], counts: list[int
     for tokens in counts:
         x = torch.randn(tokens, WIDTH, device=GPU, dtype=BF16)
         for quantized in (True, False):
-            up, low = configs.grouped(tokens, quantized)
+            up, low = configs.grouped(configs.tile_of(tokens), quantized)
             routings = [Routing(tokens, up.rows, seed) for seed in range(ROUTINGS)]
             for routing in routings:
                 routing.out.fill_(float("nan"))

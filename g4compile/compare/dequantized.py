@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from g4compile.bundle import Bundle, QuantizedSpec, WeightSpec
+from g4compile.kernels.packing import unpack_panels
 from g4compile.runtime.engine import DATA
 from g4compile.weight_steps import undo_reorders
 from g4compile.weights.engine_codes import dequantize
@@ -48,8 +49,12 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     for name, codes in coded.items():
         if not name.endswith(".codes"):
             continue
-        scales = _bytes(bundle, coded[name.removesuffix("codes") + "scales"]).view(ml_dtypes.bfloat16)
-        if codes.dtype == "int4":
+        scales_spec = coded[name.removesuffix("codes") + "scales"]
+        scales = _bytes(bundle, scales_spec).view(ml_dtypes.bfloat16)
+        if codes.dtype == "int8":
+            by_panel = scales.reshape(scales_spec.shape).astype(np.float32)
+            weight = unpack_panels(_bytes(bundle, codes).reshape(codes.shape), by_panel)
+        elif codes.dtype == "int4":
             columns = codes.shape[-1]
             packed = _bytes(bundle, codes).reshape(-1, columns // 2)
             weight = dequantize(packed, scales.reshape(len(packed), -1), columns).reshape(codes.shape)

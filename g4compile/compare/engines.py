@@ -12,12 +12,13 @@ from pathlib import Path
 from g4compile import pipeline
 from g4compile.bundle import Bundle
 from g4compile.compare.network_session import NetworkSession
+from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder
 from g4compile.compiler import trace
 from g4compile.errors import BundleError, InputError
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.build import make_builder
 from g4compile.targets.tensorrt.engine import StepNetwork, step_network
-from g4compile.targets.tensorrt.product import RTX
+from g4compile.targets.tensorrt.product import PRODUCTS, RTX
 from g4compile.targets.tensorrt.steps import Capacities, Step, steps
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.lazy import bind
@@ -45,17 +46,22 @@ def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSes
     model = trace(facts)
     bind(model, source)
     pipeline.run(model, frontend(facts.text, 0, ring=spec.ring))
-    trt = RTX.load()  # networks are the same for both products, and RTX needs no GPU to emit one
+    trt = RTX.load()  # its networks are those of both products, plugins aside, and it needs no GPU to emit one
     builder, _ = make_builder(trt)
-    product, weights, ranks = spec.product, bundle.manifest.weights, spec.ranks
+    product, weights, ranks = PRODUCTS[spec.product], bundle.manifest.weights, spec.ranks
+    plugins = None
+    if product.plugins:
+        builder, plugins = PluggedBuilder(builder), PLUGINS
 
     def emit(step: Step, rank: int) -> StepNetwork:
         return step_network(
-            trt, builder, model, product, facts.text, step, capacities, weights=weights, rank=rank, ranks=ranks
-        )
+            trt, builder, model, product.target, facts.text, step, capacities,
+            weights=weights, rank=rank, ranks=ranks, plugins=plugins,
+        )  # fmt: skip
 
-    networks = {step.name: [emit(step, rank) for rank in range(ranks)] for step in steps(capacities, "dense")}
-    asked = {name for made in networks.values() for one in made for name in one.emitter.weights}
+    made = steps(capacities, weights, product.plugins)
+    networks = {step.name: [emit(step, rank) for rank in range(ranks)] for step in made}
+    asked = {name for emitted in networks.values() for one in emitted for name in one.emitter.weights}
     if list(networks) != [step.name for step in spec.steps] or asked != {weight.name for weight in spec.weights}:
         raise BundleError(
             "the bundle's engines are not what this g4compile emits for the checkpoint",

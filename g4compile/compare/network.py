@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from g4compile.compare.network_layers import LAYERS
+from g4compile.compare.plugged_network import PluginLayer
 from g4compile.errors import Defect
 
 Array = np.ndarray[Any, Any]
@@ -117,6 +118,8 @@ class Interpreter:
         stands for something else."""
         layer = network.get_layer(index)
         kind = layer.type
+        if isinstance(layer, PluginLayer):
+            return kind, layer
         name = "".join(part.capitalize() for part in kind.name.split("_"))
         special = {"Elementwise": "ElementWise", "Softmax": "SoftMax", "Topk": "TopK", "KvCacheUpdate": "KVCacheUpdate"}
         layer.__class__ = getattr(self.trt, f"I{special.get(name, name)}Layer")

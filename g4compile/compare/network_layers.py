@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from g4compile.errors import Defect
+from g4compile.ops import expert_products, flash_attention
 
 Rule = Callable[[Any, Any, list[Any]], Any]
 
@@ -29,7 +30,7 @@ def _elementwise(trt: Any, layer: Any, inputs: list[Any]) -> Any:
         "SUM": torch.add,
         "SUB": torch.sub,
         "PROD": torch.mul,
-        "DIV": torch.div,
+        "DIV": lambda a, b: torch.div(a, b, rounding_mode=None if a.dtype.is_floating_point else "trunc"),
         "FLOOR_DIV": lambda a, b: torch.div(a, b, rounding_mode="floor"),
         "GREATER": torch.gt,
         "LESS": torch.lt,
@@ -48,6 +49,8 @@ def _shuffle(trt: Any, layer: Any, inputs: list[Any]) -> Any:
     x = inputs[0]
     order = list(layer.first_transpose)[: x.dim()]
     x = x.permute(order)
+    if len(inputs) == 2:
+        return x.reshape(inputs[1].tolist())
     if layer.reshape_dims is None:
         return x
     dims = list(layer.reshape_dims)
@@ -72,7 +75,14 @@ def _reduce(trt: Any, layer: Any, inputs: list[Any]) -> Any:
 
 
 def _unary(trt: Any, layer: Any, inputs: list[Any]) -> Any:
-    operations = {"SQRT": torch.sqrt, "COS": torch.cos, "SIN": torch.sin, "NOT": torch.logical_not}
+    operations = {
+        "SQRT": torch.sqrt,
+        "COS": torch.cos,
+        "SIN": torch.sin,
+        "NOT": torch.logical_not,
+        "NEG": torch.neg,
+        "ABS": torch.abs,
+    }
     return operations[layer.op.name](_wide(inputs[0]))
 
 
@@ -159,19 +169,53 @@ def _attention(trt: Any, layer: Any, inputs: list[Any]) -> Any:
     return torch.softmax(query @ key.mT + mask, -1) @ value
 
 
+def _cumulative(trt: Any, layer: Any, inputs: list[Any]) -> Any:
+    x, axis = inputs
+    if layer.reverse or layer.op != trt.CumulativeOperation.SUM:
+        raise Defect(f"{layer.name} runs along a tensor in a way that is not known here")
+    total = x.cumsum(int(axis)).to(x.dtype)
+    return total - x if layer.exclusive else total
+
+
+def _scatter(trt: Any, layer: Any, inputs: list[Any]) -> Any:
+    data, indices, updates = inputs
+    if layer.mode != trt.ScatterMode.ELEMENT or len(indices.unique()) != indices.numel():
+        raise Defect(f"{layer.name} writes a place twice, or in a way that is not known here")
+    return data.scatter(layer.axis, indices.long(), updates)
+
+
+def _plugin(trt: Any, layer: Any, inputs: list[Any]) -> Any:
+    """By the references of the ops, which the kernels are compared with too."""
+    arrays = [x.numpy() if x.dtype != torch.bfloat16 else x.float().numpy() for x in inputs]
+    name, attributes = layer.call.name, layer.call.attributes
+    if name == "flash_attention":
+        return torch.from_numpy(flash_attention.reference(*arrays))
+    block = attributes["block"]
+    operands = arrays if block else arrays[:4]  # without codes the last one is not read
+    kept = {key: attributes[key] for key in ("tile", "block")}
+    if name == "expert_gate_up":
+        made = expert_products.gate_up_reference(*operands, inner=attributes["inner"], **kept)
+    else:
+        made = expert_products.down_reference(*operands, width=attributes["width"], **kept)
+    return torch.from_numpy(made)
+
+
 LAYERS: Mapping[str, Rule] = {
     "ACTIVATION": _activation,
     "ATTENTION_INPUT": _attention,
     "ATTENTION_OUTPUT": lambda trt, layer, inputs: inputs[0],
     "CAST": lambda trt, layer, inputs: inputs[0],
+    "CUMULATIVE": _cumulative,
     "DEQUANTIZE": _dequantize,
     "ELEMENTWISE": _elementwise,
     "GATHER": _gather,
     "KV_CACHE_UPDATE": _cache_update,
     "MATRIX_MULTIPLY": _matrix_multiply,
     "ONE_HOT": _one_hot,
+    "PLUGIN_V3": _plugin,
     "REDUCE": _reduce,
     "ROTARY_EMBEDDING": _rotary_embedding,
+    "SCATTER": _scatter,
     "SELECT": lambda trt, layer, inputs: torch.where(inputs[0], _wide(inputs[1]), _wide(inputs[2])),
     "SHAPE": lambda trt, layer, inputs: torch.tensor(inputs[0].shape, dtype=torch.int64),
     "SHUFFLE": _shuffle,

@@ -42,7 +42,12 @@ def compile_ptx(
         raise MachineError("Triton is not installed, which compiles the kernels", fix="pip install triton") from error
     types = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     source = ASTSource(kernel, types, {(kernel.arg_names.index(name),): value for name, value in constants.items()})
-    options = {"num_warps": tiling.warps, "num_stages": tiling.stages, "ptx_version": _PTX_VERSION[architecture]}
+    options = {
+        "num_warps": tiling.warps,
+        "num_stages": tiling.stages,
+        "ptx_version": _PTX_VERSION[architecture],
+        "enable_fp_fusion": True,  # as the kernels were measured; releases differ in what they do unasked
+    }
     made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
     ptx = _without_scratch(made.asm["ptx"], made.metadata.name)
     return Binary(made.metadata.name, ptx, 32 * tiling.warps, made.metadata.shared)

@@ -19,17 +19,22 @@ class Tiling:
 
 
 PANEL = 64  # rows of a weight whose codes of one block stand together
-# Columns of a block of weights: one scale each when they are codes. 704 columns of 26B's down_proj are 11 blocks of 64.
+# Columns of a block of bfloat16 weights; of codes a block is what shares a scale, and these for 26B-A4B.
 BLOCK_GATE_UP, BLOCK_DOWN = 128, 64
 
 
-def grouped(tokens: int, quantized: bool) -> tuple[Tiling, Tiling]:
-    """For gate-up and for down, with the same rows: they share a routing."""
-    if tokens <= 64:
-        return Tiling(16, 64, 4, 3), Tiling(16, 64, 4, 3)
-    if tokens <= 1024:
-        return Tiling(64, 64, 4, 4), Tiling(64, 128, 4, 3) if quantized else Tiling(64, 64, 4, 4)
-    return Tiling(128, 64, 4, 3), Tiling(128, 64, 4, 4) if quantized else Tiling(128, 128, 8, 3)
+def tile_of(tokens: int) -> int:
+    """Rows of a tile for at most ``tokens``: what a routing and both products share."""
+    return 16 if tokens <= 64 else 64 if tokens <= 1024 else 128
+
+
+def grouped(tile: int, quantized: bool) -> tuple[Tiling, Tiling]:
+    """For gate-up and for down, by `tile_of` the tokens."""
+    return {
+        16: (Tiling(16, 64, 4, 3), Tiling(16, 64, 4, 3)),
+        64: (Tiling(64, 64, 4, 4), Tiling(64, 128, 4, 3) if quantized else Tiling(64, 64, 4, 4)),
+        128: (Tiling(128, 64, 4, 3), Tiling(128, 64, 4, 4) if quantized else Tiling(128, 128, 8, 3)),
+    }[tile]
 
 
 def flash(width: int) -> Tiling:

@@ -64,14 +64,27 @@ def _centred(packed, like, TILE: tl.constexpr):
 
 
 @triton.jit
+def _columns(x, stored, used, k, COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr):
+    """The two halves [BLOCK_K / 2, tokens] of block ``k`` of x^T. ``stored``: where rows of x begin."""
+    at = k * BLOCK_K + tl.arange(0, BLOCK_K // 2)
+    low, high = used[None, :], used[None, :]
+    if COLUMNS % BLOCK_K != 0:  # the last block of a row is cut
+        low = low & (at[:, None] < COLUMNS)
+        high = high & (at[:, None] + BLOCK_K // 2 < COLUMNS)
+    x_low = tl.load(x + stored[None, :] + at[:, None], mask=low, other=0)
+    return x_low, tl.load(x + stored[None, :] + BLOCK_K // 2 + at[:, None], mask=high, other=0)
+
+
+@triton.jit
 def _accumulate(
-    total, x_low, x_high, weight, scale, row, blocks, k, inside, BLOCK_K: tl.constexpr, QUANTIZED: tl.constexpr
-):
-    """``total`` [rows, tokens] plus the product of block ``k``: rows ``row`` of one expert's matrix by x^T."""
+    total, x_low, x_high, weight, scale, row, k, inside,
+    COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr, QUANTIZED: tl.constexpr,
+):  # fmt: skip
+    """``total`` [rows, tokens] plus the product of block ``k``: rows ``row`` of one expert's matrix [rows, COLUMNS] by x^T."""
     HALF: tl.constexpr = BLOCK_K // 2
     at = tl.arange(0, HALF)
     if QUANTIZED:
-        place = ((row // PANEL) * blocks + k) * PANEL + row % PANEL
+        place = ((row // PANEL) * (COLUMNS // BLOCK_K) + k) * PANEL + row % PANEL
         packed = tl.load(weight + place[:, None] * HALF + at[None, :], mask=inside[:, None], other=0)
         low, high = _centred(packed, x_low, x_low.shape[1])
         part = tl.dot(low, x_low)
@@ -79,9 +92,13 @@ def _accumulate(
         factor = tl.load(scale + place, mask=inside, other=0).to(tl.float32)
         return total + part * factor[:, None]
     else:
-        base = weight + row[:, None] * (blocks * BLOCK_K) + k * BLOCK_K + at[None, :]
-        low = tl.load(base, mask=inside[:, None], other=0)
-        high = tl.load(base + HALF, mask=inside[:, None], other=0)
+        base = weight + row[:, None] * COLUMNS + k * BLOCK_K + at[None, :]
+        has_low, has_high = inside[:, None], inside[:, None]
+        if COLUMNS % BLOCK_K != 0:
+            has_low = has_low & (k * BLOCK_K + at[None, :] < COLUMNS)
+            has_high = has_high & (k * BLOCK_K + HALF + at[None, :] < COLUMNS)
+        low = tl.load(base, mask=has_low, other=0)
+        high = tl.load(base + HALF, mask=has_high, other=0)
         total = tl.dot(low, x_low, total)
         return tl.dot(high, x_high, total)
 
@@ -120,18 +137,16 @@ def expert_gate_up(
     used = token >= 0
     column = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = column < INNER
-    columns_of_x = x + token[None, :].to(tl.int64) * WIDTH
-    at = tl.arange(0, BLOCK_K // 2)
-    BLOCKS: tl.constexpr = WIDTH // BLOCK_K
+    stored = token.to(tl.int64) * WIDTH
+    BLOCKS: tl.constexpr = (WIDTH + BLOCK_K - 1) // BLOCK_K
     weight += expert.to(tl.int64) * (INNER * WIDTH if QUANTIZED else 2 * INNER * WIDTH)
     scale += expert.to(tl.int64) * (2 * INNER * BLOCKS)
     gate = tl.zeros((BLOCK_N, TILE), tl.float32)
     up = tl.zeros((BLOCK_N, TILE), tl.float32)
     for k in range(BLOCKS):
-        x_low = tl.load(columns_of_x + k * BLOCK_K + at[:, None], mask=used[None, :], other=0)
-        x_high = tl.load(columns_of_x + k * BLOCK_K + BLOCK_K // 2 + at[:, None], mask=used[None, :], other=0)
-        gate = _accumulate(gate, x_low, x_high, weight, scale, column, BLOCKS, k, inside, BLOCK_K, QUANTIZED)
-        up = _accumulate(up, x_low, x_high, weight, scale, column + INNER, BLOCKS, k, inside, BLOCK_K, QUANTIZED)
+        x_low, x_high = _columns(x, stored, used, k, WIDTH, BLOCK_K)
+        gate = _accumulate(gate, x_low, x_high, weight, scale, column, k, inside, WIDTH, BLOCK_K, QUANTIZED)
+        up = _accumulate(up, x_low, x_high, weight, scale, column + INNER, k, inside, WIDTH, BLOCK_K, QUANTIZED)
     # As the model rounds: each projection, then the product.
     narrow = hidden.dtype.element_ty
     gate = gate.to(narrow).to(tl.float32)
@@ -165,15 +180,13 @@ def expert_down(
     used = tl.load(row_token + slots) >= 0
     column = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = column < WIDTH
-    columns_of_h = hidden + slots[None, :].to(tl.int64) * INNER
-    at = tl.arange(0, BLOCK_K // 2)
-    BLOCKS: tl.constexpr = INNER // BLOCK_K
+    stored = slots.to(tl.int64) * INNER
+    BLOCKS: tl.constexpr = (INNER + BLOCK_K - 1) // BLOCK_K
     weight += expert.to(tl.int64) * (INNER * WIDTH // 2 if QUANTIZED else INNER * WIDTH)
     scale += expert.to(tl.int64) * (WIDTH * BLOCKS)
     total = tl.zeros((BLOCK_N, TILE), tl.float32)
     for k in range(BLOCKS):
-        x_low = tl.load(columns_of_h + k * BLOCK_K + at[:, None], mask=used[None, :], other=0)
-        x_high = tl.load(columns_of_h + k * BLOCK_K + BLOCK_K // 2 + at[:, None], mask=used[None, :], other=0)
-        total = _accumulate(total, x_low, x_high, weight, scale, column, BLOCKS, k, inside, BLOCK_K, QUANTIZED)
+        x_low, x_high = _columns(hidden, stored, used, k, INNER, BLOCK_K)
+        total = _accumulate(total, x_low, x_high, weight, scale, column, k, inside, INNER, BLOCK_K, QUANTIZED)
     place = out + slots[:, None].to(tl.int64) * WIDTH + column[None, :]
     tl.store(place, tl.trans(total.to(out.dtype.element_ty)), mask=used[:, None] & inside[None, :])

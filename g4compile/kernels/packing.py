@@ -20,3 +20,13 @@ def pack_panels(codes: Array, scales: Array, block: int) -> tuple[Array, Array]:
     packed = halves[..., 0, :] | halves[..., 1, :] << np.uint8(4)
     by_panel = scales.reshape(experts, rows // PANEL, PANEL, blocks)
     return np.ascontiguousarray(packed.swapaxes(2, 3)), np.ascontiguousarray(by_panel.swapaxes(2, 3))
+
+
+def unpack_panels(codes: Array, scales: Array) -> Array:
+    """Weights [E, N, K] in the dtype of ``scales`` that codes [E, panels, blocks, PANEL, block / 2] (int8 or uint8) stand for."""
+    packed = codes.view(np.uint8)
+    levels = np.concatenate([packed & 15, packed >> 4], -1).astype(scales.dtype) - scales.dtype.type(8)
+    by_row = (levels * scales[..., None]).swapaxes(2, 3)
+    experts, panels, high, blocks, block = by_row.shape
+    weights: Array = by_row.reshape(experts, panels * high, blocks * block)
+    return weights

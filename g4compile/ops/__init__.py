@@ -9,6 +9,8 @@ from g4compile.ops.cache_update import CACHE_UPDATE
 from g4compile.ops.causal_attention import CAUSAL_ATTENTION
 from g4compile.ops.dequantize import DEQUANTIZE
 from g4compile.ops.dual_rope_attention import DUAL_ROPE_ATTENTION
+from g4compile.ops.expert_products import EXPERT_DOWN, EXPERT_GATE_UP
+from g4compile.ops.flash_attention import FLASH_ATTENTION
 from g4compile.ops.geglu import GEGLU
 from g4compile.ops.linear import LINEAR
 from g4compile.ops.masks import CAUSAL_MASK, RING_MASK, WINDOWED_MASK
@@ -33,6 +35,9 @@ OPS: dict[str, Op] = {
         WINDOWED_MASK,
         RING_MASK,
         MOE_EXPERTS,
+        EXPERT_GATE_UP,
+        EXPERT_DOWN,
+        FLASH_ATTENTION,
         ALL_REDUCE,
         DEQUANTIZE,
         ROUND_ACTIVATIONS,

@@ -25,12 +25,14 @@ Array = np.ndarray[Any, Any]
 Attributes = Mapping[str, Any]
 
 _FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
-_TYPES = {"T": _FLOATS, "I": ["tensor(int64)"], "M": ["tensor(float)"], "U": ["tensor(uint8)"], "Q": ["tensor(int8)"]}
+_TYPES = {"T": _FLOATS, "I": ["tensor(int64)"], "M": ["tensor(float)"], "U": ["tensor(uint8)"], "Q": ["tensor(int8)"],
+          "W": [*_FLOATS, "tensor(int8)"]}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Operand:
-    """One input or output. ``kind``: `T` activations and weights, `I` int64, `M` float32 masks, `U` packed codes, `Q` int8."""
+    """One input or output. ``kind``: `T` activations and weights, `I` int64, `M` float32 masks, `U` packed codes, `Q` int8,
+    `W` weights, or codes of them in int8."""
 
     name: str
     shape: str

@@ -12,8 +12,8 @@ Before:                                         After:
                                                     }
 
 That is the form `loop`. `gather` looks the chosen experts' weights up for each token, for a few tokens; `dense` runs all
-experts on all tokens, for targets that have no loop and many tokens (`passes/experts/`). A target with an expert kernel
-keeps `g4.MoEExperts` and leaves this pass out. Source: transformers `Gemma4TextExperts.forward`.
+experts on all tokens, for targets that have no loop and many tokens; `grouped` sorts tokens by expert around two kernels
+(`passes/experts/`). Source: transformers `Gemma4TextExperts.forward`.
 """
 
 from __future__ import annotations
@@ -28,28 +28,38 @@ from g4compile.graph import edit
 from g4compile.passes.base import expect
 from g4compile.passes.experts.dense import dense_experts
 from g4compile.passes.experts.gather import gathered_experts
+from g4compile.passes.experts.grouped import grouped_experts
 from g4compile.passes.experts.loop import expert_loop
 
-FORMS = {"loop": expert_loop, "gather": gathered_experts, "dense": dense_experts}
+LOOP, GATHER, DENSE, GROUPED = "loop", "gather", "dense", "grouped"
+_FORMS = {LOOP: expert_loop, GATHER: gathered_experts, DENSE: dense_experts}
 
 
 @dataclass(frozen=True)
 class LowerMoEToGatherScatter:
-    """``layers``: layers with experts; None accepts any number. ``form``: loop, gather or dense."""
+    """``layers``: layers with experts; None accepts any number. ``form``: loop, gather, dense or grouped, which is for at most
+    ``tokens``."""
 
     name: ClassVar[str] = "lower-moe-to-gather-scatter"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
     layers: int | None = None
-
-    form: str = "loop"
+    form: str = LOOP
+    tokens: int = 0
 
     def apply(self, model: ir.Model) -> None:
-        if self.form not in FORMS:
-            raise InputError(f"experts have no form {self.form}", fix=f"forms: {', '.join(FORMS)}")
+        if self.form not in (*_FORMS, GROUPED):
+            raise InputError(f"experts have no form {self.form}", fix=f"forms: {', '.join((*_FORMS, GROUPED))}")
+        if (self.form == GROUPED) != (self.tokens > 0):
+            raise InputError(
+                f"tokens = {self.tokens} does not go with form = {self.form}", fix="form=grouped,tokens=64"
+            )
         found = 0
         for node in list(model.graph):
             if node.op_type == "MoEExperts":
-                edit.replace(node.outputs[0], FORMS[self.form](node, edit.Inserter(node)))
+                edit.replace(node.outputs[0], self._form(node, edit.Inserter(node)))
                 model.graph.remove(node, safe=True)
                 found += 1
         expect(self.name, "layers with experts", found, self.layers, "no g4.MoEExperts is left")
+
+    def _form(self, node: ir.Node, insert: edit.Inserter) -> ir.Value:
+        return grouped_experts(node, insert, self.tokens) if self.form == GROUPED else _FORMS[self.form](node, insert)

@@ -1,6 +1,7 @@
 """Weights as TensorRT dequantises them where it reads them: codes, and scales in bfloat16.
 
     int4     codes [.., N, K] signed, two a byte, the first in the low bits     scales [.., N, K / block]     -8 to 7
+    panels   4-bit codes and scales in the order of the kernels for experts (`kernels/packing.py`), in int8: no layer's, a plugin's
     fp8      codes [.., K, N] float8 e4m3, turned (`float8.py`)                 scales []                     up to 448
 
     weight = code * scale
@@ -11,18 +12,21 @@ Source: NVIDIA, `IDequantizeLayer`, whose block follows from the two shapes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import Defect
+from g4compile.errors import Defect, InputError
+from g4compile.kernels.configs import PANEL
+from g4compile.kernels.packing import pack_panels, unpack_panels
 from g4compile.weights.float8 import Float8Matrix
 from g4compile.weights.formats import Array, BlockFormat, Codes, unpack_bits
 from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
-INT4, FP8 = "int4", "fp8"
+INT4, FP8, PANELS = "int4", "fp8", "panels"  # the first two can be asked for
 BLOCKS = (128, 64, 32)  # the longest that divides a row: 704 columns of 26B-A4B's down_proj take 64
 _SIGN = np.uint8(0x88)  # of both codes of a byte: code + 8 to two's complement and back
 
@@ -65,8 +69,37 @@ def dequantize(codes: Array, scales: Array, columns: int) -> Array:
     return weights
 
 
-EngineMatrix = Int4Matrix | Float8Matrix
-_CODES = {INT4: ir.DataType.INT4, FP8: ir.DataType.FLOAT8E4M3FN}
+@dataclass(frozen=True, eq=False)
+class PanelMatrix(QuantizedMatrix):
+    """As `Int4Matrix`, the same codes and scales, for experts' kernels."""
+
+    unit: ClassVar[int] = PANEL
+
+    @property
+    def word(self) -> str:
+        return f"{PANELS}:{self.form.block}"
+
+    def shape(self, part: str) -> tuple[int, ...]:
+        *experts, rows = self.leading
+        panels = (*experts, rows // PANEL, self.columns // self.form.block, PANEL)
+        return (*panels, self.form.block // 2) if part == "codes" else panels
+
+    def quantize(self, start: int, stop: int) -> Codes:
+        made = super().quantize(start, stop)
+        levels = unpack_bits(made.codes.reshape(stop - start, -1), 4)
+        codes, scales = pack_panels(levels[None], made.scales[None], self.form.block)
+        return Codes(codes.view(np.int8), scales.astype(ml_dtypes.bfloat16), None)
+
+    def codes(self) -> Array:
+        return self.quantize(0, self.rows).codes.reshape(self.shape("codes"))
+
+    def dequantized(self) -> Array:
+        made = self.quantize(0, self.rows)
+        return unpack_panels(made.codes, made.scales.astype(np.float32)).reshape(*self.leading, self.columns)
+
+
+EngineMatrix = Int4Matrix | Float8Matrix | PanelMatrix
+_CODES = {INT4: ir.DataType.INT4, FP8: ir.DataType.FLOAT8E4M3FN, PANELS: ir.DataType.INT8}
 
 
 class EngineTensor(QuantizedTensor):
@@ -100,3 +133,14 @@ def engine_matrix(weight: CheckpointTensor, form: str) -> EngineMatrix | None:
         raise Defect(f"engines have no weights of {form}")
     block = block_of(int(weight.shape[-1]))  # type: ignore[arg-type]  # weights are static
     return None if block is None else Int4Matrix(weight, BlockFormat(4, block), "search")
+
+
+def panel_matrix(matrix: Int4Matrix) -> PanelMatrix:
+    """The same weights in panels. Raises InputError when rows do not fill them."""
+    if matrix.leading[-1] % PANEL:
+        raise InputError(
+            f"the experts' weight {matrix.weight.key} has {matrix.leading[-1]} rows, which is no multiple of {PANEL}",
+            why="kernels read 4-bit codes in panels of that many rows",
+            fix="--weights bfloat16",
+        )
+    return PanelMatrix(matrix.weight, matrix.form, matrix.quantizer)

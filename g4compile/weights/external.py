@@ -176,7 +176,8 @@ def _steps(job: _Job, chunk: int) -> Iterator[tuple[int, int]]:
     weight = source.weight if isinstance(source, CodedMatrix) else source
     columns = int(weight.shape[-1])  # type: ignore[arg-type]  # weights are static
     rows = int(np.prod([int(size) for size in weight.shape[:-1]]))  # type: ignore[arg-type]  # weights are static
-    step = max(1, chunk // (4 * columns))
+    unit = source.unit if isinstance(source, CodedMatrix) else 1
+    step = max(1, chunk // (4 * columns * unit)) * unit
     for start in range(0, rows, step):
         yield start, min(start + step, rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -28,6 +29,7 @@ class CodedMatrix(ABC):
     """``weight`` [..., K] as codes and what they are multiplied by: made by rows, and all parts of some rows at once."""
 
     weight: CheckpointTensor
+    unit: ClassVar[int] = 1  # rows that are made together
 
     @property
     def leading(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import pytest
 
 from g4compile.compare.network import Interpreter
 from g4compile.compare.network_layers import LAYERS
+from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder
 from g4compile.errors import Defect
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'g4compile[tensorrt-rtx]'")
@@ -157,6 +158,7 @@ def test_every_layer_has_a_case():
     }
     shown |= {"matrix_multiply", "rotary_embedding", "kv_cache_update"}
     others = {"elementwise", "attention_input", "attention_output", "one_hot", "dequantize"}
+    others |= {"cumulative", "scatter", "plugin_v3"}
     assert {kind.lower() for kind in LAYERS} == shown | others
 
 
@@ -179,6 +181,74 @@ def test_one_hot_and_dequantize():
     scale = np.array(0.25, np.float32)
     dequantized = run(lambda n, q, s: n.add_dequantize(q, s, trt.float32), codes, scale)[0]
     np.testing.assert_array_equal(dequantized, codes * scale)
+
+
+@pytest.mark.parametrize(("exclusive", "wanted"), [(False, [1, 3, 3, 7]), (True, [0, 1, 3, 3])])
+def test_cumulative(exclusive, wanted):
+    network = trt.Builder(trt.Logger(trt.Logger.ERROR)).create_network(0)
+    axis = network.add_constant((), trt.Weights(np.array(0, np.int32))).get_output(0)
+    axis.name = "axis"
+    x = network.add_input("x", trt.int32, (4, 2))
+    out = network.add_cumulative(x, axis, trt.CumulativeOperation.SUM, exclusive, False).get_output(0)
+    out.name = "out"
+    network.mark_output(out)
+    rows = np.array([1, 2, 0, 4], np.int32)
+    feeds = {"x": np.stack([rows, 10 * rows], 1)}
+    (found,) = Interpreter(trt, [network], [{"axis": np.array(0, np.int32)}]).run([feeds])
+    np.testing.assert_array_equal(found["out"].numpy(), np.stack([wanted, 10 * np.array(wanted)], 1))
+
+
+def scatter(network, data, indices, updates):
+    layer = network.add_scatter(data, indices, updates, trt.ScatterMode.ELEMENT)
+    layer.axis = 0
+    return layer
+
+
+def test_scatter():
+    data, updates = np.full(6, -1, np.int32), np.array([7, 8, 9], np.int32)
+    (found,) = run(scatter, data, np.array([4, 0, 5], np.int32), updates)
+    np.testing.assert_array_equal(found, [8, -1, -1, -1, 7, 9])
+    with pytest.raises(Defect, match="writes a place twice"):
+        run(scatter, data, np.array([4, 0, 4], np.int32), updates)
+
+
+def test_shuffle_to_the_shape_of_another():
+    def build(network, x, like):
+        shape = network.add_shape(like)
+        shape.get_output(0).name = "shape"
+        layer = network.add_shuffle(x)
+        layer.set_input(1, shape.get_output(0))
+        return layer
+
+    (found,) = run(build, X, np.zeros((4, 6), np.float32))
+    np.testing.assert_array_equal(found, X.reshape(4, 6))
+
+
+def test_a_plugin_stands_where_it_was_added():
+    """Behind a layer that feeds it and before one that reads it; its stand-in is no input."""
+    made = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    network = PluggedBuilder(made).create_network(0)
+    shapes = {"q": (1, 4, 3, 8), "k": (1, 2, 5, 8), "v": (1, 2, 5, 8)}
+    q, k, v = (network.add_input(name, trt.float32, shape) for name, shape in shapes.items())
+    first = network.add_input("first", trt.int32, (1,))
+    negated = network.add_unary(q, trt.UnaryOperation.NEG)
+    negated.get_output(0).name = "negated"
+    call = PLUGINS.op.g4.flash_attention(negated.get_output(0), k, v, first, heads=4, kv_heads=2, width=8)
+    layer = network.add_plugin(call, True)
+    layer.get_output(0).name = "attended"
+    out = network.add_unary(layer.get_output(0), trt.UnaryOperation.ABS).get_output(0)
+    out.name = "out"
+    network.mark_output(out)
+    assert [network.get_layer(index).type.name for index in range(network.num_layers)] == [
+        "UNARY",
+        "PLUGIN_V3",
+        "UNARY",
+    ]
+    assert [network.get_input(index).name for index in range(network.num_inputs)] == ["q", "k", "v", "first"]
+    feeds = {"q": HEADS, "k": KEYS, "v": VALUES, "first": np.array([1], np.int32)}
+    (found,) = Interpreter(trt, [network], [{}]).run([feeds])
+    mask = np.where(np.arange(5) <= 1 + np.arange(3)[:, None], 0, -np.inf)
+    np.testing.assert_allclose(found["out"].numpy(), np.abs(attended(-HEADS, KEYS, VALUES, mask)), rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_is_rounded_unless_exact():

@@ -23,9 +23,9 @@ def relative(found, wanted):
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
-def grouped(quantized):
+def grouped(quantized, width=64, inner=64):
     random = np.random.default_rng(3)
-    tokens, choices, count, width, inner, tile, block = 5, 2, 4, 64, 64, 16, 32 if not quantized else 16
+    tokens, choices, count, tile, block = 5, 2, 4, 16, 32 if not quantized else 16
     x = torch.from_numpy(random.standard_normal((tokens, width)).astype(np.float32)).to(HALF)
     index = np.stack([random.permutation(count)[:choices] for _ in range(tokens)])
     index[:, 0] = np.where(index[:, 0] == 3, 1, index[:, 0])  # one expert may stay without tokens
@@ -48,10 +48,10 @@ def grouped(quantized):
     slots = slot_count(tokens, choices, count, tile)
     hidden, out = torch.full((slots, inner), np.nan, dtype=HALF), torch.full((slots, width), np.nan, dtype=HALF)
     sizes = {"WIDTH": width, "INNER": inner, "TILE": tile, "BLOCK_N": 32, "QUANTIZED": quantized}
-    expert_gate_up[(2, slots // tile)](
+    expert_gate_up[(-(-inner // 32), slots // tile)](
         x, row_token, tile_expert, operands["gate_up"], scales["gate_up"], hidden, BLOCK_K=block, **sizes
     )
-    expert_down[(2, slots // tile)](
+    expert_down[(-(-width // 32), slots // tile)](
         hidden, row_token, tile_expert, operands["down"], scales["down"], out, BLOCK_K=16, **sizes
     )
     found = out.double().numpy()[slot_of.numpy()]
@@ -82,6 +82,7 @@ def attend(width, window, ring):
 
 CASES = {
     "gate_up_down": lambda: grouped(quantized=False),
+    "ragged": lambda: grouped(quantized=False, width=80, inner=40),
     "int4": lambda: grouped(quantized=True),
     "attention_full": lambda: attend(64, 0, 0),
     "attention_window": lambda: attend(32, 6, 0),

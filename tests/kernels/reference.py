@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from g4compile.ops.geglu import gelu_tanh
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def dequantize(codes, scales, block):

@@ -12,38 +12,16 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed: it is part of the dev extra on Linux")
 from g4compile.kernels.aot import ARCHITECTURES
 from g4compile.targets.tensorrt import plugins
+from tests.kernels.recorded import Recorded
 
 EXPERTS = {"width": 2816, "inner": 704}
 CASES = {
-    "expert_gate_up": [
-        {**EXPERTS, "tokens": tokens, "quantized": coded} for tokens in (8, 4096) for coded in (True, False)
-    ],
-    "expert_down": [
-        {**EXPERTS, "tokens": tokens, "quantized": coded} for tokens in (8, 4096) for coded in (True, False)
-    ],
-    "flash_attention": [
-        {"heads": 32, "kv_heads": 4, "width": 512, "window": 0, "ring": 0},
-        {"heads": 32, "kv_heads": 16, "width": 256, "window": 1024, "ring": 1},
-    ],
+    "expert_gate_up": [{**EXPERTS, "tile": tile, "block": block} for tile in (16, 64, 128) for block in (128, 0)],
+    "expert_down": [{**EXPERTS, "tile": tile, "block": block} for tile in (16, 64, 128) for block in (64, 0)],
+    "flash_attention": [{"heads": 32, "kv_heads": 4, "width": 512}, {"heads": 8, "kv_heads": 1, "width": 512}],
 }
 INPUTS = {"expert_gate_up": 5, "expert_down": 5, "flash_attention": 4}
 PARAMETERS = {"expert_gate_up": 6, "expert_down": 6, "flash_attention": 7}
-
-
-class Recorded(SimpleNamespace):
-    """As much of `tensorrt.plugin` as the plugins use; keeps what is registered."""
-
-    def __init__(self):
-        super().__init__(aot={}, TensorDesc=object, SymExprs=object, ShapeExpr=int, SymInt32=int)
-        self.KernelLaunchParams = SimpleNamespace
-        self.SymIntExprs = lambda count: [None] * count
-        self.cdiv = lambda first, second: -(-first // second)
-
-    def register(self, name, lazy_register):
-        return lambda function: function
-
-    def aot_impl(self, name):
-        return lambda function: self.aot.setdefault(name.removeprefix("g4::"), function)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed: it is part of the dev extra on Linux")
-CASES = ["gate_up_down", "int4", "attention_full", "attention_window", "attention_ring"]
+CASES = ["gate_up_down", "ragged", "int4", "attention_full", "attention_window", "attention_ring"]
 
 
 @pytest.mark.parametrize("case", CASES)

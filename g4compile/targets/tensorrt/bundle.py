@@ -24,23 +24,23 @@ from g4compile.weights.lazy import CheckpointTensor
 _BYTES = 2  # of a number in bfloat16
 
 
-def emit_engines(product: Product, many_experts: str, order: Order) -> Emitted:
+def emit_engines(product: Product, order: Order) -> Emitted:
     """Build the plans of all steps into the order's folder."""
     facts, options = order.facts.text, order.options
     capacities = Capacities(options.context, options.batch, options.chunk)
     ring = capacities.ring(facts)
-    trt = product.load()
+    trt, plugins = product.load(), product.load_plugins()
     pipeline.run(order.model, frontend(facts, 0, ring=ring), order.observe)
     builder, complaints = make_builder(trt)
     graphs, made, host = {}, [], HostSpec((), 0, ())
     asked: list[dict[str, ir.TensorProtocol]] = [{} for _ in range(options.ranks)]
-    for step in steps(capacities, many_experts):
+    for step in steps(capacities, options.weights, product.plugins):
         for rank in range(options.ranks):
             name = step.name if options.ranks == 1 else f"{step.name}.rank{rank}"
             order.progress(f"{name}: emit", 0, 0)
             one = step_network(
                 trt, builder, order.model, product.target, facts, step, capacities,
-                weights=options.weights, rank=rank, ranks=options.ranks, observe=order.observe,
+                weights=options.weights, rank=rank, ranks=options.ranks, plugins=plugins, observe=order.observe,
             )  # fmt: skip
             order.progress(f"{name}: build", 0, 0)
             plan = build_plan(

@@ -25,10 +25,11 @@ _INT32_MAX = 2**31 - 1
 
 class Emitter:
     """Emits nodes into ``network``. ``constants``: the data of every constant by tensor name, because the bindings cannot
-    give bfloat16 and 4-bit constants back; it also keeps that memory alive until the engine is built."""
+    give bfloat16 and 4-bit constants back; it also keeps that memory alive until the engine is built. ``plugins``: the module
+    that makes plugin layers, of a product that has them."""
 
-    def __init__(self, trt: Any, network: Any) -> None:
-        self.trt, self.network = trt, network
+    def __init__(self, trt: Any, network: Any, plugins: Any = None) -> None:
+        self.trt, self.network, self.plugins = trt, network, plugins
         self.constants: dict[str, Array] = {}
         self.weights: dict[str, ir.TensorProtocol] = {}
         self.node: ir.Node | None = None  # the one being emitted
@@ -41,6 +42,7 @@ class Emitter:
             ir.DataType.INT64: trt.int32,
             ir.DataType.BOOL: trt.bool,
             ir.DataType.INT4: trt.int4,
+            ir.DataType.INT8: trt.int8,
             ir.DataType.FLOAT8E4M3FN: trt.fp8,
         }
 

@@ -18,6 +18,7 @@ from g4compile.targets.tensorrt.emitter import Emitter
 from g4compile.targets.tensorrt.engine_phase import engine_phase
 from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
+from g4compile.targets.tensorrt.plugin_layers import PLUGIN_LAYERS
 from g4compile.targets.tensorrt.steps import Capacities, Step
 from g4compile.weights.lazy import CheckpointTensor
 
@@ -46,16 +47,19 @@ def step_network(
     weights: str = BFLOAT16,
     rank: int = 0,
     ranks: int = 1,
+    plugins: Any = None,
     observe: Sequence[pipeline.Observer] = (),
 ) -> StepNetwork:
-    """The network of ``step``, of one ``rank`` of ``ranks``. ``quantized`` is left as it is; ``builder`` must outlive the network."""
+    """The network of ``step``, of one ``rank`` of ``ranks``. ``quantized`` is left as it is; ``builder`` must outlive the network.
+    ``plugins``: `tensorrt.plugin` with our kernels registered, of a product that has it."""
     model = quantized.clone()
-    pipeline.run(model, (engine_phase(target, facts, step, capacities, fused_head, weights, rank, ranks),), observe)
+    phase = engine_phase(target, facts, step, capacities, fused_head, weights, rank, ranks, plugins=plugins is not None)
+    pipeline.run(model, (phase,), observe)
     parts = split_embedding(model)
     # The flag is the default in releases that have dropped weak typing, and the only form that is emitted.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    emitter = Emitter(trt, network)
-    emitter.emit(parts["decoder"].graph, LAYERS)
+    emitter = Emitter(trt, network, plugins)
+    emitter.emit(parts["decoder"].graph, LAYERS if plugins is None else {**LAYERS, **PLUGIN_LAYERS})
     return StepNetwork(step, parts["decoder"].graph, network, emitter, host_lookups(parts["embed"].graph))
 
 

@@ -17,14 +17,17 @@ from g4compile.passes import (
 )
 from g4compile.passes.base import Pass
 from g4compile.passes.legalize import Legalize
+from g4compile.passes.lower_moe_to_gather_scatter import GROUPED
 from g4compile.pipeline import Phase
 from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD, lowerings
+from g4compile.targets.tensorrt.plugin_layers import PLUGIN_LAYERS
 from g4compile.targets.tensorrt.steps import Capacities, Step
 
 # Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.
 _HOST = {"Equal", "Or"}
 LEGAL = frozenset(LAYERS) | _HOST
+LEGAL_WITH_PLUGINS = LEGAL | frozenset(PLUGIN_LAYERS)
 DTYPES = frozenset(
     {
         ir.DataType.FLOAT,
@@ -33,6 +36,7 @@ DTYPES = frozenset(
         ir.DataType.BOOL,
         ir.DataType.FLOAT8E4M3FN,
         ir.DataType.INT4,
+        ir.DataType.INT8,
     }
 )
 
@@ -46,23 +50,26 @@ def engine_phase(
     weights: str = BFLOAT16,
     rank: int = 0,
     ranks: int = 1,
+    plugins: bool = False,
 ) -> Phase:
     """[quantized] to the legal graph of one step. ``weights``: bfloat16, int4 or fp8. ``rank`` of ``ranks``: which share of a split
-    model."""
+    model. ``plugins``: whether kernels of ours can stand in it."""
     batch = capacities.batch if capacities.batch == 1 else 0
     moe = len(facts.layers) if facts.moe else 0
     quantize: tuple[Pass, ...] = () if weights == BFLOAT16 else (QuantizeEngineWeights(form=weights),)
     sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
     split: tuple[Pass, ...] = () if ranks == 1 else (ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums),)
+    grouped = capacities.batch * step.tokens[2] if step.experts == GROUPED else 0
+    legal = LEGAL_WITH_PLUGINS if plugins else LEGAL
     passes: tuple[Pass, ...] = (
         ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=capacities.context),
         *split,
         LowerToBfloat16(layers=moe),
         InsertFloat32Logits(),
         *quantize,
-        LowerMoEToGatherScatter(layers=moe, form=step.experts),
-        Legalize(target, LEGAL, lowerings(fused_head), DTYPES),
+        LowerMoEToGatherScatter(layers=moe, form=step.experts, tokens=grouped),
+        Legalize(target, legal, lowerings(fused_head, step.flash), DTYPES),
         CanonicalizeConstants(),
         CanonicalizeDeadCode(),
     )
-    return Phase(f"legal:{target}", passes, LEGAL)
+    return Phase(f"legal:{target}", passes, legal)

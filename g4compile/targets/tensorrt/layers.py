@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import SpecError
+from g4compile.graph.edit import constant_array
 from g4compile.targets.tensorrt.emitter import Emitter, Tensor
 from g4compile.targets.tensorrt.slicing import gather, slice_, split
 
@@ -132,8 +133,32 @@ def _one_hot(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def _reshape(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """To constant sizes, or to the shape of another tensor."""
     layer = e.network.add_shuffle(e.tensor(node.inputs[0]))
-    layer.reshape_dims = tuple(e.integers(node.inputs[1]))
+    if constant_array(node.inputs[1]) is None:
+        layer.set_input(1, e.tensor(node.inputs[1]))
+    else:
+        layer.reshape_dims = tuple(e.integers(node.inputs[1]))
+    return [e.layer(layer)]
+
+
+def _shape(e: Emitter, node: ir.Node) -> list[Tensor]:
+    return [e.layer(e.network.add_shape(e.tensor(node.inputs[0])))]
+
+
+def _cumulative_sum(e: Emitter, node: ir.Node) -> list[Tensor]:
+    axis = e.constant(np.array(e.integers(node.inputs[1])[0], np.int32), e.trt.int32, "axis")
+    exclusive = node.attributes.get("exclusive")
+    ahead = exclusive is not None and bool(exclusive.as_int())
+    x = e.tensor(node.inputs[0])
+    return [e.layer(e.network.add_cumulative(x, axis, e.trt.CumulativeOperation.SUM, ahead, False))]
+
+
+def _scatter(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """Each index once: which of two updates of one place stays is not defined."""
+    data, indices, updates = (e.tensor(value) for value in node.inputs)
+    layer = e.network.add_scatter(data, indices, updates, e.trt.ScatterMode.ELEMENT)
+    layer.axis = node.attributes["axis"].as_int()
     return [e.layer(layer)]
 
 
@@ -191,7 +216,7 @@ def _attention(e: Emitter, node: ir.Node) -> list[Tensor]:
     if mask.dtype != query.dtype:
         raise SpecError("the mask must be additive, in the queries' dtype", where=e.where)
     trt = e.trt
-    layer = e.network.add_attention_v2(query, key, value, trt.AttentionNormalizationOp.SOFTMAX, trt.CausalMaskKind.NONE)
+    layer = e.network.add_attention(query, key, value, trt.AttentionNormalizationOp.SOFTMAX, False)
     layer.mask, layer.decomposable = mask, False
     return [e.layer(layer)]
 
@@ -226,6 +251,7 @@ LAYERS: Mapping[str, Rule] = {
     "Attention": _attention,
     "Cast": _cast,
     "Cos": _unary("COS"),
+    "CumSum": _cumulative_sum,
     "DequantizeLinear": _dequantize,
     "Div": _elementwise("DIV"),
     "Gather": gather,
@@ -240,6 +266,8 @@ LAYERS: Mapping[str, Rule] = {
     "ReduceSum": _reduce("SUM"),
     "Reshape": _reshape,
     "RotaryEmbedding": _rotary,
+    "ScatterElements": _scatter,
+    "Shape": _shape,
     "Sin": _unary("SIN"),
     "Slice": slice_,
     "Softmax": _softmax,

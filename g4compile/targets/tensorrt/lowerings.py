@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.graph.edit import Inserter, Size
+from g4compile.ops.insert import insert_op
 from g4compile.passes.experts.dense import transposed_product
 from g4compile.passes.legalize import Lowering
 from g4compile.targets.heads import merge_heads, rotate, split_heads
@@ -124,7 +125,7 @@ def _ring_mask(node: ir.Node, insert: Inserter) -> list[ir.Value]:
     return [_additive(insert.op("And", [seen, written], shape=sizes, dtype=_BOOL), shape, insert)]
 
 
-def _attention(fused_head: int) -> Lowering:
+def _attention(fused_head: int, flash: bool) -> Lowering:
     def lower(node: ir.Node, insert: Inserter) -> list[ir.Value]:
         query, query_norm, cos, sin, key, value, mask = node.inputs
         assert (
@@ -136,7 +137,9 @@ def _attention(fused_head: int) -> Lowering:
         assert rotated.shape is not None and isinstance(rotated.shape[-1], int) and rotated.dtype is not None
         scale = node.attributes["scale"].as_float()
         few = heads < (_FUSED_HEADS if rotated.shape[2] == 1 else 2)
-        if rotated.shape[-1] > fused_head or few:
+        if rotated.shape[-1] > fused_head and flash and node.attributes["window"].as_int() == 0 and scale == 1:
+            attended = _flash(rotated, key, value, insert)
+        elif rotated.shape[-1] > fused_head or few:
             attended = _folded(rotated, key, value, mask, scale, insert)
         else:
             attended = insert.op(
@@ -148,6 +151,14 @@ def _attention(fused_head: int) -> Lowering:
         return [merge_heads(attended, insert)]
 
     return lower
+
+
+def _flash(query: ir.Value, key: ir.Value, value: ir.Value, insert: Inserter) -> ir.Value:
+    """By the kernel of ours, which makes the mask from positions: those of a step's tokens follow each other."""
+    positions = next(value for value in insert.graph.inputs if value.name == "position_ids")
+    assert positions.shape is not None
+    first = insert.op("Gather", [positions, insert.constant(0)], {"axis": 1}, shape=[positions.shape[0]])
+    return insert_op(insert, "FlashAttention", [query, key, value, first])[0]
 
 
 def _folded(
@@ -204,13 +215,13 @@ def _static(size: object) -> int:
     return size if isinstance(size, int) else -1
 
 
-def lowerings(fused_head: int = FUSED_HEAD) -> Mapping[str, Lowering]:
-    """By op. ``fused_head``: the widest head that is attended by one layer."""
+def lowerings(fused_head: int = FUSED_HEAD, flash: bool = False) -> Mapping[str, Lowering]:
+    """By op. ``fused_head``: the widest head that is attended by one layer. ``flash``: wider ones have a kernel of ours."""
     return {
         "g4.Linear": _linear,
         "g4.RMSNorm": _rms_norm,
         "g4.RopeKeyValue": _rope_key_value,
-        "g4.DualRopeAttention": _attention(fused_head),
+        "g4.DualRopeAttention": _attention(fused_head, flash),
         "g4.CausalMask": _causal_mask,
         "g4.RingMask": _ring_mask,
     }

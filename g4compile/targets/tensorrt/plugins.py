@@ -6,23 +6,27 @@ inputs, extra integers, outputs. Annotations are read when a function is registe
 Source: NVIDIA, `tensorrt.plugin` (register, aot_impl).
 """
 
+from functools import cache
 from typing import Any
 
 from g4compile.kernels import configs
 from g4compile.kernels.aot import Binary, compile_ptx
 from g4compile.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, Tiling
-from g4compile.kernels.flash_attention import flash_attention
-from g4compile.kernels.grouped_gemm import expert_down, expert_gate_up
 
 NAMESPACE = "g4"
 _POINTERS = {"x": "*bf16", "row_token": "*i32", "tile_expert": "*i32", "scale": "*bf16"}
 
 
-def register(plugin: Any, architecture: int) -> None:
+@cache  # a name can be registered once a process
+def register(plugin: Any, architecture: int) -> Any:
     """Register `g4::expert_gate_up`, `g4::expert_down` and `g4::flash_attention` with the module ``plugin``
-    (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a)."""
-    _register_experts(plugin, architecture)
-    _register_attention(plugin, architecture)
+    (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without Triton."""
+    from g4compile.kernels.flash_attention import flash_attention
+    from g4compile.kernels.grouped_gemm import expert_down, expert_gate_up
+
+    _register_experts(plugin, architecture, expert_gate_up, expert_down)
+    _register_attention(plugin, architecture, flash_attention)
+    return plugin
 
 
 def _launch(plugin: Any, binary: Binary, columns: Any, rows: Any) -> Any:
@@ -32,17 +36,25 @@ def _launch(plugin: Any, binary: Binary, columns: Any, rows: Any) -> Any:
     return launch
 
 
-def _weights(quantized: bool) -> str:
-    return "*i8" if quantized else "*bf16"
-
-
 def _experts(kernel: Any, first: str, last: str, sizes: dict[str, int], tiling: Tiling, architecture: int) -> Binary:
-    signature = {first: "*bf16", **_POINTERS, "weight": _weights(bool(sizes["QUANTIZED"])), last: "*bf16"}
+    weight = "*i8" if sizes["QUANTIZED"] else "*bf16"
+    signature = {first: "*bf16", **_POINTERS, "weight": weight, last: "*bf16"}
     ordered = {name: signature[name] for name in kernel.arg_names if name in signature}
     return compile_ptx(kernel, ordered, sizes, tiling, architecture)
 
 
-def _register_experts(plugin: Any, architecture: int) -> None:
+def _sizes(width: int, inner: int, tiling: Tiling, block: int, default: int) -> dict[str, int]:
+    return {
+        "WIDTH": width,
+        "INNER": inner,
+        "TILE": tiling.rows,
+        "BLOCK_N": tiling.columns,
+        "BLOCK_K": block or default,
+        "QUANTIZED": block > 0,
+    }
+
+
+def _register_experts(plugin: Any, architecture: int, gate_up_kernel: Any, down_kernel: Any) -> None:
     @plugin.register(f"{NAMESPACE}::expert_gate_up", lazy_register=True)
     def describe_gate_up(
         x: plugin.TensorDesc,
@@ -52,8 +64,8 @@ def _register_experts(plugin: Any, architecture: int) -> None:
         scale: plugin.TensorDesc,
         width: int,
         inner: int,
-        tokens: int,
-        quantized: bool,
+        tile: int,
+        block: int,
     ) -> plugin.TensorDesc:
         hidden = x.like()
         hidden.shape_expr = plugin.ShapeExprs.from_tuple((row_token.shape_expr[0], plugin.ShapeExpr(inner)))
@@ -68,14 +80,14 @@ def _register_experts(plugin: Any, architecture: int) -> None:
         scale: plugin.TensorDesc,
         width: int,
         inner: int,
-        tokens: int,
-        quantized: bool,
+        tile: int,
+        block: int,
         outputs: tuple[plugin.TensorDesc],
         tactic: int,
     ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        tiling = configs.grouped(tokens, quantized)[0]
-        sizes = _sizes(width, inner, tiling, BLOCK_GATE_UP, quantized)
-        binary = _experts(expert_gate_up, "x", "hidden", sizes, tiling, architecture)
+        tiling = configs.grouped(tile, block > 0)[0]
+        sizes = _sizes(width, inner, tiling, block, BLOCK_GATE_UP)
+        binary = _experts(gate_up_kernel, "x", "hidden", sizes, tiling, architecture)
         launch = _launch(plugin, binary, -(-inner // tiling.columns), tile_expert.shape_expr[0])
         return binary.name, binary.ptx, launch, plugin.SymIntExprs(0)
 
@@ -88,8 +100,8 @@ def _register_experts(plugin: Any, architecture: int) -> None:
         scale: plugin.TensorDesc,
         width: int,
         inner: int,
-        tokens: int,
-        quantized: bool,
+        tile: int,
+        block: int,
     ) -> plugin.TensorDesc:
         out = hidden.like()
         out.shape_expr = plugin.ShapeExprs.from_tuple((row_token.shape_expr[0], plugin.ShapeExpr(width)))
@@ -104,30 +116,19 @@ def _register_experts(plugin: Any, architecture: int) -> None:
         scale: plugin.TensorDesc,
         width: int,
         inner: int,
-        tokens: int,
-        quantized: bool,
+        tile: int,
+        block: int,
         outputs: tuple[plugin.TensorDesc],
         tactic: int,
     ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        tiling = configs.grouped(tokens, quantized)[1]
-        sizes = _sizes(width, inner, tiling, BLOCK_DOWN, quantized)
-        binary = _experts(expert_down, "hidden", "out", sizes, tiling, architecture)
+        tiling = configs.grouped(tile, block > 0)[1]
+        sizes = _sizes(width, inner, tiling, block, BLOCK_DOWN)
+        binary = _experts(down_kernel, "hidden", "out", sizes, tiling, architecture)
         launch = _launch(plugin, binary, -(-width // tiling.columns), tile_expert.shape_expr[0])
         return binary.name, binary.ptx, launch, plugin.SymIntExprs(0)
 
 
-def _sizes(width: int, inner: int, tiling: Tiling, block: int, quantized: bool) -> dict[str, int]:
-    return {
-        "WIDTH": width,
-        "INNER": inner,
-        "TILE": tiling.rows,
-        "BLOCK_N": tiling.columns,
-        "BLOCK_K": block,
-        "QUANTIZED": quantized,
-    }
-
-
-def _register_attention(plugin: Any, architecture: int) -> None:
+def _register_attention(plugin: Any, architecture: int, kernel: Any) -> None:
     @plugin.register(f"{NAMESPACE}::flash_attention", lazy_register=True)
     def describe(
         q: plugin.TensorDesc,
@@ -137,8 +138,6 @@ def _register_attention(plugin: Any, architecture: int) -> None:
         heads: int,
         kv_heads: int,
         width: int,
-        window: int,
-        ring: int,
     ) -> plugin.TensorDesc:
         return q.like()
 
@@ -151,8 +150,6 @@ def _register_attention(plugin: Any, architecture: int) -> None:
         heads: int,
         kv_heads: int,
         width: int,
-        window: int,
-        ring: int,
         outputs: tuple[plugin.TensorDesc],
         tactic: int,
     ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
@@ -163,12 +160,12 @@ def _register_attention(plugin: Any, architecture: int) -> None:
             "HEADS": heads,
             "KV_HEADS": kv_heads,
             "WIDTH": width,
-            "WINDOW": window,
-            "RING": ring,
+            "WINDOW": 0,  # full layers alone have heads too wide for TensorRT's own kernels
+            "RING": 0,
             "BLOCK_M": tiling.rows,
             "BLOCK_N": tiling.columns,
         }
-        binary = compile_ptx(flash_attention, signature, sizes, tiling, architecture)
+        binary = compile_ptx(kernel, signature, sizes, tiling, architecture)
         new, slots = q.shape_expr[2], k.shape_expr[2]
         rows = plugin.cdiv(new * (heads // kv_heads), tiling.rows)
         launch = _launch(plugin, binary, rows, q.shape_expr[0] * kv_heads)

@@ -8,21 +8,29 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from g4compile.config import ModelFacts, TextFacts
 from g4compile.errors import InputError, MachineError
+from g4compile.kernels.aot import ARCHITECTURES
+from g4compile.passes.lower_moe_to_gather_scatter import DENSE
 from g4compile.targets.base import Options
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
-from g4compile.targets.tensorrt.steps import Capacities
+from g4compile.targets.tensorrt.plugins import register
+from g4compile.targets.tensorrt.steps import Capacities, forms
 from g4compile.weights.engine_codes import FP8
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89
+_NUMPY_2_4 = 11  # the first TensorRT whose plugins go with NumPy 2.4
+_OPEN = (80,)  # of the architectures of `kernels/aot.py`: code for the others runs on no newer GPU
 _CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
 @dataclass(frozen=True)
 class Product:
-    """``capabilities``: GPUs it builds for without having one; empty when it builds for the GPU at hand."""
+    """``capabilities``: GPUs it builds for without having one; empty when it builds for the GPU at hand. ``plugins``: whether
+    kernels of ours can stand in its networks."""
 
     target: str
     module: str
@@ -30,6 +38,7 @@ class Product:
     lowest: tuple[int, int]
     install: str
     capabilities: tuple[int, ...]
+    plugins: bool = False
 
     def load(self) -> Any:
         """The Python bindings. Raises MachineError with the command that installs them."""
@@ -49,10 +58,31 @@ class Product:
             )
         return module
 
+    def load_plugins(self) -> Any:
+        """The module that makes plugin layers, our kernels registered for the GPU at hand; None without any. Raises MachineError."""
+        if not self.plugins:
+            return None
+        capability = gpu_capability()
+        if capability is None:
+            raise MachineError(f"{self.name} builds kernels for the GPU at hand, and there is none here")
+        architecture = architecture_of(capability)
+        version = str(self.load().__version__)
+        if int(version.split(".", maxsplit=1)[0]) < _NUMPY_2_4 and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+            raise MachineError(
+                f"{self.name} {version} cannot make plugins with NumPy {np.__version__}",
+                why="it turns arrays of one number into numbers, which NumPy 2.4 no longer does",
+                fix="pip install 'numpy<2.4', or a newer TensorRT",
+            )
+        try:
+            return register(importlib.import_module(f"{self.module}.plugin"), architecture)
+        except ImportError as error:
+            raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
+
     def check(self, facts: ModelFacts, options: Options) -> None:
         """Raise InputError or MachineError for what this product cannot build."""
         capacities = Capacities(options.context, options.batch, options.chunk)
-        capacities.check(facts.text, FUSED_HEAD, MOST_DENSE)
+        _, many = forms(options.weights, self.plugins)
+        capacities.check(facts.text, FUSED_HEAD, MOST_DENSE if many == DENSE else None)
         check_split(facts.text, options)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
@@ -71,6 +101,9 @@ class Product:
                     fix="compile there, or use --target tensorrt-rtx --sm 80,89,120, which needs no GPU",
                 )
             _check_float8(options.weights, (present,))
+            architecture_of(present)
+            if importlib.util.find_spec("triton") is None:
+                raise MachineError("Triton is not installed, which compiles kernels for the engine", fix=self.install)
 
     def _check_capabilities(self, wanted: tuple[int, ...]) -> None:
         known = ", ".join(map(str, self.capabilities))
@@ -123,6 +156,18 @@ def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
         )
 
 
+def architecture_of(capability: int) -> int:
+    """The newest architecture that kernels are compiled for and a GPU of ``capability`` runs: sm90 and sm100 have some of their
+    own, others run what is older. Raises MachineError below the oldest."""
+    older = [one for one in ARCHITECTURES if one <= capability and (one in _OPEN or one == capability)]
+    if not older:
+        raise MachineError(
+            f"kernels are compiled for sm{ARCHITECTURES[0]} and newer, and the GPU here is sm{capability}",
+            fix="use --target tensorrt-rtx, which has no kernels of ours",
+        )
+    return max(older)
+
+
 def gpu_capability() -> int | None:
     """The compute capability of the first GPU (90 for 9.0), as the CUDA driver says it; None without one."""
     try:
@@ -151,7 +196,9 @@ FULL = Product(
     target="tensorrt",
     module="tensorrt",
     name="TensorRT",
-    lowest=(11, 0),
-    install="pip install tensorrt-cu13, which fetches its libraries from NVIDIA's package index",
+    lowest=(10, 16),
+    install="pip install 'g4compile[tensorrt]' --extra-index-url https://pypi.nvidia.com",
     capabilities=(),
+    plugins=True,
 )
+PRODUCTS = {product.target: product for product in (RTX, FULL)}

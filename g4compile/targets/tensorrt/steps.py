@@ -1,11 +1,12 @@
 """Kinds of steps an engine is compiled for: one network each, all over the same weights and caches.
 
-| step | tokens | logits of | experts |
-|---|---|---|---|
-| decode | 1 | the one | gathered |
-| verify | 2 to 8, a drafter's | all | gathered |
-| prefill | 9 to a chunk | the last | dense |
+| step | tokens | logits of | experts | heads above 256 |
+|---|---|---|---|---|
+| decode | 1 | the one | gathered | products |
+| verify | 2 to 8, a drafter's | all | gathered | products |
+| prefill | 9 to a chunk | the last | dense; with plugins grouped | products; with plugins a kernel |
 
+With plugins, 4-bit experts are grouped in all steps: kernels read them in an order of their own, and two copies would not fit.
 A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for 9 to 512.
 
 They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide heads,
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 
 from g4compile.config import TextFacts
 from g4compile.errors import InputError
+from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER, GROUPED
 from g4compile.passes.schedule_step import ALL, LAST
+from g4compile.weights.engine_codes import FP8, INT4
 
 VERIFY = (2, 4, 8)
 _FUSED_SLOTS = 32768  # a fused attention of one query exists below this capacity
@@ -26,12 +29,14 @@ _FUSED_SLOTS = 32768  # a fused attention of one query exists below this capacit
 
 @dataclass(frozen=True)
 class Step:
-    """``tokens``: least, usual and most new tokens. ``keep``: which positions have logits. ``experts``: the MoE's form."""
+    """``tokens``: least, usual and most new tokens. ``keep``: which positions have logits. ``experts``: the MoE's
+    form. ``flash``: heads that no layer attends have a kernel of ours."""
 
     name: str
     tokens: tuple[int, int, int]
     keep: str
     experts: str
+    flash: bool = False
 
     @property
     def static(self) -> int:
@@ -52,8 +57,8 @@ class Capacities:
         window = max((layer.window for layer in facts.layers if layer.window), default=1)
         return -(-(window - 1 + self.chunk) // self.chunk) * self.chunk
 
-    def check(self, facts: TextFacts, fused_head: int, most_dense: int) -> None:
-        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run."""
+    def check(self, facts: TextFacts, fused_head: int, most_dense: int | None) -> None:
+        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run on all."""
         if not 1 <= self.batch <= 64:
             raise InputError(f"a batch of {self.batch} sequences is not possible", fix="--batch between 1 and 64")
         if self.chunk <= VERIFY[2] or self.chunk & (self.chunk - 1):
@@ -62,7 +67,7 @@ class Capacities:
                 why=f"a chunk is a power of two, and more than the {VERIFY[2]} tokens of a verify step",
                 fix="--chunk 64, 128, 256 or 512",
             )
-        if facts.moe is not None and self.chunk > most_dense:
+        if facts.moe is not None and most_dense is not None and self.chunk > most_dense:
             raise InputError(
                 f"chunks of {self.chunk} tokens are too long for this model here",
                 why=f"all experts run on all tokens of a chunk, which is bounded to {most_dense}",
@@ -79,11 +84,19 @@ class Capacities:
                 )
 
 
-def steps(capacities: Capacities, many_experts: str) -> tuple[Step, ...]:
-    """Those of a bundle. ``many_experts``: the form of the experts for a chunk."""
+def forms(weights: str, plugins: bool) -> tuple[str, str]:
+    """Of the experts, for a few tokens and for many."""
+    if not plugins or weights == FP8:  # no kernel of ours reads 8-bit floats
+        return GATHER, DENSE
+    return (GROUPED, GROUPED) if weights == INT4 else (GATHER, GROUPED)
+
+
+def steps(capacities: Capacities, weights: str, plugins: bool) -> tuple[Step, ...]:
+    """Those of a bundle with ``weights`` (bfloat16, int4 or fp8), for a product with or without ``plugins``."""
+    few, many = forms(weights, plugins)
     chunk = capacities.chunk
     return (
-        Step("decode", (1, 1, 1), LAST, "gather"),
-        Step("verify", VERIFY, ALL, "gather"),
-        Step("prefill", (VERIFY[2] + 1, chunk, chunk), LAST, many_experts),
+        Step("decode", (1, 1, 1), LAST, few),
+        Step("verify", VERIFY, ALL, few),
+        Step("prefill", (VERIFY[2] + 1, chunk, chunk), LAST, many, flash=plugins),
     )

@@ -13,7 +13,7 @@ from g4compile.pipeline import Phase
 from g4compile.targets.base import Options, Target
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
-from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, engine_phase
+from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, LEGAL_WITH_PLUGINS, engine_phase
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, lowerings
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
@@ -25,21 +25,21 @@ _CONTEXT = 8192
 def _pipeline(product: Product, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
     """[traced] to the legal graph of the decode step."""
     capacities = Capacities(options.context, options.batch, options.chunk)
-    decode = steps(capacities, "dense")[0]
     weights = options.weights if options.weights in (INT4, FP8) else BFLOAT16
+    decode = steps(capacities, weights, product.plugins)[0]
     return (
         *frontend(facts, 0, options.shared_tail, ring=capacities.ring(facts)),
-        engine_phase(product.target, facts, decode, capacities, weights=weights),
+        engine_phase(product.target, facts, decode, capacities, weights=weights, plugins=product.plugins),
     )
 
 
 def _target(product: Product) -> Target:
     return Target(
         name=product.target,
-        legal=LEGAL,
+        legal=LEGAL_WITH_PLUGINS if product.plugins else LEGAL,
         dtypes=DTYPES,
         pipeline=partial(_pipeline, product),
-        emit=partial(emit_engines, product, "dense"),
+        emit=partial(emit_engines, product),
         lowerings=lowerings(),
         weights=BFLOAT16,
         kv=(BFLOAT16,),

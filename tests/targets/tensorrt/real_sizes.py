@@ -35,7 +35,7 @@ def main(preset: str, wanted: list[str]) -> None:
     traced = time.perf_counter() - start
     builder, complaints = make_builder(trt)
     found = {"trace_s": traced, "steps": {}}
-    for step in steps(capacities, "dense"):
+    for step in steps(capacities, "bfloat16", plugins=False):
         if step.name in wanted:
             one = None  # a network holds memory while it lives
             start = time.perf_counter()

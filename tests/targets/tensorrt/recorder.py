@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from g4compile import pipeline
+from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.compiler import trace
 from g4compile.errors import Defect
 from g4compile.targets.frontend import frontend
@@ -102,9 +103,37 @@ def describe(value: Any) -> str:
     return type(value).__name__
 
 
+DTYPES = {"BF16": "bfloat16", "INT32": "int32", "INT8": "int8"}  # of the members, the names that modules have
+
+
+class Network(PluggedNetwork):
+    """Notes the plugins that are asked for: (plugin, dtypes and ranks of operands, attributes)."""
+
+    def __init__(self, recorder: Recorder, network: Any) -> None:
+        super().__init__(network)
+        self.__dict__["_recorder"] = recorder
+
+    def add_plugin(self, call: Any, aot: bool) -> Any:
+        notes = self._recorder.notes
+        notes.add(("call", "INetworkDefinition", "add_plugin", ("function", describe(aot))))
+        operands = tuple((DTYPES[plain(tensor.dtype).name], len(tensor.shape)) for tensor in call.operands)
+        notes.add(("plugin", call.name, operands, tuple(call.attributes.items())))
+        return super().add_plugin(call, aot)
+
+
+class Builder(PluggedBuilder):
+    def __init__(self, recorder: Recorder, builder: Any) -> None:
+        super().__init__(builder)
+        self._recorder = recorder
+
+    def create_network(self, flags: int) -> Network:
+        return Network(self._recorder, self._builder.create_network(flags))
+
+
 def record(folders: list[str]) -> Recorder:
     recorder = Recorder(RTX.load())
-    builder = recorder.wrap(recorder._module.Builder(recorder._module.Logger(recorder._module.Logger.ERROR)))
+    made = recorder.wrap(recorder._module.Builder(recorder._module.Logger(recorder._module.Logger.ERROR)))
+    builder = Builder(recorder, made)
     for folder in folders:
         checkpoint = Checkpoint.open(folder)
         facts = checkpoint.facts
@@ -112,15 +141,16 @@ def record(folders: list[str]) -> Recorder:
         model = trace(facts)
         bind(model, checkpoint)
         pipeline.run(model, frontend(facts.text, 0, ring=capacities.ring(facts.text)))
-        for step in steps(capacities, "dense"):
-            network = partial(step_network, recorder, builder, model, FULL.target, facts.text, step, capacities)
-            network(weights="int4")
-            network(weights="fp8")
-            network(ranks=2)
-            one = network(fused_head=16)
+        network = partial(step_network, recorder, builder, model, FULL.target, facts.text, capacities=capacities)
+        for weights in ("int4", "fp8"):
+            for step in steps(capacities, weights, plugins=True):
+                network(step=step, weights=weights, plugins=PLUGINS)
+        for step in steps(capacities, "bfloat16", plugins=True):
+            network(step=step, ranks=2, plugins=PLUGINS)
+            one = network(step=step, fused_head=16, plugins=PLUGINS)
             # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
             with contextlib.suppress(Defect):
-                build_plan(recorder, builder, [], one.network, FULL, step, capacities, ())
+                build_plan(recorder, made, [], one.network._network, FULL, step, capacities, ())
     return recorder
 
 

@@ -7,12 +7,16 @@ own, because the bindings of two products cannot be in one.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from g4compile.targets.tensorrt.plugins import register
 
 SYMBOLS = {
     "nvinfer": ("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL", "getPluginRegistry", "getBuilderPluginRegistry"),
@@ -26,7 +30,7 @@ def load(folder: Path) -> Any:
     for name, symbols in SYMBOLS.items():
         source = folder / f"{name}.c"
         source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
-        library = folder / f"lib{name}.so.11"
+        library = folder / f"lib{name}.so.{version('tensorrt-cu13-bindings').split('.')[0]}"
         command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", str(library), str(source)]
         subprocess.run(command, check=True)
         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
@@ -38,7 +42,7 @@ def load(folder: Path) -> Any:
 
 def problems(trt: Any, notes: list[list[Any]]) -> list[str]:
     """What of ``notes`` this TensorRT does not have."""
-    checks = {"name": _name, "member": _member, "attribute": _attribute, "call": _call}
+    checks = {"name": _name, "member": _member, "attribute": _attribute, "call": _call, "plugin": _plugin}
     return [problem for kind, *rest in notes for problem in [checks[kind](trt, *rest)] if problem]
 
 
@@ -64,12 +68,57 @@ def _call(trt: Any, kind: str, method: str, given: list[str]) -> str:
     return f"{kind}.{method} does not take ({', '.join(given)}): it takes {' or '.join(f'({line})' for line in lines)}"
 
 
+class _Registry:
+    """The plugin registry, which is the stub libraries' to have: keeps creators."""
+
+    def __init__(self) -> None:
+        self._creators: dict[tuple[str, str], Any] = {}
+
+    def register_creator(self, creator: Any, namespace: str) -> None:
+        self._creators[creator.plugin_namespace, creator.name] = creator
+
+    def get_creator(self, name: str, version: str, namespace: str) -> Any:
+        return next(iter(self._creators.values()))  # the creator's own name is that of its last attribute, in 11.4
+
+
+def _plugin(trt: Any, name: str, operands: list[tuple[str, int]], attributes: list[tuple[str, int]]) -> str:
+    """Ask `tensorrt.plugin` for the plugin as a network would, for its output's type, and for what it launches."""
+    plugin = importlib.import_module(f"{trt.__name__.partition('.')[0]}.plugin")
+    register(plugin, 90)
+    registry = _Registry()
+    trt.get_plugin_registry = lambda: registry
+    sys.modules[f"{plugin.__name__}._lib"].QDP_CREATORS.clear()
+    kinds = [getattr(trt, dtype) for dtype, _ in operands]
+    tensors = [trt.ITensor.__new__(trt.ITensor) for _ in operands]
+    try:
+        make = getattr(plugin.op.g4, name)(*tensors, **dict(attributes))
+        given, _, made = make(trt.QuickPluginCreationRequest.STRICT_AOT)
+        types = made.get_output_data_types(kinds, [rank for _, rank in operands])
+        descs = [plugin.TensorDesc() for _ in operands]
+        for desc, kind, (_, rank) in zip(descs, kinds, operands, strict=True):
+            desc.dtype, desc.shape_expr = kind, plugin.ShapeExprs(rank, _is_dummy=True)
+        symbol, ptx, launch, extra = made.aot_impl_function(*descs, *made.attrs.values(), (), 0)
+    except (TypeError, ValueError, AttributeError) as error:
+        return f"{name} is not taken: {error}"
+    grid = (launch.grid_x, launch.grid_y, launch.block_x, launch.shared_mem)
+    right = (
+        len(given) == len(operands)
+        and types == [trt.DataType.BF16]
+        and f".entry {symbol}(" in ptx
+        and isinstance(launch, plugin.KernelLaunchParams)
+        and all(isinstance(size, plugin.SymInt32) for size in (*grid, *extra))
+        and isinstance(extra, plugin.SymExprs)
+    )
+    return "" if right else f"{name} gives {types}, {launch}, {extra}"
+
+
 # What a Python value may be given for.
 _SCALARS = {
     "int": ("int", "SupportsInt", "SupportsIndex"),
     "bool": ("bool",),
     "str": ("str",),
     "float": ("float", "SupportsFloat"),
+    "function": ("Callable",),
 }
 _SEQUENCES = {"tuple": ("Dims", "list", "Sequence", "Permutation"), "list": ("Dims", "list", "Sequence")}
 

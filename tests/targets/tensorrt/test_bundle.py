@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from g4compile.bundle import Bundle
 from g4compile.cli.app import app
+from g4compile.compare.plugged_network import PLUGIN, PLUGINS, PluggedBuilder
+from g4compile.compare.verify import verify
 from g4compile.compiler import compile
 from g4compile.config import load_config, model_facts
 from g4compile.errors import InputError, MachineError
 from g4compile.targets.base import Options
-from g4compile.targets.tensorrt.product import FULL, MOST_DENSE, RTX
+from g4compile.targets.tensorrt.build import build_plan, make_builder
+from g4compile.targets.tensorrt.product import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once
 
@@ -107,7 +112,7 @@ def test_full_tensorrt_wants_no_gpu_list_a_library_and_a_gpu(monkeypatch):
         FULL.check(facts_of("tiny-e2b"), options())
     with pytest.raises(MachineError, match="TensorRT is not installed") as missing:
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
-    assert "pip install tensorrt-cu13" in str(missing.value)
+    assert "pip install 'g4compile[tensorrt]'" in str(missing.value)
     monkeypatch.setattr(type(FULL), "load", lambda self: None)
     monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: None)
     with pytest.raises(MachineError, match="there is none here"):
@@ -120,6 +125,69 @@ def test_full_tensorrt_looks_at_the_gpu_at_hand(monkeypatch):
     FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
     with pytest.raises(InputError, match="sm80 has no products of 8-bit floats"):
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=(), weights="fp8"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "architecture"), [(80, 80), (86, 80), (89, 80), (90, 90), (100, 100), (121, 80)]
+)
+def test_kernels_are_for_what_the_gpu_runs(capability, architecture):
+    assert architecture_of(capability) == architecture
+
+
+def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
+    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 75)
+    with pytest.raises(MachineError, match="kernels are compiled for sm80"):
+        FULL.load_plugins()
+    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 90)
+    monkeypatch.setattr(type(FULL), "load", lambda self: SimpleNamespace(__version__="10.16.1.11"))
+    monkeypatch.setattr("numpy.__version__", "2.4.1")
+    with pytest.raises(MachineError, match=r"cannot make plugins with NumPy 2\.4\.1"):
+        FULL.load_plugins()
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else find(name))
+    with pytest.raises(MachineError, match="Triton is not installed"):
+        FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
+    assert RTX.load_plugins() is None
+
+
+def test_what_stands_around_the_kernels_is_built(trt, emit):
+    """Routing, inverse gather and all else of a step with kernels: by TensorRT-RTX, to which their results are inputs."""
+    capacities = Capacities(context=256, batch=2, chunk=16)
+    made = emit("tiny-26b-a4b", capacities, product=FULL, fused_head=16)
+    one = made.networks["prefill"][0]
+    inner = one.network._network
+    kernels = [
+        layer for index in range(one.network.num_layers) if (layer := one.network.get_layer(index)).type is PLUGIN
+    ]
+    assert len(kernels) == 2 * 6 + 2  # experts of every layer, attention of the full ones
+    kept = {inner.get_output(index).name for index in range(inner.num_outputs)}
+    for layer in kernels:
+        for operand in layer.call.operands:  # else nothing would read it, and it would not be built
+            if operand.name not in kept and not operand.is_network_input:
+                kept.add(operand.name)
+                inner.mark_output(operand)
+    plan = build_plan(trt, made.builder, [], inner, RTX, one.step, capacities, (80,))
+    assert len(plan) > 10_000
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int4", "fp8"])
+@pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
+def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path, monkeypatch):
+    """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""
+    product = "g4compile.targets.tensorrt.bundle"
+    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 90)
+    monkeypatch.setattr(type(FULL), "load", lambda self: trt)
+    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: PLUGINS)
+    real = make_builder(trt)[0]
+    monkeypatch.setattr(f"{product}.make_builder", lambda trt: (PluggedBuilder(real), []))
+    monkeypatch.setattr(f"{product}.build_plan", lambda *arguments: b"no plan")
+    folder = checkpoints(variant).folder
+    bundle = compile(folder, "tensorrt", tmp_path / "full", weights=weights, context=128, chunk=16)
+    grouped = [weight for weight in bundle.manifest.engine.weights if "panels" in weight.name]
+    assert bool(grouped) == (weights == "int4" and "26b" in variant)
+    assert not any(".experts." in weight.name and weight.dtype == "int4" for weight in bundle.manifest.engine.weights)
+    report = verify(bundle, folder, prompt_tokens=40, new_tokens=4)
+    assert report.passed, report.broken
 
 
 def test_a_missing_product_names_the_command(monkeypatch):

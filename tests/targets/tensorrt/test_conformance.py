@@ -42,6 +42,8 @@ def asked(notes, tmp_path):
 
 def test_full_tensorrt_has_all_that_is_used(notes, tmp_path):
     assert len(notes) > 100
+    plugins = {note[1] for note in notes if note[0] == "plugin"}
+    assert plugins == {"expert_gate_up", "expert_down", "flash_attention"}
     assert asked(notes, tmp_path) == []
 
 
@@ -53,6 +55,8 @@ def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path):
         ["attribute", "IAttention", "window"],
         ["member", "KVCacheMode", "RING"],
         ["name", "ComputeCapability"],
+        ["plugin", "flash_attention", [["bfloat16", 4]] * 4, [["heads", 4], ["kv_heads", 2]]],
+        ["plugin", "expert_up", [["bfloat16", 2]], []],
     ]
     found = asked([*notes, *wrong], tmp_path)
     assert len(found) == len(wrong), found

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from g4compile.compare.plugged_network import PluginLayer
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
+from g4compile.targets.tensorrt.product import FULL
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
 
@@ -34,6 +36,29 @@ def test_exact_network_equals_hf_float32(variant, fused_head, emit, expected):
     assert worst <= EXACT, worst
     session.reset()  # the prefill network keeps the last position alone
     assert float(np.abs(session.forward(want.prompt) - want.prefill[:, -1]).max()) <= EXACT
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
+def test_network_with_kernels_equals_hf_float32(variant, batch, emit, expected):
+    """Full TensorRT's: experts grouped around two plugins, wide heads by a third, in prefill steps."""
+    capacities = Capacities(context=256, batch=batch, chunk=16)
+    made, want = emit(variant, capacities, product=FULL, fused_head=16), expected(variant, batch)
+    names = plugins_of(made.networks["prefill"][0])
+    assert names == {"flash_attention", *(("expert_gate_up", "expert_down") if "26b" in variant else ())}
+    assert not plugins_of(made.networks["decode"][0]) and not plugins_of(made.networks["verify"][0])
+    session = made.session(exact=True)
+    for _ in range(2):
+        assert float(np.abs(session.forward(want.prompt) - want.prefill[:, -1]).max()) <= EXACT
+        for step in range(4):
+            logits = session.forward(want.tokens[:, step : step + 1])
+            assert float(np.abs(logits - want.decode[:, step]).max()) <= EXACT
+        session.reset()
+
+
+def plugins_of(one):
+    layers = (one.network.get_layer(index) for index in range(one.network.num_layers))
+    return {layer.call.name for layer in layers if isinstance(layer, PluginLayer)}
 
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
