@@ -14,6 +14,7 @@ from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
 from g4compile.passes.fuse_dual_rope_attention import FuseDualRopeAttention
 from g4compile.passes.insert_activation_rounding import InsertActivationRounding
 from g4compile.passes.insert_float32_logits import InsertFloat32Logits
+from g4compile.passes.insert_top_tokens import InsertTopTokens
 from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.passes.lower_proportional_rope import LowerProportionalRope
@@ -48,6 +49,7 @@ PASSES: dict[str, type[Any]] = {
         ScheduleTensorParallel,
         LowerToBfloat16,
         InsertFloat32Logits,
+        InsertTopTokens,
         QuantizeEngineWeights,
         LowerMoEToGatherScatter,
         LowerQuantizedWeights,
@@ -65,6 +67,7 @@ __all__ = [
     "FuseDualRopeAttention",
     "InsertActivationRounding",
     "InsertFloat32Logits",
+    "InsertTopTokens",
     "InsertWindowedMasks",
     "LowerMoEToGatherScatter",
     "LowerProportionalRope",

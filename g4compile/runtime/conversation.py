@@ -69,15 +69,19 @@ class Conversation(ABC):
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
         stops = set(self.bundle.manifest.stop_token_ids if stop_token_ids is None else stop_token_ids)
-        logits = self.forward(input_ids)
-        if logits.shape[0] != 1:
-            raise InputError(f"generate takes one sequence, got {logits.shape[0]}", fix="use forward for batches")
+        ids = self._checked(input_ids)
+        if ids.shape[0] != 1:
+            raise InputError(f"generate takes one sequence, got {ids.shape[0]}", fix="use forward for batches")
         for index in range(max_new_tokens):
-            token = sampling.choose(logits[0])
+            token = self._next(ids, sampling)
             yield token
             if token in stops or index + 1 == max_new_tokens or self.length >= self.bundle.manifest.context:
                 return
-            logits = self.forward([token])
+            ids = np.array([[token]])
+
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling) -> int:
+        """Append ``ids`` [1, S] and choose the token behind them."""
+        return sampling.choose(self.forward(ids)[0])
 
     def _checked(self, input_ids: Ids) -> np.ndarray[Any, Any]:
         manifest = self.bundle.manifest

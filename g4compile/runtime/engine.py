@@ -1,6 +1,7 @@
 """A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph a decoded token.
 
-The host looks rows of the embedding tables up, decides which step runs which tokens, and samples. It imports no torch.
+The host looks rows of the embedding tables up and decides which step runs which tokens. The device finds the likeliest tokens,
+so that greedy and top-k choice bring a few hundred bytes a token back, and not the logits. It imports no torch.
 TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the CPU.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from g4compile.errors import CheckpointError, InputError, MachineError
 from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.device import Cuda, Device
 from g4compile.runtime.engine_steps import plan_chunks
+from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
 from g4compile.weight_steps import apply_steps
@@ -158,19 +161,34 @@ class EngineSession(Conversation):
 
     def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
         ids = self._checked(input_ids)
+        pieces = []
+        for name, piece in self._pieces(ids, all_positions):
+            self._step(name, piece)
+            if all_positions:
+                pieces.append(self._fetch(name, "logits", piece.shape))
+        return np.concatenate(pieces, axis=1) if all_positions else self._fetch(name, "logits", piece.shape)[:, -1]
+
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling) -> int:
+        """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
+        for name, piece in self._pieces(ids, False):
+            self._step(name, piece)
+        top = self._fetch(name, "top_logits", piece.shape)[0, -1]
+        if sampling.enough(len(top)):
+            return sampling.choose_among(top, self._fetch(name, "top_tokens", piece.shape)[0, -1])
+        return sampling.choose(self._fetch(name, "logits", piece.shape)[0, -1])
+
+    def _pieces(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        """``ids`` as (step, its ids), which the caller runs in turn."""
         if ids.shape[0] > self._spec.batch:
             raise InputError(
                 f"the engines take {self._spec.batch} sequences at most, got {ids.shape[0]}", fix="compile with --batch"
             )
         if ids.shape[0] != self._batch:
             self._batch, self._graph = ids.shape[0], None
-        pieces = [
-            self._step(name, ids[:, start:stop])
-            for name, start, stop in plan_chunks(self._length, ids.shape[1], self._spec.chunk, all_positions)
-        ]
-        return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]
+        for name, start, stop in plan_chunks(self._length, ids.shape[1], self._spec.chunk, all_positions):
+            yield name, ids[:, start:stop]
 
-    def _step(self, name: str, ids: np.ndarray[Any, Any]) -> Logits:
+    def _step(self, name: str, ids: np.ndarray[Any, Any]) -> None:
         batch, new = ids.shape
         graph, context = self.bundle.manifest.graphs[name], self._contexts[name]
         feeds = look_up(self._spec.host, ids, self._files.read_rows)
@@ -184,12 +202,16 @@ class EngineSession(Conversation):
                 array = np.ascontiguousarray(feeds[tensor.name].astype(_DTYPES[tensor.dtype]))
                 self._device.upload(self._addresses[f"{name}/{tensor.name}"], array)
         self._execute(name)
-        logits_spec = next(tensor for tensor in graph.outputs if tensor.name == "logits")
-        logits: Logits = np.empty(self._shape(logits_spec, batch, new), np.float32)
-        self._device.download(logits, self._addresses[f"{name}/logits"])
-        self._device.synchronize()
+        self._device.synchronize()  # before what was fed goes away
         self._length += new
-        return logits
+
+    def _fetch(self, name: str, output: str, sizes: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """An output of the step ``name``, which just ran over ids of ``sizes``."""
+        spec = next(tensor for tensor in self.bundle.manifest.graphs[name].outputs if tensor.name == output)
+        array = np.empty(self._shape(spec, *sizes), _DTYPES[spec.dtype])
+        self._device.download(array, self._addresses[f"{name}/{output}"])
+        self._device.synchronize()
+        return array
 
     def _execute(self, name: str) -> None:
         """Run a step; a decode step from its second time on as a graph, which costs one launch."""

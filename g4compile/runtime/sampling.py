@@ -35,11 +35,26 @@ class Sampling:
         if self.temperature == 0:
             return int(np.argmax(logits))
         order = np.argsort(-logits, kind="stable")
+        return self._draw(logits[order], order)
+
+    def enough(self, count: int) -> bool:
+        """Whether the ``count`` likeliest tokens decide."""
+        return self.temperature == 0 or 0 < self.top_k <= count
+
+    def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
+        """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are `enough`."""
+        order = np.lexsort((tokens, -logits))  # of equal ones the first of the vocabulary
+        if self.temperature == 0:
+            return int(tokens[order[0]])
+        return self._draw(logits[order], tokens[order])
+
+    def _draw(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
+        """One of ``tokens``, the likeliest first."""
         if self.top_k:
-            order = order[: self.top_k]
-        scaled = logits[order].astype(np.float64) / self.temperature
+            logits, tokens = logits[: self.top_k], tokens[: self.top_k]
+        scaled = logits.astype(np.float64) / self.temperature
         chances = np.exp(scaled - scaled[0])
         chances /= chances.sum()
         kept = int(np.searchsorted(np.cumsum(chances), self.top_p)) + 1
-        order, chances = order[:kept], chances[:kept]
-        return int(self._random.choice(order, p=chances / chances.sum()))
+        tokens, chances = tokens[:kept], chances[:kept]
+        return int(self._random.choice(tokens, p=chances / chances.sum()))

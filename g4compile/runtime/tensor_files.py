@@ -1,4 +1,4 @@
-"""A checkpoint's tensors by key, read from its safetensors files; the files are opened for each read and not kept mapped."""
+"""A checkpoint's tensors by key, read from its safetensors files, which stay mapped: rows are looked up for every token."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ class TensorFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, Any] = {}  # by key, the opened file
         for file in sorted(folder.glob("*.safetensors")):
             try:
-                with safe_open(file, "numpy") as opened:
-                    self._files.update(dict.fromkeys(opened.keys(), file))
+                opened = safe_open(file, "numpy")
             except SafetensorError as error:
                 raise CheckpointError("a safetensors file cannot be read", where=str(file), why=str(error)) from error
+            self._files.update(dict.fromkeys(opened.keys(), opened))  # type: ignore[no-untyped-call]  # of safetensors
         if not self._files:
             raise CheckpointError(
                 "there are no safetensors files", where=str(folder), fix="give the checkpoint's folder"
             )
 
     def read(self, key: str) -> Array:
-        with safe_open(self._file(key), "numpy") as opened:
-            return np.asarray(opened.get_tensor(key))
+        return np.asarray(self._file(key).get_tensor(key))
 
     def read_rows(self, key: str, rows: Array) -> Array:
         """Rows of a matrix, in its stored dtype."""
-        with safe_open(self._file(key), "numpy") as opened:
-            piece = opened.get_slice(key)
-            return np.concatenate([np.asarray(piece[int(row) : int(row) + 1]) for row in rows])
+        piece = self._file(key).get_slice(key)
+        return np.concatenate([np.asarray(piece[int(row) : int(row) + 1]) for row in rows])
 
-    def _file(self, key: str) -> Path:
+    def _file(self, key: str) -> Any:
         if key not in self._files:
             raise CheckpointError(
                 f"the checkpoint has no tensor {key}",

@@ -15,6 +15,7 @@ from g4compile.compiler import compile
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
 from g4compile.runtime.engine import EngineSession
 from g4compile.runtime.engine_steps import plan_chunks
+from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.session import load
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import once
@@ -169,6 +170,24 @@ def test_rewind_takes_tokens_back(opened):
 def test_generate_stops_at_the_context(opened):
     produced = list(opened.session.generate(list(range(1, 250)), max_new_tokens=50, stop_token_ids=[]))
     assert opened.session.length == 256 and len(produced) == 8
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.8, "top_k": 20, "seed": 3}, {"temperature": 0.8, "seed": 3}])
+def test_generated_tokens_are_those_of_the_logits(opened, options):
+    """The device's likeliest tokens where they decide, and then no logits come to the host."""
+    session, fetched = opened.session, []
+    download = opened.device.download
+    opened.device.download = lambda array, address: (fetched.append(array.nbytes), download(array, address))
+    prompt = list(range(3, 24))
+    found = list(session.generate(prompt, max_new_tokens=6, stop_token_ids=[], **options))
+    decided = options.get("top_k", 0) > 0 or not options
+    assert (max(fetched) < 4 * session.bundle.manifest.vocab_size) == decided
+    sampling = Sampling(options.get("temperature", 0.0), options.get("top_k", 0), 1.0, options.get("seed"))
+    opened.networks.reset()
+    logits = opened.networks.forward(np.array([prompt]))
+    for token in found:
+        assert token == sampling.choose(logits[0])
+        logits = opened.networks.forward(np.array([[token]]))
 
 
 def test_weights_are_what_the_engine_wants(opened, checkpoints):

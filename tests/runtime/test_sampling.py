@@ -42,6 +42,27 @@ def test_a_seed_repeats_the_draws():
     assert [first.choose(LOGITS) for _ in range(30)] != [Sampling(1.0, seed=4).choose(LOGITS) for _ in range(30)]
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.7, "top_k": 3}, {"temperature": 1.0, "top_k": 5, "top_p": 0.8}]
+)
+def test_the_likeliest_tokens_decide_as_all_do(options):
+    """In whatever order they come; ties among them are the vocabulary's first."""
+    random = np.random.default_rng(0)
+    all_of_them, few = (Sampling(seed=5, **options) for _ in range(2))
+    assert few.enough(8)
+    for _ in range(50):
+        logits = random.integers(0, 6, 40).astype(np.float32)
+        likeliest = random.permutation(np.argsort(-logits, kind="stable")[:8])
+        assert few.choose_among(logits[likeliest], likeliest) == all_of_them.choose(logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "enough"), [({}, True), ({"top_k": 9}, False), ({"top_k": 0}, False), ({"top_k": 8}, True)]
+)
+def test_when_the_likeliest_are_enough(options, enough):
+    assert Sampling(temperature=1.0 if options else 0.0, **options).enough(8) == enough
+
+
 @pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}])
 def test_impossible_settings_are_refused(options):
     with pytest.raises(InputError, match="cannot sample"):

@@ -60,6 +60,8 @@ class Emitter:
                 self._tensors[value] = tensor
         for value in graph.outputs:
             tensor = self._tensors[value]
+            if value.dtype == ir.DataType.INT64:  # as the graph says, whatever the layers computed in
+                tensor = self.layer(self.network.add_cast(tensor, self.trt.int64), f"{value.name}/int64")
             tensor.name = str(value.name)
             self.network.mark_output(tensor)
 

@@ -197,7 +197,7 @@ FULL = Product(
     module="tensorrt",
     name="TensorRT",
     lowest=(10, 16),
-    install="pip install 'g4compile[tensorrt]' --extra-index-url https://pypi.nvidia.com",
+    install="pip install 'g4compile[tensorrt]'",
     capabilities=(),
     plugins=True,
 )

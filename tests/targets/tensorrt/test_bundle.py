@@ -55,7 +55,8 @@ def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
         inputs = {value.name for value in graph.inputs}
         onnx = bundles(variant).manifest.graphs["decoder"]
         assert inputs == {value.name for value in onnx.inputs} - {"num_logits_to_keep"}
-        assert {value.name for value in graph.outputs} == {value.name for value in onnx.outputs}
+        chosen = {"top_logits", "top_tokens"}
+        assert {value.name for value in graph.outputs} == {value.name for value in onnx.outputs} | chosen
     assert engine.ring % engine.chunk == 0
     stored = checkpoints(variant).tensors
     assert {weight.key for weight in engine.weights} <= set(stored)
