@@ -214,3 +214,13 @@ def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
         return SimpleNamespace(builder=builder, networks=networks, session=session)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def engine_bundle(trt, shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Bundle:
+    """Engines of tiny-e2b for one GPU. Tests must not change it."""
+
+    def make(path: Path) -> None:
+        compile(checkpoints("tiny-e2b").folder, "tensorrt-rtx", path, context=256, chunk=16, compute_capabilities=(89,))
+
+    return Bundle.open(once(shared, "tiny-e2b-engine-session", make))

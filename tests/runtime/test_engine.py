@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from g4compile.bundle import Bundle
 from g4compile.compare.network import Interpreter
-from g4compile.compiler import compile
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
 from g4compile.runtime.engine import EngineSession
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.session import load
 from g4compile.targets.tensorrt.steps import Capacities
-from tests.conftest import once
 
 VARIANT, CAPACITIES = "tiny-e2b", Capacities(context=256, batch=1, chunk=16)
 DTYPES = {"BF16": ml_dtypes.bfloat16, "FLOAT": np.float32, "INT64": np.int64}
@@ -101,15 +98,6 @@ class Context:
             array = found[tensor.name].float().numpy().astype(DTYPES[tensor.dtype.name])
             self._device.upload(self.addresses[tensor.name], np.ascontiguousarray(array))
         return True
-
-
-@pytest.fixture(scope="module")
-def engine_bundle(trt, shared, checkpoints):
-    def make(path):
-        folder = checkpoints(VARIANT).folder
-        compile(folder, "tensorrt-rtx", path, context=256, chunk=16, compute_capabilities=(89,))
-
-    return Bundle.open(once(shared, f"{VARIANT}-engine-session", make))
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Runners of whole conversations. Opened when polygraphy activates them, and dropped when it is done.
+
+Source: polygraphy, `polygraphy/backend/base/runner.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from polygraphy.backend.base import BaseRunner
+from polygraphy.common import TensorMetadata
+from polygraphy.logger import G_LOGGER
+
+from g4compile.errors import G4Error
+
+Array = np.ndarray[Any, Any]
+
+
+class Runner(BaseRunner):  # type: ignore[misc]  # polygraphy is not typed
+    """``folder``: a bundle or a checkpoint; ``checkpoint``: where engines find their weights."""
+
+    prefix = ""
+
+    def __init__(self, folder: str, checkpoint: str | None = None, name: str | None = None) -> None:
+        super().__init__(name=name, prefix=self.prefix)
+        self._folder, self._checkpoint = folder, checkpoint
+
+    def open(self) -> tuple[Any, dict[str, Any]]:
+        """Who answers, and what its `forward` is told beside the ids."""
+        raise NotImplementedError
+
+    def activate_impl(self) -> None:
+        try:
+            self._session, self._options = self.open()
+        except G4Error as error:  # said as polygraphy says what is wrong
+            G_LOGGER.critical(str(error))
+
+    def deactivate_impl(self) -> None:
+        del self._session
+
+    def get_input_metadata_impl(self) -> Any:
+        return TensorMetadata().add("input_ids", np.int64, (None, None))
+
+    def infer_impl(self, feed_dict: dict[str, Array]) -> OrderedDict[str, Array]:
+        self._session.reset()
+        start = time.perf_counter()
+        logits = self._session.forward(np.asarray(feed_dict["input_ids"], np.int64), **self._options)
+        self.inference_time = time.perf_counter() - start
+        return OrderedDict(logits=logits)
+
+
+class HfRunner(Runner):
+    """The Hugging Face module, eager, in float32, on the checkpoint's own weights."""
+
+    prefix = "g4-hf"
+
+    def open(self) -> tuple[Any, dict[str, Any]]:
+        from g4compile.compare.reference import Reference
+
+        return Reference(self._folder), {}
+
+
+class SessionRunner(Runner):
+    """A bundle on this machine: ONNX Runtime's, or engines where there is a GPU."""
+
+    prefix = "g4-session"
+
+    def open(self) -> tuple[Any, dict[str, Any]]:
+        from g4compile.runtime.session import load
+
+        return load(self._folder, checkpoint=self._checkpoint), {"all_positions": True}
+
+
+class NetworkRunner(Runner):
+    """The networks of an engine bundle, emitted again and interpreted on the CPU in float32; no engine runs."""
+
+    prefix, rounded = "g4-network", False
+
+    def open(self) -> tuple[Any, dict[str, Any]]:
+        from g4compile.bundle import Bundle
+        from g4compile.compare.engines import network_sessions
+
+        assert self._checkpoint is not None
+        exact, rounded = network_sessions(Bundle.open(self._folder), self._checkpoint)
+        return rounded if self.rounded else exact, {"all_positions": True}
+
+
+class RoundedNetworkRunner(NetworkRunner):
+    """As `NetworkRunner`, every value rounded to the type that the network declares."""
+
+    prefix, rounded = "g4-rounded-network", True

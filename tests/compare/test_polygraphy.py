@@ -1,0 +1,45 @@
+"""`polygraphy run` with our runners: the judge, an ONNX bundle and an engine bundle's networks, by the same tokens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("polygraphy", reason="polygraphy is not installed: pip install 'g4compile[polygraphy]'")
+VARIANT = "tiny-e2b"
+INPUTS = ["--input-shapes", "input_ids:[1,20]", "--val-range", "input_ids:[0,1023]"]
+
+
+def polygraphy(*arguments):
+    command = [sys.executable, "-m", "polygraphy.tools", "run", *map(str, arguments)]
+    script = "import sys; from polygraphy.tools import main; sys.argv[0] = 'polygraphy'; sys.exit(main())"
+    command[1:3] = ["-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_backends_are_compared_with_the_judge(trt, checkpoints, bundles, engine_bundle):
+    where = ["--g4-bundle", bundles(VARIANT).folder, "--g4-engines", engine_bundle.folder]
+    runners = ["--g4-hf", "--g4-session", "--g4-network"]
+    code, said = polygraphy(checkpoints(VARIANT).folder, *runners, *where, *INPUTS, "--atol", "1e-3", "--rtol", "0")
+    assert code == 0, said
+    assert said.count("Pass Rate: 100.00%") == 2
+
+
+def test_a_difference_is_seen(trt, checkpoints, engine_bundle):
+    where = ["--g4-engines", engine_bundle.folder, *INPUTS, "--atol", "1e-6", "--rtol", "0"]
+    code, said = polygraphy(checkpoints(VARIANT).folder, "--g4-hf", "--g4-rounded-network", *where)
+    assert code != 0 and "Mismatched outputs: ['logits']" in said
+
+
+def test_a_missing_folder_is_named(checkpoints):
+    code, said = polygraphy(checkpoints(VARIANT).folder, "--g4-session", *INPUTS)
+    assert code != 0 and "--g4-session runs what --g4-bundle names" in said and "Traceback" not in said
+
+
+def test_an_engine_without_a_gpu_says_so(trt, checkpoints, engine_bundle):
+    where = ["--g4-engines", engine_bundle.folder, *INPUTS]
+    code, said = polygraphy(checkpoints(VARIANT).folder, "--g4-engine", *where)
+    assert code != 0 and "cuda-python" in said and "Traceback" not in said
