@@ -123,6 +123,12 @@ class EngineStep(msgspec.Struct, frozen=True):
     keep: str
     activation_bytes: int
 
+    @property
+    def counts(self) -> str:
+        """How many tokens it takes, in words."""
+        least, _, most = self.tokens
+        return f"{least} to {most} tokens" if most > least else "1 token"
+
 
 class EngineSpec(msgspec.Struct, frozen=True):
     """TensorRT plans: by ``product`` and its version, for GPUs of these compute capabilities (89 for 8.9; empty: the GPU that

@@ -16,7 +16,7 @@ import g4compile
 from g4compile import pipeline
 from g4compile.bundle import VERSION, Bundle, Manifest
 from g4compile.config import ModelFacts
-from g4compile.errors import Defect, InputError
+from g4compile.errors import Defect, InputError, MachineError
 from g4compile.graph.stage import STAGES, set_stage
 from g4compile.graph.text import parse
 from g4compile.targets import TARGETS
@@ -57,6 +57,13 @@ def trace_apart(source: Checkpoint) -> ir.Model:
     """As `trace`, in a process of its own, whose memory (torch's, above all) is gone when the graph is here."""
     command = [sys.executable, "-c", _TRACE, str(source.folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise MachineError(
+            f"the process that traces the model was ended by signal {-done.returncode}",
+            where=str(source.folder),
+            why="a system that runs out of memory does so, with signal 9",
+            fix="free some memory, and compile again",
+        )
     if done.returncode:
         return trace(source.facts)  # here, for the error that the model deserves
     model = parse(done.stdout)

@@ -93,7 +93,7 @@ def compile(
         engine = manifest.engine
         capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
         rows["engine"] = f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here"
-        rows["steps"] = ", ".join(f"{step.name} ({step.tokens[0]} to {step.tokens[2]} tokens)" for step in engine.steps)
+        rows["steps"] = ", ".join(f"{step.name} ({step.counts})" for step in engine.steps)
         if engine.ranks > 1:
             rows["ranks"] = f"{engine.ranks}, each with plans, weights and KV of its own; bytes below are of one"
         activations = max(step.activation_bytes for step in engine.steps)
