@@ -125,7 +125,7 @@ def gate_up(x: torch.Tensor, routing: Routing, experts: Experts, quantized: bool
     expert_gate_up[(-(-INNER // tiling.columns), routing.slots // tiling.rows)](
         x, routing.row_token, routing.tile_expert, weights["gate_up"], experts.scales["gate_up"], routing.hidden,
         WIDTH=WIDTH, INNER=INNER, TILE=tiling.rows, BLOCK_N=tiling.columns, BLOCK_K=BLOCK_GATE_UP, QUANTIZED=quantized,
-        num_warps=tiling.warps, num_stages=tiling.stages,
+        UNROLL=tiling.unroll, num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def down(routing: Routing, experts: Experts, quantized: bool, tiling: Tiling) ->
     expert_down[(-(-WIDTH // tiling.columns), routing.slots // tiling.rows)](
         routing.hidden, routing.row_token, routing.tile_expert, weights["down"], experts.scales["down"], routing.out,
         WIDTH=WIDTH, INNER=INNER, TILE=tiling.rows, BLOCK_N=tiling.columns, BLOCK_K=BLOCK_DOWN, QUANTIZED=quantized,
-        num_warps=tiling.warps, num_stages=tiling.stages,
+        UNROLL=tiling.unroll, num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
 
 
@@ -181,10 +181,10 @@ def tilings(tokens: int, sweep: bool, which: int, quantized: bool) -> Iterable[T
     chosen = configs.grouped(configs.tile_of(tokens), quantized)[which]
     yield chosen
     if sweep:
-        few = [(n, w, s) for n in (32, 64, 128) for w in (4, 8) for s in (2, 3)]
-        many = [(n, w, s) for n in (64, 128) for w in (4, 8) for s in (2, 3, 4)]
-        for columns, warps, stages in few if tokens <= 64 else many:
-            other = Tiling(chosen.rows, columns, warps, stages)
+        few = [(n, w, s, u) for n in (32, 64) for w in (1, 2, 4) for s in (2, 3) for u in (1, 2)]
+        many = [(n, w, s, 1) for n in (64, 128) for w in (4, 8) for s in (2, 3, 4)]
+        for columns, warps, stages, unroll in few if tokens <= 64 else many:
+            other = Tiling(chosen.rows, columns, warps, stages, unroll)
             if other != chosen:
                 yield other
 
@@ -272,7 +272,7 @@ ATTENTION = [  # name, heads, KV heads, width, new, cache, window
 def attend(q: Any, k: Any, v: Any, first: Any, out: Any, window: int, tiling: Tiling) -> None:
     heads, kv_heads = q.shape[1], k.shape[1]
     rows = q.shape[2] * heads // kv_heads
-    flash_attention[(-(-rows // tiling.rows), kv_heads)](
+    flash_attention[(kv_heads, -(-rows // tiling.rows))](
         q, k, v, first, q.shape[2], k.shape[2], out, HEADS=heads, KV_HEADS=kv_heads, WIDTH=q.shape[3], WINDOW=window,
         RING=0, BLOCK_M=tiling.rows, BLOCK_N=tiling.columns, num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip

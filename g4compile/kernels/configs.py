@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tiling:
-    """Rows and columns of a tile, and how a program is run: warps, and loads in flight."""
+    """Rows and columns of a tile, and how a program is run: warps, loads in flight, and steps of its loop that are made one."""
 
     rows: int
     columns: int
     warps: int
     stages: int
+    unroll: int = 1
 
 
 PANEL = 64  # rows of a weight whose codes of one block stand together
@@ -30,8 +31,9 @@ def tile_of(tokens: int) -> int:
 
 def grouped(tile: int, quantized: bool) -> tuple[Tiling, Tiling]:
     """For gate-up and for down, by `tile_of` the tokens."""
+    small = Tiling(16, 64, 4, 3)
     return {
-        16: (Tiling(16, 64, 4, 3), Tiling(16, 64, 4, 3)),
+        16: (Tiling(16, 32, 2, 3, unroll=2), Tiling(16, 32, 2, 3)) if quantized else (small, small),
         64: (Tiling(64, 64, 4, 4), Tiling(64, 128, 4, 3) if quantized else Tiling(64, 64, 4, 4)),
         128: (Tiling(128, 64, 4, 3), Tiling(128, 64, 4, 4) if quantized else Tiling(128, 128, 8, 3)),
     }[tile]

@@ -65,11 +65,13 @@ def flash_attention(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """One program: ``BLOCK_M`` rows (query positions times heads of a group). Grid: (ceil(S * group / BLOCK_M), B * K)."""
+    """One program: ``BLOCK_M`` rows (query positions times heads of a group). Grid: (B * K, ceil(S * group / BLOCK_M)):
+    the last rows, which see most keys, are started first."""
     GROUP: tl.constexpr = HEADS // KV_HEADS
-    batch, kv_head = tl.program_id(1) // KV_HEADS, tl.program_id(1) % KV_HEADS
+    batch, kv_head = tl.program_id(0) // KV_HEADS, tl.program_id(0) % KV_HEADS
+    tile = tl.num_programs(1) - 1 - tl.program_id(1)
     start = tl.load(first + batch)
-    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = tile * BLOCK_M + tl.arange(0, BLOCK_M)
     token, head = row // GROUP, kv_head * GROUP + row % GROUP
     real = token < NEW
     position = start + token
@@ -89,8 +91,8 @@ def flash_attention(
                 query, k, v, block, position, last, most, weight, total, SLOTS, WIDTH, WINDOW, RING, BLOCK_N, True
             )
     else:  # keys before the first row's window and behind the last row are not read; those between are not masked
-        tile_first = start + tl.program_id(0) * BLOCK_M // GROUP
-        tile_last = tl.minimum(start + (tl.program_id(0) * BLOCK_M + BLOCK_M - 1) // GROUP, last)
+        tile_first = start + tile * BLOCK_M // GROUP
+        tile_last = tl.minimum(start + (tile * BLOCK_M + BLOCK_M - 1) // GROUP, last)
         end = tl.minimum(tile_last + 1, SLOTS)
         begin, clear = 0, 0
         if WINDOW > 0:

@@ -126,6 +126,7 @@ def expert_gate_up(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     QUANTIZED: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """One program: a tile of rows by ``BLOCK_N`` columns of h. Grid: (tiles, ceil(INNER / BLOCK_N))."""
     tile = tl.program_id(1)
@@ -143,7 +144,7 @@ def expert_gate_up(
     scale += expert.to(tl.int64) * (2 * INNER * BLOCKS)
     gate = tl.zeros((BLOCK_N, TILE), tl.float32)
     up = tl.zeros((BLOCK_N, TILE), tl.float32)
-    for k in range(BLOCKS):
+    for k in tl.range(0, BLOCKS, loop_unroll_factor=UNROLL):
         x_low, x_high = _columns(x, stored, used, k, WIDTH, BLOCK_K)
         gate = _accumulate(gate, x_low, x_high, weight, scale, column, k, inside, WIDTH, BLOCK_K, QUANTIZED)
         up = _accumulate(up, x_low, x_high, weight, scale, column + INNER, k, inside, WIDTH, BLOCK_K, QUANTIZED)
@@ -170,6 +171,7 @@ def expert_down(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     QUANTIZED: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """One program: a tile of rows by ``BLOCK_N`` columns of y. Grid: (tiles, ceil(WIDTH / BLOCK_N))."""
     tile = tl.program_id(1)
@@ -185,7 +187,7 @@ def expert_down(
     weight += expert.to(tl.int64) * (INNER * WIDTH // 2 if QUANTIZED else INNER * WIDTH)
     scale += expert.to(tl.int64) * (WIDTH * BLOCKS)
     total = tl.zeros((BLOCK_N, TILE), tl.float32)
-    for k in range(BLOCKS):
+    for k in tl.range(0, BLOCKS, loop_unroll_factor=UNROLL):
         x_low, x_high = _columns(hidden, stored, used, k, INNER, BLOCK_K)
         total = _accumulate(total, x_low, x_high, weight, scale, column, k, inside, INNER, BLOCK_K, QUANTIZED)
     place = out + slots[:, None].to(tl.int64) * WIDTH + column[None, :]

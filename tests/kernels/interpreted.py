@@ -47,7 +47,7 @@ def grouped(quantized, width=64, inner=64):
     row_token, tile_expert, slot_of = (torch.from_numpy(part) for part in route(index, count, tile))
     slots = slot_count(tokens, choices, count, tile)
     hidden, out = torch.full((slots, inner), np.nan, dtype=HALF), torch.full((slots, width), np.nan, dtype=HALF)
-    sizes = {"WIDTH": width, "INNER": inner, "TILE": tile, "BLOCK_N": 32, "QUANTIZED": quantized}
+    sizes = {"WIDTH": width, "INNER": inner, "TILE": tile, "BLOCK_N": 32, "QUANTIZED": quantized, "UNROLL": 2}
     expert_gate_up[(-(-inner // 32), slots // tile)](
         x, row_token, tile_expert, operands["gate_up"], scales["gate_up"], hidden, BLOCK_K=block, **sizes
     )
@@ -71,7 +71,7 @@ def attend(width, window, ring):
     )
     out = torch.full_like(q, np.nan)
     group = heads // kv_heads
-    flash_attention[(-(-new * group // 16), batch * kv_heads)](
+    flash_attention[(batch * kv_heads, -(-new * group // 16))](
         q, k, v, torch.from_numpy(first), new, slots, out,
         HEADS=heads, KV_HEADS=kv_heads, WIDTH=width, WINDOW=window, RING=ring, BLOCK_M=16, BLOCK_N=16,
     )  # fmt: skip

@@ -29,9 +29,9 @@ def register(plugin: Any, architecture: int) -> Any:
     return plugin
 
 
-def _launch(plugin: Any, binary: Binary, columns: Any, rows: Any) -> Any:
+def _launch(plugin: Any, binary: Binary, first: Any, second: Any) -> Any:
     launch = plugin.KernelLaunchParams()
-    launch.grid_x, launch.grid_y = columns, rows
+    launch.grid_x, launch.grid_y = first, second
     launch.block_x, launch.shared_mem = binary.threads, binary.shared
     return launch
 
@@ -51,6 +51,7 @@ def _sizes(width: int, inner: int, tiling: Tiling, block: int, default: int) -> 
         "BLOCK_N": tiling.columns,
         "BLOCK_K": block or default,
         "QUANTIZED": block > 0,
+        "UNROLL": tiling.unroll,
     }
 
 
@@ -168,7 +169,7 @@ def _register_attention(plugin: Any, architecture: int, kernel: Any) -> None:
         binary = compile_ptx(kernel, signature, sizes, tiling, architecture)
         new, slots = q.shape_expr[2], k.shape_expr[2]
         rows = plugin.cdiv(new * (heads // kv_heads), tiling.rows)
-        launch = _launch(plugin, binary, rows, q.shape_expr[0] * kv_heads)
+        launch = _launch(plugin, binary, q.shape_expr[0] * kv_heads, rows)
         extra = plugin.SymIntExprs(2)
         extra[0], extra[1] = plugin.SymInt32(new), plugin.SymInt32(slots)
         return binary.name, binary.ptx, launch, extra
