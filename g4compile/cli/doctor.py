@@ -26,7 +26,9 @@ _OPTIONAL: dict[str, tuple[str, str, str]] = {
         "target tensorrt-rtx: engines, built without a GPU",
         "pip install 'g4compile[tensorrt-rtx]'",
     ),
-    "tensorrt-cu13": ("11.0", "target tensorrt: engines, built on their GPU", "pip install tensorrt-cu13"),
+    "tensorrt-cu13": ("10.16", "target tensorrt: engines, built on their GPU", "pip install 'g4compile[tensorrt]'"),
+    "triton": ("3.6", "target tensorrt: kernels in the engines", "pip install 'g4compile[tensorrt]'"),
+    "polygraphy": ("0.49", "compare backends", "pip install 'g4compile[polygraphy]'"),
     "cuda-python": ("13.0", "run engines", "pip install 'g4compile[gpu]'"),
 }
 
@@ -68,7 +70,7 @@ def doctor(
         "onnx-cpu": not fixes,
         "onnx-mobile": not fixes,
         "tensorrt-rtx": not fixes and optional["tensorrt-rtx-cu13"] is not None,
-        "tensorrt": not fixes and optional["tensorrt-cu13"] is not None,
+        "tensorrt": not fixes and None not in (optional["tensorrt-cu13"], optional["triton"]),
     }
     rows |= {f"target {name}": "ready" if ready else "incomplete" for name, ready in targets.items()}
     data = {

@@ -15,7 +15,7 @@ from g4compile.targets.base import Options
 from g4compile.targets.frontend import frontend
 from g4compile.targets.tensorrt.build import build_plan
 from g4compile.targets.tensorrt.engine import step_network
-from g4compile.targets.tensorrt.product import RTX, check_split
+from g4compile.targets.tensorrt.product import FULL, RTX, check_split
 from tests.conftest import CAPACITIES, VARIANTS
 
 SPLITS = [*((variant, 2) for variant in VARIANTS), ("tiny-26b-a4b", 4)]  # 4 ranks on 2 KV heads: each is held twice
@@ -32,6 +32,12 @@ def test_ranks_in_step_are_the_whole_model(variant, ranks, emit, expected):
     assert worst <= 5e-4
     session.reset()
     assert np.abs(session.forward(want.prompt) - want.prefill[:, -1]).max() <= 5e-4
+
+
+def test_ranks_with_kernels_are_the_whole_model(emit, expected):
+    """Full TensorRT's: each rank's share of every expert in the plugins, and of the wide heads."""
+    made, want = emit("tiny-26b-a4b", ranks=2, product=FULL, fused_head=16), expected("tiny-26b-a4b", 1)
+    assert np.abs(made.session(exact=True).forward(want.prompt) - want.prefill[:, -1]).max() <= 5e-4
 
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
