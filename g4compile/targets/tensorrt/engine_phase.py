@@ -70,7 +70,7 @@ def engine_phase(
         InsertTopTokens(),
         *quantize,
         LowerMoEToGatherScatter(layers=moe, form=step.experts, tokens=grouped),
-        Legalize(target, legal, lowerings(fused_head, step.flash), DTYPES),
+        Legalize(target, legal, lowerings(fused_head, step.flash, capacities.batch, step.tokens[2]), DTYPES),
         CanonicalizeConstants(),
         CanonicalizeDeadCode(),
     )

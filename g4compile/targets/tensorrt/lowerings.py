@@ -23,23 +23,28 @@ FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention ker
 _FUSED_HEADS = (
     4  # the fewest query heads for which it has one of a single query (and 2 for more): RTX 1.7 refuses 2 and 1
 )
+_SUMMED = 8  # rows up to which sums of products read less than codes that are first dequantised: half a byte a row and weight to 4.5
 _MASKED = -3.0e38  # finite in bfloat16: a fused kernel may meet a tile in which everything is masked
 _FLOAT, _BOOL = ir.DataType.FLOAT, ir.DataType.BOOL
 
 
-def _linear(node: ir.Node, insert: Inserter) -> list[ir.Value]:
-    x, weight = node.inputs
-    assert x is not None and x.shape is not None and weight is not None and node.outputs[0].shape is not None
-    producer = weight.producer()
-    shape: list[Size] = list(node.outputs[0].shape)
-    if producer is not None and producer.op_type == "DequantizeLinear" and x.shape[-2] == 1:
-        return [_row_product(x, weight, shape, insert)]
-    return [transposed_product(insert, x, weight, shape)]
+def _linear(sequences: int, tokens: int) -> Lowering:
+    def lower(node: ir.Node, insert: Inserter) -> list[ir.Value]:
+        x, weight = node.inputs
+        assert x is not None and x.shape is not None and weight is not None and node.outputs[0].shape is not None
+        producer, new = weight.producer(), x.shape[-2]
+        shape: list[Size] = list(node.outputs[0].shape)
+        rows = sequences * (new if isinstance(new, int) else tokens)
+        if producer is not None and producer.op_type == "DequantizeLinear" and 0 < rows <= _SUMMED:
+            return [_summed_product(x, weight, shape, insert)]
+        return [transposed_product(insert, x, weight, shape)]
+
+    return lower
 
 
-def _row_product(x: ir.Value, weight: ir.Value, shape: list[Size], insert: Inserter) -> ir.Value:
-    """One row by codes, as a sum of products: TensorRT dequantises in the same kernel, which it does for no matrix product
-    whose codes are an input."""
+def _summed_product(x: ir.Value, weight: ir.Value, shape: list[Size], insert: Inserter) -> ir.Value:
+    """A few rows by 4-bit codes, as sums of products: TensorRT dequantises in the same kernel, which it does for no matrix
+    product whose codes are an input."""
     assert x.shape is not None and x.dtype is not None
     rows = insert.op("Unsqueeze", [x, insert.constant([-2])], shape=[*list(x.shape)[:-1], 1, x.shape[-1]])
     terms = insert.op("Mul", [insert.cast(weight, _FLOAT), insert.cast(rows, _FLOAT)], shape=[*shape, x.shape[-1]])
@@ -215,10 +220,13 @@ def _static(size: object) -> int:
     return size if isinstance(size, int) else -1
 
 
-def lowerings(fused_head: int = FUSED_HEAD, flash: bool = False) -> Mapping[str, Lowering]:
-    """By op. ``fused_head``: the widest head that is attended by one layer. ``flash``: wider ones have a kernel of ours."""
+def lowerings(
+    fused_head: int = FUSED_HEAD, flash: bool = False, sequences: int = 1, tokens: int = 0
+) -> Mapping[str, Lowering]:
+    """By op. ``fused_head``: the widest head that is attended by one layer. ``flash``: wider ones have a kernel of ours.
+    ``sequences`` and new ``tokens`` of each: at most, 0 for many."""
     return {
-        "g4.Linear": _linear,
+        "g4.Linear": _linear(sequences, tokens),
         "g4.RMSNorm": _rms_norm,
         "g4.RopeKeyValue": _rope_key_value,
         "g4.DualRopeAttention": _attention(fused_head, flash),

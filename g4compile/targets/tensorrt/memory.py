@@ -25,8 +25,8 @@ _FUSED = {
 
 def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int:
     """The largest sum of values that are live at once, with what elementwise layers compute counted as fused, and caches,
-    which are updated in place, not counted. Codes are dequantised on the way, but 4-bit ones of many tokens, which are stored.
-    Sizes that are not known count as nothing."""
+    which are updated in place, not counted. Codes are dequantised on the way, but 4-bit ones of a matrix product, which are
+    stored. Sizes that are not known count as nothing."""
     sizes = {"batch": capacities.batch, "new": step.tokens[2]}
     last: dict[ir.Value, int] = {}
     nodes = list(graph)
@@ -36,7 +36,7 @@ def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int
                 last[value] = index
     live, most = dict[ir.Value, int](), 0
     for index, node in enumerate(nodes):
-        if node.op_type != "TensorScatter" and node.op_type not in _FUSED and not _on_the_way(node, step):
+        if node.op_type != "TensorScatter" and node.op_type not in _FUSED and not _on_the_way(node):
             live.update({value: _bytes(value, sizes) for value in node.outputs})
         most = max(most, sum(live.values()))
         for value in [value for value in live if last.get(value, -1) <= index and not value.is_graph_output()]:
@@ -44,9 +44,12 @@ def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int
     return most
 
 
-def _on_the_way(node: ir.Node, step: Step) -> bool:
+def _on_the_way(node: ir.Node) -> bool:
+    """Whether a dequantisation is part of what reads it: all are, but of 4-bit codes that a matrix product reads."""
     codes = node.inputs[0] if node.op_type == "DequantizeLinear" else None
-    return codes is not None and (step.static == 1 or codes.dtype == ir.DataType.FLOAT8E4M3FN)
+    if codes is None or codes.dtype != ir.DataType.INT4:
+        return codes is not None
+    return not any(reader.op_type in ("MatMul", "FusedMatMul") for reader in node.outputs[0].consumers())
 
 
 def _bytes(value: ir.Value, sizes: dict[str, int]) -> int:
