@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from g4compile.compiler import compile
+
 pytest.importorskip("polygraphy", reason="polygraphy is not installed: pip install 'g4compile[polygraphy]'")
 VARIANT = "tiny-e2b"
 INPUTS = ["--input-shapes", "input_ids:[1,20]", "--val-range", "input_ids:[0,1023]"]
@@ -26,6 +28,15 @@ def test_backends_are_compared_with_the_judge(trt, checkpoints, bundles, engine_
     code, said = polygraphy(checkpoints(VARIANT).folder, *runners, *where, *INPUTS, "--atol", "1e-3", "--rtol", "0")
     assert code == 0, said
     assert said.count("Pass Rate: 100.00%") == 2
+
+
+def test_the_judge_holds_what_codes_stand_for(trt, checkpoints, tmp_path):
+    folder, coded = checkpoints(VARIANT).folder, tmp_path / "fp8"
+    compile(folder, "tensorrt-rtx", coded, weights="fp8", context=128, chunk=16, compute_capabilities=(89,))
+    runners = ["--g4-hf", "--g4-network", "--g4-engines", coded, *INPUTS, "--atol", "1e-3", "--rtol", "0"]
+    code, said = polygraphy(folder, *runners, "--g4-weights-of", coded)
+    assert code == 0, said
+    assert polygraphy(folder, *runners)[0] != 0
 
 
 def test_a_difference_is_seen(trt, checkpoints, engine_bundle):

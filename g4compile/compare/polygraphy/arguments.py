@@ -21,6 +21,7 @@ class Folders(BaseArgs):  # type: ignore[misc]  # polygraphy is not typed
 
     def add_parser_args_impl(self) -> None:
         for name, what in (
+            ("weights-of", "a bundle of coded weights: --g4-hf holds what its codes stand for, not the checkpoint's"),
             ("bundle", "an ONNX bundle: of --g4-session"),
             ("engines", "an engine bundle: of --g4-network, --g4-rounded-network and --g4-engine"),
         ):
@@ -28,6 +29,7 @@ class Folders(BaseArgs):  # type: ignore[misc]  # polygraphy is not typed
 
     def parse_impl(self, args: Any) -> None:
         self.given = {name: getattr(args, f"g4_{name}") for name in ("bundle", "engines")}
+        self.weights_of = args.g4_weights_of
 
     def folder(self, name: str, option: str) -> str:
         """Ends polygraphy, in its own way, when ``option`` was asked for without it. The checkpoint is polygraphy's own argument, the model."""
@@ -50,13 +52,21 @@ class _RunnerArgs(BaseRunnerArgs):  # type: ignore[misc]  # polygraphy is not ty
         folders = self.arg_groups[Folders]
         script.add_import(imports=[self.runner], frm=_MODULE)
         where = [folders.folder(name, f"--{self.option}") for name in self.folders]
-        script.add_runner(make_invocable(self.runner, *where))
+        script.add_runner(make_invocable(self.runner, *where, **self.options()))
+
+    def options(self) -> dict[str, str]:
+        """What the runner is told beside folders."""
+        return {}
 
 
 class HfArgs(_RunnerArgs):
     """g4compile: Hugging Face eager in float32."""
 
     title, option, runner, folders = "Hugging Face eager float32", "g4-hf", "HfRunner", (_CHECKPOINT,)
+
+    def options(self) -> dict[str, str]:
+        found = self.arg_groups[Folders].weights_of
+        return {} if found is None else {"weights_of": str(found)}
 
 
 class SessionArgs(_RunnerArgs):

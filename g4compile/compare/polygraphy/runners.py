@@ -53,14 +53,21 @@ class Runner(BaseRunner):  # type: ignore[misc]  # polygraphy is not typed
 
 
 class HfRunner(Runner):
-    """The Hugging Face module, eager, in float32, on the checkpoint's own weights."""
+    """The Hugging Face module, eager, in float32. ``weights_of``: a bundle, whose codes it holds dequantised."""
 
     prefix = "g4-hf"
 
+    def __init__(self, folder: str, weights_of: str | None = None, name: str | None = None) -> None:
+        super().__init__(folder, name=name)
+        self._weights_of = weights_of
+
     def open(self) -> tuple[Any, dict[str, Any]]:
+        from g4compile.bundle import Bundle
+        from g4compile.compare.dequantized import dequantized
         from g4compile.compare.reference import Reference
 
-        return Reference(self._folder), {}
+        weights = () if self._weights_of is None else dequantized(Bundle.open(self._weights_of))
+        return Reference(self._folder, weights), {}
 
 
 class SessionRunner(Runner):
