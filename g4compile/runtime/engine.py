@@ -172,10 +172,10 @@ class EngineSession(Conversation):
         """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
         for name, piece in self._pieces(ids, False):
             self._step(name, piece)
-        top = self._fetch(name, "top_logits", piece.shape)[0, -1]
-        if sampling.enough(len(top)):
-            return sampling.choose_among(top, self._fetch(name, "top_tokens", piece.shape)[0, -1])
-        return sampling.choose(self._fetch(name, "logits", piece.shape)[0, -1])
+        if not sampling.enough(int(self._output(name, "top_tokens").shape[-1])):
+            return sampling.choose(self._fetch(name, "logits", piece.shape)[0, -1])
+        top, tokens = (self._fetch(name, output, piece.shape)[0, -1] for output in ("top_logits", "top_tokens"))
+        return sampling.choose_among(top, tokens)
 
     def _pieces(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         """``ids`` as (step, its ids), which the caller runs in turn."""
@@ -207,11 +207,14 @@ class EngineSession(Conversation):
 
     def _fetch(self, name: str, output: str, sizes: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """An output of the step ``name``, which just ran over ids of ``sizes``."""
-        spec = next(tensor for tensor in self.bundle.manifest.graphs[name].outputs if tensor.name == output)
+        spec = self._output(name, output)
         array = np.empty(self._shape(spec, *sizes), _DTYPES[spec.dtype])
         self._device.download(array, self._addresses[f"{name}/{output}"])
         self._device.synchronize()
         return array
+
+    def _output(self, name: str, output: str) -> TensorSpec:
+        return next(tensor for tensor in self.bundle.manifest.graphs[name].outputs if tensor.name == output)
 
     def _execute(self, name: str) -> None:
         """Run a step; a decode step from its second time on as a graph, which costs one launch."""

@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import Defect, InputError
+from g4compile.errors import InputError
 from g4compile.kernels.configs import PANEL
 from g4compile.kernels.packing import pack_panels, unpack_panels
 from g4compile.weights.float8 import Float8Matrix
@@ -126,11 +126,9 @@ class EngineTensor(QuantizedTensor):
 
 
 def engine_matrix(weight: CheckpointTensor, form: str) -> EngineMatrix | None:
-    """``weight`` as codes of ``form``: int4, scales searched for, or fp8. None when no block divides its rows."""
+    """``weight`` as codes of ``form``: fp8, or int4, its scales searched for. None when no block divides its rows."""
     if form == FP8:
         return Float8Matrix(weight)
-    if form != INT4:
-        raise Defect(f"engines have no weights of {form}")
     block = block_of(int(weight.shape[-1]))  # type: ignore[arg-type]  # weights are static
     return None if block is None else Int4Matrix(weight, BlockFormat(4, block), "search")
 

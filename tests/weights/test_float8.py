@@ -13,16 +13,7 @@ from g4compile.errors import CheckpointError
 from g4compile.weights.engine_codes import EngineTensor
 from g4compile.weights.external import write_tensors
 from g4compile.weights.float8 import FLOAT8, LARGEST, Float8Matrix, scale_for
-
-
-class Rows:
-    """As much of a checkpoint's weight as a matrix reads."""
-
-    def __init__(self, array):
-        self.array, self.shape, self.key, self.steps = array, ir.Shape(array.shape), "w", ()
-
-    def read_rows(self, start, stop):
-        return self.array.reshape(-1, self.array.shape[-1])[start:stop]
+from tests.weights.stored_rows import Rows
 
 
 def weights(shape, size=1.0, seed=0):
