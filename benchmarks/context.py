@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from ort_profile import last_nodes
 
-from g4compile.config import FULL, load_config, model_facts
-from g4compile.plan.device import measure_device
-from g4compile.plan.plan import plan
+from g4compile.model.config import FULL, load_config, model_facts
+from g4compile.planning.device import measure_device
+from g4compile.planning.plan import plan
 from g4compile.runtime.session import Session, load
 
 STEPS = 8

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import g4compile
-from g4compile import presets
+from g4compile.model import presets
 from g4compile.runtime.measure import measure
 from g4compile.synth.checkpoint import synthesize
 

@@ -4,7 +4,7 @@
     session = g4compile.load("out/", threads=2)
     logits  = session.forward(input_ids)
     report  = g4compile.verify(bundle, checkpoint)
-    plan    = g4compile.plan(checkpoint, target="onnx-cpu", weights="int4", context=32768)
+    plan    = g4compile.planning(checkpoint, target="onnx-cpu", weights="int4", context=32768)
 
 Everything heavy is imported on first use; `load` and what it returns never import torch.
 """
@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from g4compile.bundle import Bundle as Bundle
+    from g4compile.bundle.manifest import Bundle as Bundle
     from g4compile.compare.verify import verify as verify
     from g4compile.compiler import compile as compile
-    from g4compile.plan.plan import plan as plan
+    from g4compile.planning.plan import plan as plan
     from g4compile.runtime.session import Session as Session
     from g4compile.runtime.session import load as load
 
 _PUBLIC = {
-    "Bundle": "g4compile.bundle",
+    "Bundle": "g4compile.bundle.manifest",
     "Session": "g4compile.runtime.session",
     "compile": "g4compile.compiler",
     "load": "g4compile.runtime.session",
-    "plan": "g4compile.plan.plan",
+    "plan": "g4compile.planning.plan",
     "verify": "g4compile.compare.verify",
 }
 __all__ = ["Bundle", "Session", "compile", "load", "plan", "verify"]

@@ -14,20 +14,20 @@ import onnx_ir as ir
 
 import g4compile
 from g4compile import pipeline
-from g4compile.bundle import VERSION, Bundle, Manifest
-from g4compile.config import ModelFacts
+from g4compile.bundle.manifest import VERSION, Bundle, Manifest
 from g4compile.errors import Defect, InputError, MachineError
 from g4compile.graph.stage import STAGES, set_stage
-from g4compile.graph.text import parse
+from g4compile.model.config import ModelFacts
 from g4compile.targets import TARGETS
 from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
-from g4compile.targets.writer import finish, staging
+from g4compile.targets.staging import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.external import MAX_MEMORY
 from g4compile.weights.journal import Journal
-from g4compile.weights.lazy import bind
 from g4compile.weights.recipe import load_recipe, recipe_name
+from g4compile.weights.references import bind
 from g4compile.weights.stored import STORED
+from g4compile.weights.text import parse_graph
+from g4compile.weights.writer import MAX_MEMORY
 
 
 def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
@@ -47,8 +47,9 @@ def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
 _TRACE = """
 import sys
 from g4compile.compiler import trace
-from g4compile.config import load_config, model_facts
+from g4compile.model.config import load_config, model_facts
 from g4compile.graph.text import to_text
+from g4compile.weights.text import parse_graph
 sys.stdout.write(to_text(trace(model_facts(load_config(sys.argv[1]), where=sys.argv[1]))))
 """
 
@@ -66,7 +67,7 @@ def trace_apart(source: Checkpoint) -> ir.Model:
         )
     if done.returncode:
         return trace(source.facts)  # here, for the error that the model deserves
-    model = parse(done.stdout)
+    model = parse_graph(done.stdout)
     set_stage(model, STAGES[0])
     return model
 

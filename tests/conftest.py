@@ -18,21 +18,22 @@ import pytest
 from filelock import FileLock
 
 from g4compile import pipeline
-from g4compile.bundle import Bundle
-from g4compile.compare.network_session import NetworkSession
-from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder
+from g4compile.bundle.manifest import Bundle
 from g4compile.compiler import compile, lower, trace
-from g4compile.config import TextFacts
 from g4compile.graph.stage import set_stage
-from g4compile.graph.text import parse, to_text
+from g4compile.graph.text import to_text
+from g4compile.model.config import TextFacts
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
-from g4compile.targets.frontend import frontend
+from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.engine import StepNetwork, step_network
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.lazy import bind
+from g4compile.weights.references import bind
+from g4compile.weights.text import parse_graph
 from tests.scenario import Expected, reference_logits
 
 CAPACITIES = Capacities(context=256, batch=1, chunk=16)  # of emitted networks
@@ -93,7 +94,7 @@ def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[
     def get(variant: str) -> ir.Model:
         facts = checkpoints(variant).facts
         file = once(shared, f"{variant}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
-        model = parse(file.read_text())
+        model = parse_graph(file.read_text())
         set_stage(model, "traced")
         bind(model, checkpoints(variant))
         return model

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.compiler import trace_apart
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
-from g4compile.targets.writer import staging
-from g4compile.weights.lazy import bind, lazy_initializers
+from g4compile.targets.staging import staging
+from g4compile.weights.references import bind, lazy_initializers
 
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])

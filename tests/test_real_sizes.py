@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-from g4compile.plan.plan import plan
+from g4compile.planning.plan import plan
 
 _COMPILE = """
 import json, resource, sys, time, zlib
 from pathlib import Path
 import numpy as np
-from g4compile import presets
+from g4compile.model import presets
 from g4compile.compiler import compile
-from g4compile.config import model_facts
-from g4compile.plan.inventory import inventory
+from g4compile.model.config import model_facts
+from g4compile.model.inventory import inventory
 from g4compile.weights.checkpoint import Checkpoint, StoredTensor
-from g4compile.weights.keys import checkpoint_key
+from g4compile.model.keys import checkpoint_key
 
 class Synthetic(Checkpoint):
     '''Rows of one random table, whatever is asked for: as many bytes as a checkpoint has, none of them on disk.

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from g4compile import presets
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.compiler import compile
 from g4compile.errors import MachineError
+from g4compile.model import presets
 from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.journal import Journal
 
@@ -56,8 +56,8 @@ def test_a_killed_compile_is_taken_up(killed, checkpoints, tmp_path, monkeypatch
     kept = len((partial / Journal.NAME).read_text().splitlines()) - 1
     assert kept > 20
     made = []
-    put = "g4compile.weights.external._put"
-    original = __import__("g4compile.weights.external", fromlist=["_put"])._put
+    put = "g4compile.weights.writer._put"
+    original = __import__("g4compile.weights.writer", fromlist=["_put"])._put
     monkeypatch.setattr(put, lambda descriptor, job, rows: made.append(job.name) or original(descriptor, job, rows))
     source = checkpoints("tiny-31b").folder
     whole, _ = _compile(source, tmp_path / "whole", weights="int4")

@@ -1,4 +1,4 @@
-"""The import law, the public surface, and file sizes."""
+"""The import law for every room, the public surface, and file sizes."""
 
 import ast
 import subprocess
@@ -8,36 +8,104 @@ from pathlib import Path
 import g4compile
 
 PACKAGE = Path(g4compile.__file__).parent
-# An arrow is allowed from a folder to itself and to what stands before it.
-LAYERS = ("config", "graph", "ops", "passes", "targets", "cli")
+# A room may import itself and rooms of a lower rank; rooms of one rank do not know each other.
+RANKS = {
+    "errors": 0,
+    "model": 1,
+    "bundle": 1,
+    "graph": 2,
+    "runtime": 2,
+    "weights": 3,
+    "ops": 4,
+    "passes": 5,
+    "trace": 5,
+    "pipeline": 6,
+    "program": 6,
+    "targets": 7,
+    "compiler": 8,
+    "compare": 9,
+    "planning": 9,
+    "synth": 9,
+    "cli": 10,
+}
+# What knows less than its rank allows, so that a bundle runs without the compiler.
+ALONE = {"runtime": {"errors", "bundle"}, "model": {"errors"}, "bundle": {"errors"}}
+FAMILIES = ("onnx", "tensorrt")
 
 
-def imports(file):
+def modules():
+    """Module name -> file, of all that is not a package's `__init__`."""
+    for file in PACKAGE.rglob("*.py"):
+        parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts).removesuffix(".__init__"), file
+
+
+def imports(name, file):
+    """Names that ``file`` imports, wherever in it; those of our own package down to the module."""
+    known = dict(modules())
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (one if one in known else node.module for one in inner)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
 
-def part(name):
-    return name.split(".")[1] if name.startswith("g4compile.") else ""
+def room(name):
+    parts = name.split(".")
+    return parts[1] if parts[0] == "g4compile" and len(parts) > 1 else ""
+
+
+def test_every_room_has_a_rank():
+    rooms = {room(name) for name, _ in modules()} - {"", "__main__"}
+    assert rooms <= set(RANKS)
 
 
 def test_imports_go_one_way():
-    for file in PACKAGE.rglob("*.py"):
-        here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for name in imports(file):
-            there = part(name)
-            if here in LAYERS and there in LAYERS:
-                assert LAYERS.index(there) <= LAYERS.index(here), f"{file} imports {name}"
+    for name, file in modules():
+        here = room(name)
+        for other in imports(name, file):
+            there = room(other)
+            if here in RANKS and there and there != here:
+                assert RANKS[there] < RANKS[here], f"{name} imports {other}"
+                assert there in ALONE.get(here, RANKS), f"{name} imports {other}"
 
 
-def test_the_runtime_stands_alone():
-    for file in (PACKAGE / "runtime").rglob("*.py"):
-        for name in imports(file):
-            assert name.split(".")[0] not in ("torch", "transformers", "onnx", "onnx_ir"), f"{file} imports {name}"
-            assert part(name) in ("", "runtime", "bundle", "errors", "weight_steps"), f"{file} imports {name}"
+def test_families_of_targets_do_not_import_each_other():
+    for name, file in modules():
+        for one, other in (FAMILIES, FAMILIES[::-1]):
+            if name.startswith(f"g4compile.targets.{one}"):
+                for imported in imports(name, file):
+                    assert not imported.startswith(f"g4compile.targets.{other}"), f"{name} imports {imported}"
+
+
+def test_no_two_files_import_each_other():
+    """Directly or over others. What only a type checker reads counts too."""
+    graph = {name: {one for one in imports(name, file) if one != name} for name, file in modules()}
+    del graph["g4compile"]  # it imports what it names when that is asked for
+    done, path = set(), []
+
+    def visit(name):
+        if name in path:
+            raise AssertionError(" -> ".join([*path[path.index(name) :], name]))
+        if name not in done and name in graph:
+            path.append(name)
+            for other in sorted(graph[name]):
+                visit(other)
+            path.pop()
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name)
+
+
+def test_the_runtime_needs_no_compiler():
+    for name, file in modules():
+        if room(name) in ("runtime", "bundle", "model", "errors"):
+            for other in imports(name, file):
+                assert other.split(".")[0] not in ("torch", "transformers", "onnx", "onnx_ir"), (
+                    f"{name} imports {other}"
+                )
 
 
 def test_loading_a_session_imports_no_torch():

@@ -4,7 +4,7 @@
 
 Needs torch and Triton with a CUDA device, and nothing of the compiler. Sizes are 26B-A4B's experts (128, 8 a token, 2816 by
 704) and 31B's attention (32 heads over 4 KV heads of 512; over 16 of 256 with a window of 1,024). `--sweep` also times other
-tilings than those of `g4compile/kernels/configs.py`. Medians of CUDA-graph replays; each replay runs eight different
+tilings than those of `g4compile/targets/kernels/configs.py`. Medians of CUDA-graph replays; each replay runs eight different
 routings, so that weights come from memory and not from the cache.
 """
 
@@ -23,11 +23,12 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from g4compile.kernels import configs
-from g4compile.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, PANEL, Tiling
-from g4compile.kernels.flash_attention import flash_attention
-from g4compile.kernels.grouped_gemm import expert_down, expert_gate_up
-from g4compile.kernels.routing import route, slot_count
+from g4compile.ops.expert_routing import route, slot_count, tile_of
+from g4compile.targets.kernels import configs
+from g4compile.targets.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, Tiling
+from g4compile.targets.kernels.flash_attention import flash_attention
+from g4compile.targets.kernels.grouped_gemm import expert_down, expert_gate_up
+from g4compile.weights.layouts import PANEL
 
 EXPERTS, CHOICES, WIDTH, INNER = 128, 8, 2816, 704
 ROUTINGS = 8
@@ -97,7 +98,7 @@ class Experts:
 
 
 def dequantized(codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """bfloat16 [E, rows, columns] of panels (`g4compile/kernels/packing.py`)."""
+    """bfloat16 [E, rows, columns] of panels (`g4compile/weights/layouts.py`)."""
     packed = codes.view(torch.uint8)
     levels = torch.cat([packed & 15, packed >> 4], -1).to(BF16) - 8
     return (levels * scales[..., None]).transpose(2, 3).flatten(1, 2).flatten(-2)
@@ -178,7 +179,7 @@ def grouped_mm(x: torch.Tensor, routing: Routing, weights: dict[str, torch.Tenso
 
 
 def tilings(tokens: int, sweep: bool, which: int, quantized: bool) -> Iterable[Tiling]:
-    chosen = configs.grouped(configs.tile_of(tokens), quantized)[which]
+    chosen = configs.grouped(tile_of(tokens), quantized)[which]
     yield chosen
     if sweep:
         few = [(n, w, s, u) for n in (32, 64) for w in (1, 2, 4) for s in (2, 3) for u in (1, 2)]
@@ -194,7 +195,7 @@ def measure_experts(experts: Experts, limits: dict[str, float], counts: list[int
     for tokens in counts:
         x = torch.randn(tokens, WIDTH, device=GPU, dtype=BF16)
         for quantized in (True, False):
-            up, low = configs.grouped(configs.tile_of(tokens), quantized)
+            up, low = configs.grouped(tile_of(tokens), quantized)
             routings = [Routing(tokens, up.rows, seed) for seed in range(ROUTINGS)]
             for routing in routings:
                 routing.out.fill_(float("nan"))

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from g4compile.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, PANEL, tile_of
-from g4compile.kernels.packing import unpack_panels
-from g4compile.kernels.routing import route, slot_count
-from tests.kernels.recorded import Recorded
-from tests.kernels.reference import attention, experts
+from g4compile.ops.expert_routing import route, slot_count, tile_of
+from g4compile.targets.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP
+from g4compile.weights.layouts import PANEL, unpack_panels
+from tests.targets.kernels.recorded import Recorded
+from tests.targets.kernels.reference import attention, experts
 
 EXPERTS, CHOICES, WIDTH, INNER = 128, 8, 2816, 704
 HEADS, KV_HEADS, HEAD, NEW, SLOTS, FIRST = 32, 4, 512, 128, 1024, 700

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from g4compile.cli import bench, compile, doctor, inspect, opt, plan, run, synth, verify
+from g4compile.cli.verbs import bench, compile, doctor, inspect, opt, plan, run, synth, verify
 
 app = typer.Typer(
     name="g4compile",

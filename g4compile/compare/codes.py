@@ -1,6 +1,6 @@
 """Are the codes in a bundle those of the checkpoint? Both sides are unpacked by their own definition and compared.
 
-The bundle's by `weights/formats.py`; the checkpoint's by transformers (`integrations/gemma_quant.py`, _unpack_int4 and
+The bundle's by `weights/formats/blocks.py`; the checkpoint's by transformers (`integrations/gemma_quant.py`, _unpack_int4 and
 _unpack_int2), restated here so that a mistake in reading them does not pass its own examination.
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from g4compile.bundle import Bundle, QuantizedSpec
+from g4compile.bundle.manifest import Bundle, QuantizedSpec
 from g4compile.compare.dequantized import initializers
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.formats import Array, BlockFormat, unpack_bits
+from g4compile.weights.formats.blocks import Array, BlockFormat, unpack_bits
 from g4compile.weights.stored import STORED, StoredCodes, stored_codes
 
 _BYTES = 64 << 20  # unpacked bytes compared at once

@@ -13,13 +13,13 @@ import ml_dtypes
 import numpy as np
 import onnx
 
-from g4compile.bundle import Bundle, QuantizedSpec, WeightSpec
-from g4compile.kernels.packing import unpack_panels
+from g4compile.bundle.manifest import Bundle, QuantizedSpec, WeightSpec
+from g4compile.bundle.weight_steps import undo_reorders
 from g4compile.runtime.engine import DATA
-from g4compile.weight_steps import undo_reorders
-from g4compile.weights.engine_codes import dequantize
-from g4compile.weights.float8 import FLOAT8
-from g4compile.weights.formats import BlockFormat, Codes
+from g4compile.weights.formats.blocks import BlockFormat, Codes
+from g4compile.weights.formats.engine_codes import dequantize
+from g4compile.weights.formats.float8 import FLOAT8
+from g4compile.weights.layouts import unpack_panels
 from g4compile.weights.stored import STORED
 
 Array = np.ndarray[Any, Any]

@@ -10,18 +10,18 @@ import hashlib
 from pathlib import Path
 
 from g4compile import pipeline
-from g4compile.bundle import Bundle
-from g4compile.compare.network_session import NetworkSession
-from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder
+from g4compile.bundle.manifest import Bundle
 from g4compile.compiler import trace
 from g4compile.errors import BundleError, InputError
-from g4compile.targets.frontend import frontend
+from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import make_builder
 from g4compile.targets.tensorrt.engine import StepNetwork, step_network
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import PRODUCTS, RTX
 from g4compile.targets.tensorrt.steps import Capacities, Step, steps
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.lazy import bind
+from g4compile.weights.references import bind
 
 
 def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSession, NetworkSession]:

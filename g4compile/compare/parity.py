@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from g4compile.bundle import Manifest
+from g4compile.bundle.manifest import Manifest
 from g4compile.weights.stored import STORED
 
 Logits = np.ndarray[Any, Any]

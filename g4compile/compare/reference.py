@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.config import load_config, model_facts
+from g4compile.model.config import load_config, model_facts
+from g4compile.model.keys import checkpoint_key
 from g4compile.weights.checkpoint import locate
-from g4compile.weights.keys import checkpoint_key
 
 Logits = np.ndarray[Any, Any]
 

@@ -15,9 +15,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from g4compile.config import ModelFacts
+from g4compile.model.config import ModelFacts
 from g4compile.ops import attach_bodies
-from g4compile.weights.external import write_graphs
+from g4compile.weights.writer import write_graphs
 
 Array = np.ndarray[Any, Any]
 

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.compare.codes import compare_codes
 from g4compile.compare.dequantized import dequantized
 from g4compile.compare.localize import LayerDifference, localize
-from g4compile.compare.network_session import NetworkSession
 from g4compile.compare.parity import Limits, Meter, Parity, limits_of
 from g4compile.compare.reference import Reference
 from g4compile.errors import InputError
 from g4compile.runtime.session import Session
+from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 
 Ids = np.ndarray[Any, Any]
 Progress = Callable[[str], None]

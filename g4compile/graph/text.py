@@ -1,25 +1,26 @@
 """The text form of a graph: ONNX text syntax, values renumbered, weights as references.
 
 A weight prints as `float[64,64] model.norm.weight = ["location": "KEY", "steps": "transpose"]`; node names are
-module paths, so the origin of every node survives. `parse` gives the graph back, its weights unbound and its ops
-without bodies.
+module paths, so the origin of every node survives. `parse` gives the graph back, its ops without bodies, and each weight
+as its ``read`` makes it of a reference (`weights/text.py` has the one to use).
 """
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 
 import onnx
 import onnx_ir as ir
 
 from g4compile.errors import InputError
+from g4compile.graph.references import Reference
 from g4compile.graph.stage import stage_of
-from g4compile.weights.lazy import CheckpointTensor
-from g4compile.weights.quantized import QuantizedTensor, parse_reference
 
 _STEPS = "steps"
-_REFERENCES = (CheckpointTensor, QuantizedTensor)
+# Key, dtype, shape and steps of a reference -> the tensor that stands for it.
+Reader = Callable[[str, ir.DataType, tuple[int, ...], tuple[str, ...]], Reference]
 # Between two declarations of the header: a comma before a type name. They print on a line each.
 _ENTRY = re.compile(r", (?=(?:float|float16|bfloat16|double|int64|int32|uint8|bool)[\[ ])")
 
@@ -37,14 +38,12 @@ def renumber(model: ir.Model) -> None:
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """Serialize without reading any weight: references become external tensors that name their key."""
-    lazy = {
-        name: value for name, value in model.graph.initializers.items() if isinstance(value.const_value, _REFERENCES)
-    }
+    lazy = {name: value for name, value in model.graph.initializers.items() if isinstance(value.const_value, Reference)}
     tensors = {name: value.const_value for name, value in lazy.items()}
     try:
         for name, value in lazy.items():
             tensor = tensors[name]
-            assert isinstance(tensor, _REFERENCES)
+            assert isinstance(tensor, Reference)
             value.const_value = ir.ExternalTensor(tensor.key, None, None, tensor.dtype, shape=tensor.shape, name=name)
         proto = ir.serde.serialize_model(model)
     finally:
@@ -52,7 +51,7 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
             value.const_value = tensors[name]
     for initializer in proto.graph.initializer:
         tensor = tensors.get(initializer.name)
-        if isinstance(tensor, _REFERENCES) and tensor.steps:
+        if isinstance(tensor, Reference) and tensor.steps:
             initializer.external_data.add(key=_STEPS, value=" ".join(tensor.steps))
     return proto
 
@@ -70,7 +69,7 @@ def to_text(model: ir.Model) -> str:
     return _ENTRY.sub(",\n    ", str(onnx.printer.to_text(proto))) + "\n"
 
 
-def parse(text: str, where: str = "text") -> ir.Model:
+def parse(text: str, read: Reader, where: str = "text") -> ir.Model:
     """Read the text form. Raises InputError with the parser's position on a syntax error."""
     try:
         proto = onnx.parser.parse_model(text)
@@ -93,7 +92,7 @@ def parse(text: str, where: str = "text") -> ir.Model:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
             shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
-            value.const_value = parse_reference(str(tensor.location), tensor.dtype, shape, steps[name])
+            value.const_value = read(str(tensor.location), tensor.dtype, shape, steps[name])
             value.const_value.name = name
     return model
 

@@ -5,7 +5,7 @@
 
 Shapes: x [T, H], row_token [slots], tile_expert [slots / tile] int64 (-1 where nothing is: 0 comes out here, and what was in
 memory out of a kernel), weight [E, 2 * inner, H] (gate rows first) or [E, width, inner] -> hidden [slots, inner],
-out [slots, width]. With a scale, weight is 4-bit codes in panels (`kernels/packing.py`), ``block`` weights a scale:
+out [slots, width]. With a scale, weight is 4-bit codes in panels (`weights/layouts.py`), ``block`` weights a scale:
 codes int8 [E, rows / 64, K / block, 64, block / 2], scale [E, rows / 64, K / block, 64]. Source: transformers
 `Gemma4TextExperts.forward`, rows grouped as in Gale et al., MegaBlocks (2022).
 """
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from g4compile.kernels.packing import unpack_panels
 from g4compile.ops.geglu import gelu_tanh
 from g4compile.ops.registry import Array, Op, Operand
+from g4compile.weights.layouts import unpack_panels
 
 
 def _matrices(weight: Array, scale: Array | None) -> Array:

@@ -30,7 +30,7 @@ from g4compile.graph.stage import describe, op_name
 from g4compile.ops import OPS
 from g4compile.ops.registry import DOMAIN
 from g4compile.passes.base import expect
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.references import CheckpointTensor
 
 _WIDE, _NARROW = ir.DataType.FLOAT, ir.DataType.BFLOAT16
 _IN_FLOAT32 = {"Add", "Cos", "Sin", "Softmax", "TopK"}

@@ -17,11 +17,11 @@ import onnx_ir as ir
 
 from g4compile.graph.edit import Inserter
 from g4compile.graph.stage import op_name
+from g4compile.model.keys import module_of_key
 from g4compile.ops.insert import insert_op
-from g4compile.weights.keys import module_of_key
-from g4compile.weights.lazy import CheckpointTensor
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.recipe import Rule, load_recipe
+from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.stored import STORED, stored_rule
 
 Weights = dict[ir.Value, tuple[ir.Node, CheckpointTensor]]

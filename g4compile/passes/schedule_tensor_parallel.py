@@ -20,13 +20,13 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from g4compile.bundle.weight_steps import COLUMNS, ROWS
 from g4compile.errors import MatchError
 from g4compile.graph import edit
 from g4compile.graph.stage import describe, op_name
 from g4compile.ops.insert import insert_op
 from g4compile.passes.base import expect
-from g4compile.weight_steps import COLUMNS, ROWS
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.references import CheckpointTensor
 
 
 @dataclass(frozen=True)

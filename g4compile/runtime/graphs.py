@@ -20,7 +20,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.errors import BundleError
 
 _PREFIX = "prepacked-"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from g4compile.bundle import KVLayer, KVSpec
+from g4compile.bundle.manifest import KVLayer, KVSpec
 from g4compile.errors import InputError
 
 BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.errors import InputError
 from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.graphs import DATA, open_graph, release_pages

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.bundle import HostSpec
+from g4compile.bundle.manifest import HostSpec
 
 Array = np.ndarray[Any, Any]
 # Rows `ids` (int64 [n], sorted, each once) of the tensor `key`: [n, columns], in its stored dtype.

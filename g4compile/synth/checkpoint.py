@@ -17,13 +17,13 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 
-from g4compile.config import ModelFacts, load_config, model_facts
 from g4compile.errors import InputError
+from g4compile.model.config import ModelFacts, load_config, model_facts
+from g4compile.model.keys import checkpoint_key
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
 from g4compile.weights.checkpoint import INDEX, SINGLE
-from g4compile.weights.keys import checkpoint_key
 from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}

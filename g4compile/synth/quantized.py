@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from g4compile.errors import InputError
+from g4compile.model.keys import module_of_key
 from g4compile.synth.tensors import Tensor, random_tensor
-from g4compile.weights.formats import WHOLE_ROW, Array, BlockFormat, Codes
-from g4compile.weights.keys import module_of_key
+from g4compile.weights.formats.blocks import WHOLE_ROW, Array, BlockFormat, Codes
 from g4compile.weights.quantize import nearest
 from g4compile.weights.recipe import Recipe, Rule
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
 
 from g4compile import pipeline
-from g4compile.bundle import EngineSpec, GraphSpec, KVSpec, QuantizedSpec
-from g4compile.config import ModelFacts, TextFacts
+from g4compile.bundle.manifest import EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
 from g4compile.graph.stage import LEGAL
+from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.legalize import Legalize, Lowering
 from g4compile.pipeline import Phase
 from g4compile.weights.journal import Journal
@@ -67,6 +67,18 @@ class Emitted:
     quantized: dict[str, QuantizedSpec] = field(default_factory=dict)
     engine: EngineSpec | None = None
     versions: tuple[str, ...] = ()
+
+
+def io_specs(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
+    """Graph inputs or outputs as a manifest names them."""
+    return tuple(
+        TensorSpec(
+            str(value.name),
+            str(value.dtype).lower(),
+            tuple(size if isinstance(size, int) else str(size) for size in value.shape or ()),
+        )
+        for value in values
+    )
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import torch
 import torch.fx.config
 import transformers
 
-from g4compile.config import FULL, ModelFacts
 from g4compile.errors import Defect, MachineError
+from g4compile.model.config import FULL, ModelFacts
 from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
 
 _CLASSES = {

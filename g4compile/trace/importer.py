@@ -18,14 +18,14 @@ import onnx_ir as ir
 import torch
 from onnx_ir import tensor_adapters
 
-from g4compile.config import ModelFacts
 from g4compile.errors import Defect
 from g4compile.graph.edit import constant_name
 from g4compile.graph.stage import set_stage
+from g4compile.model.config import ModelFacts
+from g4compile.model.keys import checkpoint_key
 from g4compile.ops import OPSET, attach_bodies
 from g4compile.trace.export import Exported
-from g4compile.weights.keys import checkpoint_key
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.references import CheckpointTensor
 
 Scalar = int | float | bool
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from g4compile.config import ModelFacts, load_config, model_facts
 from g4compile.errors import CheckpointError, InputError, MachineError
+from g4compile.model.config import ModelFacts, load_config, model_facts
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 SIDE_FILES = (

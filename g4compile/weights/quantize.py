@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.weights.formats import WHOLE_ROW, BlockFormat, Codes
+from g4compile.weights.formats.blocks import WHOLE_ROW, BlockFormat, Codes
 
 Array = np.ndarray[Any, Any]
 Quantizer = Callable[[Array, BlockFormat], Codes]

@@ -15,9 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import Defect, InputError
-from g4compile.weights.formats import Array, BlockFormat, Codes
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.graph.references import Reference
+from g4compile.weights.formats.blocks import Array, BlockFormat, Codes
 from g4compile.weights.quantize import QUANTIZERS
+from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.stored import STORED, read_stored, stored_codes
 
 PARTS = ("codes", "scales", "zero_points")
@@ -108,7 +109,7 @@ class QuantizedMatrix(CodedMatrix):
         return rows.reshape(*self.leading, self.columns)
 
 
-class QuantizedTensor(ir.LazyTensor):
+class QuantizedTensor(Reference):
     """One ``part`` of ``matrix``. ``flat`` joins the last two sizes of the codes, as lookups want them."""
 
     def __init__(self, matrix: QuantizedMatrix, part: str, flat: bool = False) -> None:
@@ -118,10 +119,7 @@ class QuantizedTensor(ir.LazyTensor):
         dtype = ir.DataType.FLOAT if part == "scales" else ir.DataType.UINT8
         super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=f"{matrix.weight.key}.{part}")
         self.matrix, self.part, self.flat = matrix, part, flat
-
-    @property
-    def key(self) -> str:
-        return self.matrix.weight.key
+        self.key = matrix.weight.key
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -141,7 +139,7 @@ class QuantizedTensor(ir.LazyTensor):
         return ir.Tensor(array.reshape(sizes), name=self.name)
 
 
-def parse_reference(key: str, dtype: ir.DataType, shape: tuple[int, ...], steps: tuple[str, ...]) -> ir.LazyTensor:
+def parse_reference(key: str, dtype: ir.DataType, shape: tuple[int, ...], steps: tuple[str, ...]) -> Reference:
     """A weight reference from its text form: a `CheckpointTensor`, or the part of a quantised one.
 
     Raises InputError for steps that cannot be read.

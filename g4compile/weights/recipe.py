@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from g4compile.config import TextFacts
 from g4compile.errors import InputError
-from g4compile.weights.formats import BITS, BLOCKS, WHOLE_ROW, BlockFormat
+from g4compile.model.config import TextFacts
+from g4compile.weights.formats.blocks import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
 
 BUILT_IN = ("int8", "int4", "int2", "mobile", "mobile-e4b")

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from g4compile.errors import CheckpointError
+from g4compile.model.keys import module_of_key
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.formats import BITS, WHOLE_ROW, BlockFormat, Codes
-from g4compile.weights.keys import module_of_key
+from g4compile.weights.formats.blocks import BITS, WHOLE_ROW, BlockFormat, Codes
 from g4compile.weights.recipe import Rule
 
 METHOD = "gemma"  # the config's `quantization_config.quant_method`

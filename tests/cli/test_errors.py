@@ -6,8 +6,8 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from g4compile import presets
 from g4compile.cli.app import app
+from g4compile.model import presets
 
 
 def g4(*arguments):

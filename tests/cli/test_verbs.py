@@ -26,7 +26,7 @@ def as_json(*arguments):
 def test_smoke(tmp_path):
     """A two-layer model is written, compiled and generates."""
     config = tmp_path / "config.json"
-    geometry = g4compile.presets.config("tiny-31b")
+    geometry = g4compile.model.presets.config("tiny-31b")
     geometry["text_config"].update(num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"])
     config.write_text(json.dumps(geometry))
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"

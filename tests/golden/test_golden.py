@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from g4compile.graph.text import parse, to_text
+from g4compile.graph.text import to_text
+from g4compile.weights.text import parse_graph
 from tests.conftest import VARIANTS
 
 FOLDER = Path(__file__).parent
@@ -27,7 +28,7 @@ def test_legal_graph_is_the_golden_one(variant, legal, request):
     text = to_text(legal(variant))
     if request.config.getoption("--update-golden"):
         file.write_text(text)
-    assert to_text(parse(text)) == text
+    assert to_text(parse_graph(text)) == text
     golden = file.read_text() if file.exists() else ""
     difference = list(difflib.unified_diff(golden.splitlines(), text.splitlines(), "golden", "now", lineterm="", n=1))
     assert not difference, "\n".join([*difference[:40], "pytest tests/golden --update-golden accepts it"])

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from g4compile import presets
-from g4compile.config import FULL, SLIDING
+from g4compile.model import presets
+from g4compile.model.config import FULL, SLIDING
 
 
 def draw(seed: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from g4compile.compiler import compile, trace
 from g4compile.runtime.session import Session
 from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.lazy import bind
+from g4compile.weights.references import bind
 from tests.numeric.geometries import draw
 from tests.scenario import Expected, reference_logits, reference_scatter, run_scenario
 

@@ -7,17 +7,17 @@ import onnx
 import pytest
 
 from g4compile import pipeline
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.compare.codes import compare_codes
 from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
 from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile, trace
-from g4compile.plan.plan import plan
+from g4compile.planning.plan import plan
 from g4compile.targets.base import REWIND
-from g4compile.targets.frontend import frontend
-from g4compile.weights.lazy import bind
+from g4compile.targets.phases import frontend
+from g4compile.weights.references import bind
 from tests.conftest import once
 from tests.scenario import window_of
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from g4compile.kernels.packing import pack_panels
-from g4compile.kernels.routing import route
+from g4compile.ops.expert_routing import route
+from g4compile.weights.layouts import pack_panels
 
 Array = np.ndarray[Any, Any]
 Case = tuple[list[Array], dict[str, Any]]
@@ -158,7 +158,7 @@ def moe_experts(draw: Any) -> Case:
 
 
 def _grouped(draw: Any, random: Callable[..., Array]) -> tuple[int, list[Array], int, int]:
-    """Tokens, their routing, experts, and rows of a tile: as `kernels/routing.py` groups them."""
+    """Tokens, their routing, experts, and rows of a tile: as `ops/expert_routing.py` groups them."""
     tokens, experts, tile = draw(st.integers(1, 7)), draw(st.integers(1, 5)), draw(st.sampled_from([2, 4]))
     top_k = draw(st.integers(1, experts))
     index = np.argsort(-random(tokens, experts), -1)[:, :top_k]

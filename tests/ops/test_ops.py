@@ -12,8 +12,8 @@ from g4compile.graph.edit import name_uniquely
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import renumber
 from g4compile.ops import DOMAIN, OPS, OPSET, VERSION, attach_bodies
-from g4compile.passes import LowerMoEToGatherScatter
 from g4compile.passes.legalize import Legalize
+from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.targets import TARGETS
 from g4compile.targets.tensorrt.lowerings import lowerings
 from tests.ops.cases import CASES

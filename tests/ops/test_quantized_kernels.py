@@ -7,11 +7,12 @@ import pytest
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import renumber
 from g4compile.ops import DOMAIN, OPSET, VERSION, attach_bodies
-from g4compile.passes import CanonicalizeDeadCode, LowerQuantizedWeights
+from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
 from g4compile.targets import TARGETS
-from g4compile.weights.formats import BlockFormat
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.targets.onnx.lower_quantized_weights import LowerQuantizedWeights
+from g4compile.weights.formats.blocks import BlockFormat
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
+from g4compile.weights.references import CheckpointTensor
 from tests.ops.test_ops import run
 
 # Of a float32 sum, relative to the sum of its terms' sizes: which kernel adds up in which order is the processor's.

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from g4compile.compare.network import Interpreter
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
 from g4compile.runtime.engine import EngineSession
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.session import load
+from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.targets.tensorrt.steps import Capacities
 
 VARIANT, CAPACITIES = "tiny-e2b", Capacities(context=256, batch=1, chunk=16)

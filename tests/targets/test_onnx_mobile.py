@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.compiler import compile
 from g4compile.errors import InputError
-from g4compile.plan.plan import plan
+from g4compile.planning.plan import plan
 from g4compile.runtime.session import Session
 from tests.conftest import once
 

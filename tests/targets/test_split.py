@@ -5,7 +5,7 @@ import pytest
 
 from g4compile.errors import SpecError
 from g4compile.graph.edit import Inserter
-from g4compile.targets.split import split_embedding
+from g4compile.targets.lowering.split import split_embedding
 from tests.conftest import VARIANTS
 
 

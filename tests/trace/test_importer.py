@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from g4compile.compiler import trace
-from g4compile.config import load_config, model_facts
 from g4compile.errors import Defect
+from g4compile.model.config import load_config, model_facts
 from g4compile.trace.aten import RULES
 from g4compile.trace.export import Exported
 from g4compile.trace.importer import Importer

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from g4compile import presets
 from g4compile.compiler import compile
-from g4compile.config import load_config, model_facts
 from g4compile.errors import CheckpointError, InputError
+from g4compile.model import presets
+from g4compile.model.config import load_config, model_facts
 from g4compile.runtime.session import load
 from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.checkpoint import INDEX, Checkpoint

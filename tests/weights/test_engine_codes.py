@@ -8,9 +8,9 @@ import onnx_ir as ir
 import pytest
 
 from g4compile.errors import InputError
-from g4compile.kernels.packing import unpack_panels
-from g4compile.weights.engine_codes import EngineTensor, engine_matrix, panel_matrix
-from g4compile.weights.external import write_tensors
+from g4compile.weights.formats.engine_codes import EngineTensor, engine_matrix, panel_matrix
+from g4compile.weights.layouts import unpack_panels
+from g4compile.weights.writer import write_tensors
 from tests.weights.stored_rows import Rows
 
 
@@ -21,7 +21,7 @@ def matrix(*shape):
 @pytest.mark.parametrize("rows", [1, 64, 100, 128, 1000])
 def test_panels_are_written_whole(rows, tmp_path, monkeypatch):
     """A step of the writer may be asked for any number of rows; a panel has 64."""
-    monkeypatch.setattr("g4compile.weights.external._CHUNK", rows * 4 * 64)
+    monkeypatch.setattr("g4compile.weights.writer._CHUNK", rows * 4 * 64)
     by_row = matrix(3, 192, 64)
     panels = panel_matrix(by_row)
     values = [ir.Value(name=part, const_value=EngineTensor(panels, part)) for part in ("codes", "scales")]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g4compile.errors import CheckpointError
-from g4compile.weights.engine_codes import EngineTensor
-from g4compile.weights.external import write_tensors
-from g4compile.weights.float8 import FLOAT8, LARGEST, Float8Matrix, scale_for
+from g4compile.weights.formats.engine_codes import EngineTensor
+from g4compile.weights.formats.float8 import FLOAT8, LARGEST, Float8Matrix, scale_for
+from g4compile.weights.writer import write_tensors
 from tests.weights.stored_rows import Rows
 
 
@@ -43,7 +43,7 @@ def test_the_scale_is_the_least_power_of_two(largest, scale):
 @pytest.mark.parametrize("step", [1, 2, 5, 100])
 def test_strips_put_rows_in_columns(shape, step, tmp_path, monkeypatch):
     """Written some rows at a time, the file holds what the tensor is asked for whole."""
-    monkeypatch.setattr("g4compile.weights.external._CHUNK", step * 4 * 300)
+    monkeypatch.setattr("g4compile.weights.writer._CHUNK", step * 4 * 300)
     matrix = Float8Matrix(Rows(weights(shape)))
     values = [ir.Value(name=part, const_value=EngineTensor(matrix, part)) for part in ("codes", "scales")]
     places = {value.name: place for value, place in write_tensors(values, tmp_path).items()}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g4compile.errors import InputError
-from g4compile.weights.formats import BITS, BLOCKS, BlockFormat, pack_bits, unpack_bits
+from g4compile.weights.formats.blocks import BITS, BLOCKS, BlockFormat, pack_bits, unpack_bits
 from g4compile.weights.quantize import QUANTIZERS, nearest, search
 
 FORMATS = [BlockFormat(*each) for each in itertools.product(BITS, (*BLOCKS, 0), (True, False))]

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from g4compile.errors import Defect, InputError
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.references import CheckpointTensor
 
 KEY = "model.language_model.embed_tokens.weight"
 

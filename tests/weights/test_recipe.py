@@ -2,10 +2,10 @@
 
 import pytest
 
-from g4compile import presets
-from g4compile.config import model_facts
 from g4compile.errors import InputError
-from g4compile.plan.plan import plan
+from g4compile.model import presets
+from g4compile.model.config import model_facts
+from g4compile.planning.plan import plan
 from g4compile.weights.recipe import BUILT_IN, Recipe, Rule, load_recipe, parse_rules, recipe_name
 
 MODULES = [

@@ -8,11 +8,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers.integrations import gemma_quant
 
-from g4compile import presets
 from g4compile.compiler import compile
-from g4compile.config import model_facts
 from g4compile.errors import CheckpointError, InputError
-from g4compile.plan.plan import plan
+from g4compile.model import presets
+from g4compile.model.config import model_facts
+from g4compile.planning.plan import plan
 from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.checkpoint import Checkpoint, StoredTensor
 from g4compile.weights.stored import read_stored, stored_codes, stored_format

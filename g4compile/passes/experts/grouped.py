@@ -9,7 +9,7 @@
     out = sum over k (weight * Gather (y, slot))
 
 No row is scattered into a sum: each assignment has a slot of its own and is read back from it. There are as many slots as
-``tokens`` can need (`kernels/routing.py`, the same in NumPy), so the sizes of kernels do not depend on what was chosen. 4-bit
+``tokens`` can need (`ops/expert_routing.py`, the same in NumPy), so the sizes of kernels do not depend on what was chosen. 4-bit
 weights are handed on as codes in panels.
 """
 
@@ -20,10 +20,9 @@ import onnx_ir as ir
 
 from g4compile.errors import InputError
 from g4compile.graph import edit
-from g4compile.kernels.configs import tile_of
-from g4compile.kernels.routing import slot_count
+from g4compile.ops.expert_routing import slot_count, tile_of
 from g4compile.ops.insert import insert_op
-from g4compile.weights.engine_codes import EngineTensor, Int4Matrix, panel_matrix
+from g4compile.weights.formats.engine_codes import EngineTensor, Int4Matrix, panel_matrix
 
 _FLOAT, _INT, _BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile import pipeline
-from g4compile.bundle import EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
-from g4compile.config import TextFacts
+from g4compile.bundle.manifest import EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
 from g4compile.errors import Defect
-from g4compile.targets.base import Emitted, Order
-from g4compile.targets.frontend import frontend
-from g4compile.targets.onnx_bundle import io_specs
+from g4compile.model.config import TextFacts
+from g4compile.targets.base import Emitted, Order, io_specs
+from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan, make_builder
 from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.lowerings import BFLOAT16
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.product import Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
-from g4compile.weights.engine_codes import EngineTensor
-from g4compile.weights.external import write_tensors
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.formats.engine_codes import EngineTensor
+from g4compile.weights.references import CheckpointTensor
+from g4compile.weights.writer import write_tensors
 
 _BYTES = 2  # of a number in bfloat16
 

@@ -9,18 +9,18 @@ from typing import Any
 import onnx_ir as ir
 
 from g4compile import pipeline
-from g4compile.bundle import HostSpec, TableSpec
-from g4compile.config import TextFacts
+from g4compile.bundle.manifest import HostSpec, TableSpec
 from g4compile.errors import SpecError
 from g4compile.graph.edit import constant_array
-from g4compile.targets.split import split_embedding
-from g4compile.targets.tensorrt.emitter import Emitter
+from g4compile.model.config import TextFacts
+from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.engine_phase import engine_phase
-from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
-from g4compile.targets.tensorrt.plugin_layers import PLUGIN_LAYERS
+from g4compile.targets.tensorrt.network.emitter import Emitter
+from g4compile.targets.tensorrt.network.layers import LAYERS
+from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
 from g4compile.targets.tensorrt.steps import Capacities, Step
-from g4compile.weights.lazy import CheckpointTensor
+from g4compile.weights.references import CheckpointTensor
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from g4compile.config import TextFacts
-from g4compile.passes import (
-    CanonicalizeConstants,
-    CanonicalizeDeadCode,
-    InsertFloat32Logits,
-    InsertTopTokens,
-    LowerMoEToGatherScatter,
-    LowerToBfloat16,
-    QuantizeEngineWeights,
-    ScheduleStep,
-    ScheduleTensorParallel,
-)
+from g4compile.model.config import TextFacts
 from g4compile.passes.base import Pass
+from g4compile.passes.canonicalize_constants import CanonicalizeConstants
+from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
+from g4compile.passes.insert_float32_logits import InsertFloat32Logits
+from g4compile.passes.insert_top_tokens import InsertTopTokens
 from g4compile.passes.legalize import Legalize
-from g4compile.passes.lower_moe_to_gather_scatter import GROUPED
+from g4compile.passes.lower_moe_to_gather_scatter import GROUPED, LowerMoEToGatherScatter
+from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
+from g4compile.passes.schedule_step import ScheduleStep
+from g4compile.passes.schedule_tensor_parallel import ScheduleTensorParallel
 from g4compile.pipeline import Phase
-from g4compile.targets.tensorrt.layers import LAYERS
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD, lowerings
-from g4compile.targets.tensorrt.plugin_layers import PLUGIN_LAYERS
+from g4compile.targets.tensorrt.network.layers import LAYERS
+from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
+from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
 from g4compile.targets.tensorrt.steps import Capacities, Step
 
 # Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.

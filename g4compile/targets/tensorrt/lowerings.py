@@ -16,7 +16,7 @@ from g4compile.graph.edit import Inserter, Size
 from g4compile.ops.insert import insert_op
 from g4compile.passes.experts.dense import transposed_product
 from g4compile.passes.legalize import Lowering
-from g4compile.targets.heads import merge_heads, rotate, split_heads
+from g4compile.targets.lowering.heads import merge_heads, rotate, split_heads
 
 BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless they are codes
 FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention kernel

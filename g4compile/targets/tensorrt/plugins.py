@@ -9,9 +9,9 @@ Source: NVIDIA, `tensorrt.plugin` (register, aot_impl).
 from functools import cache
 from typing import Any
 
-from g4compile.kernels import configs
-from g4compile.kernels.aot import Binary, compile_ptx
-from g4compile.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, Tiling
+from g4compile.targets.kernels import configs
+from g4compile.targets.kernels.aot import Binary, compile_ptx
+from g4compile.targets.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, Tiling
 
 NAMESPACE = "g4"
 _POINTERS = {"x": "*bf16", "row_token": "*i32", "tile_expert": "*i32", "scale": "*bf16"}
@@ -21,8 +21,8 @@ _POINTERS = {"x": "*bf16", "row_token": "*i32", "tile_expert": "*i32", "scale": 
 def register(plugin: Any, architecture: int) -> Any:
     """Register `g4::expert_gate_up`, `g4::expert_down` and `g4::flash_attention` with the module ``plugin``
     (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without Triton."""
-    from g4compile.kernels.flash_attention import flash_attention
-    from g4compile.kernels.grouped_gemm import expert_down, expert_gate_up
+    from g4compile.targets.kernels.flash_attention import flash_attention
+    from g4compile.targets.kernels.grouped_gemm import expert_down, expert_gate_up
 
     _register_experts(plugin, architecture, expert_gate_up, expert_down)
     _register_attention(plugin, architecture, flash_attention)

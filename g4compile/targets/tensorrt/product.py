@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.config import ModelFacts, TextFacts
 from g4compile.errors import InputError, MachineError
-from g4compile.kernels.aot import ARCHITECTURES
+from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
 from g4compile.targets.base import Options
+from g4compile.targets.kernels.aot import ARCHITECTURES
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
 from g4compile.targets.tensorrt.plugins import register
 from g4compile.targets.tensorrt.steps import Capacities, forms
-from g4compile.weights.engine_codes import FP8
+from g4compile.weights.formats.engine_codes import FP8
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89
 _NUMPY_2_4 = 11  # the first TensorRT whose plugins go with NumPy 2.4
-_OPEN = (80,)  # of the architectures of `kernels/aot.py`: code for the others runs on no newer GPU
+_OPEN = (80,)  # of the architectures of `targets/kernels/aot.py`: code for the others runs on no newer GPU
 _CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 

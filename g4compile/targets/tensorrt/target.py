@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from g4compile.config import TextFacts
+from g4compile.model.config import TextFacts
 from g4compile.pipeline import Phase
 from g4compile.targets.base import Options, Target
-from g4compile.targets.frontend import frontend
+from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
 from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, LEGAL_WITH_PLUGINS, engine_phase
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, lowerings
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
-from g4compile.weights.engine_codes import FP8, INT4
+from g4compile.weights.formats.engine_codes import FP8, INT4
 
 _CONTEXT = 8192
 

@@ -14,16 +14,16 @@ from functools import partial
 from typing import Any
 
 from g4compile import pipeline
-from g4compile.compare.plugged_network import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.compiler import trace
 from g4compile.errors import Defect
-from g4compile.targets.frontend import frontend
+from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
 from g4compile.targets.tensorrt.engine import step_network
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.targets.tensorrt.product import FULL, RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.lazy import bind
+from g4compile.weights.references import bind
 
 
 def is_enum(kind: Any) -> bool:

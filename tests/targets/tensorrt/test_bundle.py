@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from g4compile.bundle import Bundle
+from g4compile.bundle.manifest import Bundle
 from g4compile.cli.app import app
-from g4compile.compare.plugged_network import PLUGIN, PLUGINS, PluggedBuilder
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
-from g4compile.config import load_config, model_facts
 from g4compile.errors import InputError, MachineError
+from g4compile.model.config import load_config, model_facts
 from g4compile.targets.base import Options
 from g4compile.targets.tensorrt.build import build_plan, make_builder
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
 from g4compile.targets.tensorrt.product import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from g4compile.compare.plugged_network import PluginLayer
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
+from g4compile.targets.tensorrt.interpreter.plugged import PluginLayer
 from g4compile.targets.tensorrt.product import FULL
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS

@@ -8,11 +8,11 @@ import pytest
 from g4compile import pipeline
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
-from g4compile.config import load_config, model_facts
 from g4compile.errors import InputError, MachineError, MatchError
+from g4compile.model.config import load_config, model_facts
 from g4compile.runtime.session import load
 from g4compile.targets.base import Options
-from g4compile.targets.frontend import frontend
+from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
 from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.product import FULL, RTX, check_split

@@ -1,0 +1,81 @@
+"""What a process stands in: to compile, after loading, and after a prompt. Estimates, within 10% where they were measured.
+
+Measured on Linux, x86-64, Python 3.11 and the versions of `constraints.txt`; `tests/test_real_sizes.py` compares E2B at
+its real size. What cannot be derived from the model are footprints of libraries, which are the constants below.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from g4compile.model.config import TextFacts
+from g4compile.model.inventory import PRODUCT, Weight
+from g4compile.planning.storage import FLOAT, rule_of, tensor_bytes
+from g4compile.weights.recipe import Recipe
+
+_COMPILER = 361_000_000  # Python with torch, transformers, onnx
+_TRACE = 50_000_000  # exporting and rewriting, beside what grows with the layers
+_TRACED_LAYER = 1_600_000
+_IN_FLIGHT = 100_000_000  # rows that two workers read, quantise and write
+_RUNTIME = 55_000_000  # Python with NumPy and ONNX Runtime
+_RUNTIME_ANONYMOUS = 25_000_000
+_LIBRARY_LOADED = 16_000_000  # of ONNX Runtime's pages, to load
+_LIBRARY = 30_000_000  # and to run
+_LOADED_LAYER = 750_000  # nodes of a layer in ONNX Runtime
+_RAW = 80_000_000  # pages of weights as compiled that stay mapped after a load without a cache
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Resident bytes of a process. ``cached_*``: with a folder of rearranged weights, filled before.
+
+    ``compile_peak_bytes`` at the default chunk of rows; ``load_bytes`` after loading; ``steady_bytes`` after a prompt
+    of ``prompt`` tokens, the KV state of the planned context in it. Without a cache the pages of mapped tables come on
+    top: how many a lookup maps is the system's choice (0.1 to 0.5 GB were seen), and it may drop them.
+    ``cached_anonymous_bytes`` is what of the cached steady state the system cannot drop.
+    """
+
+    prompt: int
+    compile_peak_bytes: int
+    load_bytes: int
+    steady_bytes: int
+    cached_load_bytes: int
+    cached_steady_bytes: int
+    cached_anonymous_bytes: int
+
+
+def memory(text: TextFacts, found: list[Weight], recipe: Recipe | None, kv_bytes: int, prompt: int) -> Memory:
+    """Estimate for a model of ``text`` facts; ``kv_bytes``: of the KV state; ``prompt``: tokens of one run."""
+    layers = len(text.layers)
+    packed = sum(_packed_bytes(weight, recipe) for weight in found if weight.use == PRODUCT)
+    nodes = layers * _LOADED_LAYER
+    working = _activation_bytes(text, prompt) + kv_bytes
+    loaded = _RUNTIME + _LIBRARY_LOADED + nodes + packed + _RAW
+    turned = max((w.elements * FLOAT for w in found if recipe is None and w.use == PRODUCT and not w.tail), default=0)
+    return Memory(
+        prompt=prompt,
+        compile_peak_bytes=_COMPILER + _TRACE + layers * _TRACED_LAYER + max(_IN_FLIGHT, 2 * turned),
+        load_bytes=loaded,
+        steady_bytes=loaded + working,
+        cached_load_bytes=_RUNTIME + _LIBRARY_LOADED + nodes,
+        cached_steady_bytes=_RUNTIME + _LIBRARY + nodes + packed + working,
+        cached_anonymous_bytes=_RUNTIME_ANONYMOUS + nodes + working,
+    )
+
+
+def _packed_bytes(weight: Weight, recipe: Recipe | None) -> int:
+    """As a product's kernel wants it: as stored, and the sum of each block where activations are read in 8 bits."""
+    rule = rule_of(weight, recipe)
+    stored = tensor_bytes(weight, recipe)
+    if rule is None or rule.form is None or rule.activations == "float32" or len(weight.shape) > 2:
+        return stored
+    return stored + FLOAT * weight.shape[0] * rule.form.blocks(weight.shape[1])
+
+
+def _activation_bytes(text: TextFacts, prompt: int) -> int:
+    """Live at once in a run of ``prompt`` tokens: the stream, the widest MLP, one attention, per-layer inputs."""
+    full = [layer for layer in text.layers if layer.index <= text.last_producer]
+    width = max((layer.intermediate_size for layer in full), default=0)
+    heads = max(text.heads * layer.head_dim for layer in text.layers)
+    ple = 4 * len(text.layers) * text.ple_dim  # looked up, projected, normed, added
+    scores = text.heads * prompt
+    return prompt * FLOAT * (4 * text.hidden_size + 3 * width + heads + scores + ple) + FLOAT * text.vocab_size

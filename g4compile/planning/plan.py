@@ -1,0 +1,156 @@
+"""`plan`: bytes by part, KV at a context, traffic and operations a token, and the speed a device allows.
+
+Sizes are exact: they follow the rules by which `weights/writer.py` lays a data file out, and a test compares them
+with compiled bundles. Speeds are bounds: what memory and arithmetic allow, reached by no runtime.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from g4compile.compiler import kv_of, target_named, weights_of
+from g4compile.errors import InputError
+from g4compile.model.config import TextFacts, load_config, model_facts
+from g4compile.model.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
+from g4compile.model.keys import checkpoint_key
+from g4compile.planning.device import DEVICES, Device
+from g4compile.planning.memory import Memory, memory
+from g4compile.planning.storage import FLOAT, paged, stored_bytes, tensor_bytes
+from g4compile.runtime.kv_cache import BLOCK
+from g4compile.runtime.session import CHUNK
+from g4compile.targets.base import FLOAT32, REWIND
+from g4compile.targets.onnx.bundle import kv_token_bytes
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.recipe import Recipe, load_recipe
+from g4compile.weights.stored import STORED, stored_rule
+from g4compile.weights.writer import INLINE
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many."""
+
+    model_type: str
+    target: str
+    weights: str
+    context: int
+    kv: str
+    parameters: int
+    bytes_by_part: dict[str, int]
+    data_bytes: int
+    mapped_table_bytes: int
+    kv_bytes: int
+    memory: Memory
+    decode_read_bytes: int
+    decode_operations: int
+    prefill_operations: int
+    device: Device
+    decode_tokens_per_second: float
+    prefill_tokens_per_second: float
+    recipe: tuple[str, ...] = ()
+
+
+def plan(
+    source: str | Path,
+    target: str = "onnx-cpu",
+    weights: str | None = None,
+    context: int | None = None,
+    kv: str | None = None,
+    device: Device | None = None,
+) -> Plan:
+    """Plan a compile of ``source`` (preset, config or checkpoint folder); no weight is read.
+
+    ``context``: tokens the KV state holds; default 4,096 or what the model allows. Raises InputError.
+    """
+    chosen = target_named(target)
+    facts = model_facts(load_config(source), where=str(source))
+    text = facts.text
+    if chosen.accepts is not None:
+        raise InputError(
+            f"there is no plan for {chosen.name} yet",
+            why="engines are planned by their builder",
+            fix="compile: the manifest states weights, KV and activations in bytes",
+        )
+    tokens = min(context or chosen.context or 4096, text.max_positions)
+    if context is not None and not 1 <= context <= text.max_positions:
+        raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
+    kv = kv_of(chosen, kv)
+    weights = weights_of(facts, chosen, weights)
+    found = inventory(text)
+    recipe = _recipe(weights, source, found)
+    if recipe is not None:
+        recipe.check(weight.module for weight in found if len(weight.shape) > 1)
+    parts: dict[str, int] = {}
+    for weight in found:
+        parts[weight.part] = parts.get(weight.part, 0) + stored_bytes(weight, recipe)
+    parts["constants"] = _constant_bytes(text)
+    products = [weight for weight in found if weight.use == PRODUCT]
+    read = sum(int(weight.share * tensor_bytes(weight, recipe)) for weight in products) + sum(
+        tensor_bytes(weight, recipe) for weight in found if weight.use == SMALL
+    )
+    read += sum(tensor_bytes(weight, recipe) // weight.shape[0] for weight in found if weight.use == LOOKUP)
+    read += _kv_read(text, tokens, kv)
+    decode = sum(int(2 * weight.share * weight.elements) for weight in products)
+    prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
+    profile = device or DEVICES["server-2-cores"]
+    return Plan(
+        model_type=facts.model_type,
+        target=chosen.name,
+        weights=weights if recipe is None else recipe.name,
+        context=tokens,
+        parameters=sum(weight.elements for weight in found),
+        bytes_by_part=parts,
+        data_bytes=sum(parts.values()),
+        mapped_table_bytes=sum(stored_bytes(weight, recipe) for weight in found if weight.use == LOOKUP),
+        kv=kv,
+        kv_bytes=kv_bytes(text, tokens, kv),
+        memory=memory(text, found, recipe, kv_bytes(text, tokens, kv), min(CHUNK, tokens)),
+        decode_read_bytes=read,
+        decode_operations=decode,
+        prefill_operations=prefill,
+        device=profile,
+        decode_tokens_per_second=round(profile.bandwidth / read, 2),
+        prefill_tokens_per_second=round(profile.operations / max(prefill, 1), 2),
+        recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
+    )
+
+
+def _recipe(weights: str, source: str | Path, found: list[Weight]) -> Recipe | None:
+    if weights == FLOAT32:
+        return None
+    if weights != STORED:
+        return load_recipe(weights)
+    checkpoint = Checkpoint.open(source)
+    rules = []
+    for weight in (weight for weight in found if len(weight.shape) == 2):
+        key = checkpoint_key(
+            f"{'' if weight.module == 'lm_head' else 'model.'}{weight.module}.weight", checkpoint.facts
+        )
+        rules.append(stored_rule(checkpoint, key, weight.shape))
+    return Recipe(STORED, tuple(rules))
+
+
+def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32) -> int:
+    """Bytes of the KV state of one sequence after ``tokens``: full layers grow in blocks, sliding ones hold a window."""
+    total = 0
+    for layer in text.kv_layers:
+        per_token = kv_token_bytes(layer, kv)
+        slots = -(-tokens // BLOCK) * BLOCK if layer.window is None else min(tokens, layer.window - 1 + REWIND)
+        total += per_token * slots
+    return total
+
+
+def _kv_read(text: TextFacts, tokens: int, kv: str) -> int:
+    """Bytes attention reads for one token: shared layers read their producer's tensors again."""
+    return sum(
+        kv_token_bytes(layer, kv) * (tokens if layer.window is None else min(tokens, layer.window))
+        for layer in text.layers
+    )
+
+
+def _constant_bytes(text: TextFacts) -> int:
+    """Scales of ones for scale-free norms, one a width, and the frequencies of each kind of layer."""
+    ones = {layer.head_dim for layer in text.kv_layers}
+    halves = [layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
+    return sum(paged(FLOAT * size) for size in (*ones, *halves) if FLOAT * size > INLINE)

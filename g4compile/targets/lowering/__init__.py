@@ -1,0 +1,1 @@
+"""Lowerings that target families share."""

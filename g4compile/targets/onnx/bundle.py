@@ -1,0 +1,88 @@
+"""Writing the graphs and weights of an ONNX bundle, and what its manifest says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import onnx_ir as ir
+
+from g4compile import pipeline
+from g4compile.bundle.manifest import GraphSpec, KVLayer, KVSpec, QuantizedSpec
+from g4compile.errors import InputError
+from g4compile.model.config import LayerFacts, ModelFacts, TextFacts
+from g4compile.pipeline import Phase
+from g4compile.targets.base import FLOAT32, REWIND, Emitted, Options, Order, io_specs
+from g4compile.targets.lowering.split import split_embedding
+from g4compile.weights.quantized import QuantizedTensor
+from g4compile.weights.writer import write_graphs
+
+
+def check_options(facts: ModelFacts, options: Options) -> None:
+    """Raise InputError for options that only engines have: an ONNX bundle takes any batch and any chunk."""
+    plain = Options()
+    for name, option in (
+        ("batch", "--batch"),
+        ("chunk", "--chunk"),
+        ("compute_capabilities", "--sm"),
+        ("ranks", "--tensor-parallel"),
+    ):
+        if getattr(options, name) != getattr(plain, name):
+            raise InputError(
+                f"{option} is an option of engines", fix=f"leave {option} away, or use --target tensorrt-rtx"
+            )
+
+
+def emit_with(phases: Callable[[TextFacts, Options], tuple[Phase, ...]]) -> Callable[[Order], Emitted]:
+    """The `emit` of a target whose pass list is ``phases``."""
+
+    def emit(order: Order) -> Emitted:
+        pipeline.run(order.model, phases(order.facts.text, order.options), order.observe)
+        graphs = split_embedding(order.model)
+        write_graphs(
+            graphs,
+            order.folder,
+            lambda done, total, name: order.progress(name, done, total),
+            max_memory=order.max_memory,
+            journal=order.journal,
+        )
+        kv = order.options.kv
+        return Emitted(
+            graphs={
+                name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs))
+                for name, model in graphs.items()
+            },
+            kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in order.facts.text.kv_layers)),
+            activations=_activations(graphs["decoder"]),
+            quantized=_quantized(graphs.values()),
+        )
+
+    return emit
+
+
+def kv_token_bytes(layer: LayerFacts, kv: str) -> int:
+    """Bytes of one token's key and value in ``layer``: numbers, or codes and the scale of each head."""
+    return 2 * layer.kv_heads * (layer.head_dim * 4 if kv == FLOAT32 else layer.head_dim + 4)
+
+
+def _kv_layer(layer: LayerFacts, kv: str) -> KVLayer:
+    keep = None if layer.window is None else layer.window - 1 + REWIND
+    return KVLayer(
+        layer.index, layer.kind, layer.kv_heads, layer.head_dim, layer.window, keep, kv_token_bytes(layer, kv)
+    )
+
+
+def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
+    """By key of the float weight: what its codes in the bundle stand for."""
+    found = {}
+    for value in (value for model in models for value in model.graph.initializers.values()):
+        tensor = value.const_value
+        if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
+            matrix = tensor.matrix
+            shape, form = (*matrix.leading, matrix.columns), matrix.form
+            found[tensor.key] = QuantizedSpec(shape, form.bits, form.block, form.symmetric, matrix.weight.scale)
+    return found
+
+
+def _activations(model: ir.Model) -> str:
+    products = [node for node in model.graph.all_nodes() if node.op_type == "MatMulNBits"]
+    return "int8" if any(node.attributes["accuracy_level"].as_int() for node in products) else FLOAT32

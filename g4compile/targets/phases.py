@@ -1,0 +1,88 @@
+"""The pass list every target shares: [traced] to [quantized], its expectations filled in from the config."""
+
+from __future__ import annotations
+
+from g4compile.model.config import FULL, TextFacts
+from g4compile.passes.base import Pass
+from g4compile.passes.canonicalize_constants import CanonicalizeConstants
+from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
+from g4compile.passes.canonicalize_embedding_scale import CanonicalizeEmbeddingScale
+from g4compile.passes.canonicalize_geglu import CanonicalizeGeGLU
+from g4compile.passes.canonicalize_rms_norm import CanonicalizeRMSNorm
+from g4compile.passes.canonicalize_token_axes import CanonicalizeTokenAxes
+from g4compile.passes.fuse_dual_rope_attention import FuseDualRopeAttention
+from g4compile.passes.insert_activation_rounding import InsertActivationRounding
+from g4compile.passes.insert_windowed_masks import InsertWindowedMasks
+from g4compile.passes.lower_proportional_rope import LowerProportionalRope
+from g4compile.passes.quantize_kv_cache import QuantizeKVCache
+from g4compile.passes.quantize_weights import QuantizeWeights
+from g4compile.passes.schedule_kv_cache import ScheduleKVCache
+from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
+from g4compile.pipeline import Phase
+from g4compile.weights.stored import STORED
+
+
+def canonical(facts: TextFacts) -> Phase:
+    """Norms and gated units as one op each, constants folded, tokens unflattened."""
+    layers, owners = len(facts.layers), len(facts.kv_layers)
+    ple, moe = bool(facts.ple_dim), facts.moe is not None
+    # A layer has norms around attention and around the MLP, and one of queries; one behind its per-layer input;
+    # around the experts two more behind, one before and the router's. Owners norm keys and values. Then the last.
+    norms = layers * (5 + ple + 4 * moe) + 2 * owners + 1 + ple
+    gates = layers * (1 + ple)
+    return Phase.to(
+        "canonical",
+        CanonicalizeConstants(),
+        CanonicalizeRMSNorm(norms=norms),
+        CanonicalizeGeGLU(gates=gates),
+        CanonicalizeDeadCode(),
+        CanonicalizeEmbeddingScale(tables=ple + (not facts.tied)),
+        CanonicalizeTokenAxes(),
+        CanonicalizeDeadCode(),
+    )
+
+
+def fused(facts: TextFacts) -> Phase:
+    """One attention op a layer, one key-value op a layer that owns KV."""
+    return Phase.to(
+        "fused", FuseDualRopeAttention(layers=len(facts.layers), producers=len(facts.kv_layers)), CanonicalizeDeadCode()
+    )
+
+
+def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int = 0) -> Phase:
+    """Masks, cache layout, and which positions are computed where. ``ring``: slots of sliding layers written in place,
+    with heads reordered for kernels that turn their first numbers; 0 for windows that move."""
+    layers, owners = len(facts.layers), len(facts.kv_layers)
+    shared = layers - 1 - facts.last_producer
+    full = sum(layer.kind == FULL for layer in facts.layers)
+    passes: list[Pass] = [LowerProportionalRope(layers=full)] if ring else []
+    passes += [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners, ring=ring)]
+    ple = 2 * bool(facts.ple_dim)
+    router = int(facts.moe is not None)
+    # q, o, gate, up and down of a layer; of the last producer only those behind its keys and values; lm_head.
+    linears = shared * (5 + ple + router) + 5 + ple + router + 1
+    tail: list[Pass] = [ScheduleSharedTail(linears=linears)] if shared_tail else []
+    return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
+
+
+def quantized(facts: TextFacts, weights: str, kv: str) -> Phase:
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file; the KV
+    cache as ``kv``: float32 or int8."""
+    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
+    if weights == STORED:
+        passes.append(InsertActivationRounding())
+    if kv == "int8":
+        passes.append(QuantizeKVCache(caches=2 * len(facts.kv_layers)))
+    return Phase.to("quantized", *passes)
+
+
+def frontend(
+    facts: TextFacts,
+    rewind: int,
+    shared_tail: bool = True,
+    weights: str = "float32",
+    kv: str = "float32",
+    ring: int = 0,
+) -> tuple[Phase, ...]:
+    """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back; ``ring``: its slots, or 0."""
+    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail, ring), quantized(facts, weights, kv)

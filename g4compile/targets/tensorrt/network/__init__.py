@@ -1,0 +1,1 @@
+"""A legal graph as a TensorRT network."""

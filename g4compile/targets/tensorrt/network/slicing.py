@@ -1,0 +1,88 @@
+"""Parts of tensors: slices, splits and lookups, also along a size that is known only when an engine runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from g4compile.errors import SpecError
+from g4compile.graph.edit import constant_array
+
+if TYPE_CHECKING:
+    from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
+
+_END = 2**31 - 1
+
+
+def slice_(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """One axis, step 1. On a dynamic size: the last n, whose start is computed from the shape."""
+    x = e.tensor(node.inputs[0])
+    (start,), (end,), (axis,) = (e.integers(value) for value in node.inputs[1:4])
+    axis %= len(x.shape)
+    size = x.shape[axis]
+    if size == -1:
+        if start >= 0 or end < _END:
+            raise SpecError("only the last positions of a dynamic size can be taken", where=e.where)
+        return [_last(e, x, axis, -start)]
+    first = start % size if start < 0 else start
+    return [_part(e, x, axis, first, min(end, size) - first)]
+
+
+def split(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """Equal parts of the last axis."""
+    x = e.tensor(node.inputs[0])
+    count, axis = node.attributes["num_outputs"].as_int(), node.attributes["axis"].as_int() % len(x.shape)
+    size = x.shape[axis] // count
+    return [_part(e, x, axis, index * size, size) for index in range(count)]
+
+
+def gather(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """A lookup. A negative constant index counts from the end, which the layer does not know."""
+    x, axis = e.tensor(node.inputs[0]), node.attributes["axis"].as_int()
+    axis %= len(x.shape)
+    index = constant_array(node.inputs[1])
+    if index is not None and bool((index < 0).any()):
+        if x.shape[axis] == -1:
+            raise SpecError("a lookup from the end of a dynamic size is not possible", where=e.where)
+        index = index % x.shape[axis]
+    where = e.tensor(node.inputs[1]) if index is None else e.constant(index.astype(np.int32), e.trt.int32, "index")
+    return [e.layer(e.network.add_gather(x, where, axis))]
+
+
+def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:
+    sizes = list(x.shape)
+    starts = [start if place == axis else 0 for place in range(len(sizes))]
+    if -1 in sizes:
+        wanted = _shape_with(e, x, axis, size)
+        layer = e.network.add_slice(x, starts, [0] * len(sizes), [1] * len(sizes))
+        layer.set_input(2, wanted)
+        return e.layer(layer, "part")
+    sizes[axis] = size
+    return e.layer(e.network.add_slice(x, starts, sizes, [1] * len(sizes)), "part")
+
+
+def _last(e: Emitter, x: Tensor, axis: int, count: int) -> Tensor:
+    rank = len(x.shape)
+    chosen = np.array([place == axis for place in range(rank)], np.int64)
+    ends = _shape_term(e, e.layer(e.network.add_shape(x), "shape"), chosen, "PROD")
+    starts, sizes = _shape_term(e, ends, -count * chosen, "SUM"), _shape_with(e, x, axis, count)
+    layer = e.network.add_slice(x, [0] * rank, [0] * rank, [1] * rank)
+    layer.set_input(1, starts)
+    layer.set_input(2, sizes)
+    return e.layer(layer, "last")
+
+
+def _shape_with(e: Emitter, x: Tensor, axis: int, size: int) -> Tensor:
+    """The shape of ``x`` with ``size`` on ``axis``."""
+    chosen = np.array([place == axis for place in range(len(x.shape))], np.int64)
+    others = _shape_term(e, e.layer(e.network.add_shape(x), "shape"), 1 - chosen, "PROD")
+    return _shape_term(e, others, size * chosen, "SUM")
+
+
+def _shape_term(
+    e: Emitter, shape: Tensor, term: np.ndarray[tuple[int, ...], np.dtype[np.int64]], operation: str
+) -> Tensor:
+    constant = e.constant(term, e.trt.int64, "sizes")
+    return e.layer(e.network.add_elementwise(shape, constant, getattr(e.trt.ElementWiseOperation, operation)), "sizes")

@@ -1,0 +1,86 @@
+"""quantize-engine-weights: weights become codes and scales that an engine dequantises where it reads them.
+
+Before:                                     After (form = int4):
+    y = g4.Linear (x, W)                        w = DequantizeLinear <block_size = 128> (W.codes, W.scales)
+                                                y = g4.Linear (x, w)
+
+                                            After (form = fp8):
+                                                w = DequantizeLinear (W.codes, W.scales)      [K, N], one scale
+                                                y = g4.Linear (x, Transpose (w))
+
+Products and experts whose weights are bfloat16: 4 bits in blocks of 128, or of 64 or 32 where 128 does not divide a row, or 8-bit
+floats. The router, which computes in float32, and rows that no block divides are left. The embedding's rows are looked up by the
+host in the checkpoint, so a tied table is coded for the last product alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from g4compile.errors import InputError
+from g4compile.graph.edit import Inserter
+from g4compile.graph.stage import op_name
+from g4compile.passes.base import expect
+from g4compile.weights.formats.engine_codes import FP8, INT4, EngineMatrix, EngineTensor, engine_matrix
+from g4compile.weights.references import CheckpointTensor
+
+_WEIGHTS = {"g4.Linear": (1,), "g4.MoEExperts": (3, 4)}
+
+
+@dataclass(frozen=True)
+class QuantizeEngineWeights:
+    """``form``: int4 or fp8. ``products``: how many weights must be coded; None accepts any number, but not none."""
+
+    name: ClassVar[str] = "quantize-engine-weights"
+    stages: ClassVar[tuple[str, ...]] = ("quantized",)
+    form: str = INT4
+    products: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        if self.form not in (INT4, FP8):
+            raise InputError(f"engines have no weights of {self.form}", fix=f"form = {INT4} or {FP8}")
+        coded: dict[ir.Value, ir.Value] = {}
+        nearest = "no product reads a bfloat16 weight of the checkpoint in rows that a block divides"
+        for node in list(model.graph):
+            for index in _WEIGHTS.get(op_name(node), ()):
+                weight = node.inputs[index]
+                if weight is None or weight.dtype != ir.DataType.BFLOAT16:
+                    continue
+                if weight not in coded:
+                    made = _dequantized(node, weight, self.form)
+                    if made is None:
+                        continue
+                    coded[weight] = made
+                node.replace_input_with(index, coded[weight])
+        expect(self.name, "weights", len(coded), self.products if coded or self.products else 1, nearest)
+        for weight in coded:
+            if not weight.uses():
+                del model.graph.initializers[str(weight.name)]
+
+
+def _dequantized(node: ir.Node, weight: ir.Value, form: str) -> ir.Value | None:
+    stored = weight.const_value
+    matrix = engine_matrix(stored, form) if isinstance(stored, CheckpointTensor) else None
+    if matrix is None:
+        return None
+    insert = Inserter(node)
+    operands = [_part(insert, weight, matrix, part) for part in ("codes", "scales")]
+    shape = list(matrix.shape("codes"))
+    if form == INT4:
+        attributes = {"axis": -1, "block_size": shape[-1] // matrix.shape("scales")[-1]}
+        return insert.op("DequantizeLinear", operands, attributes, shape=shape, dtype=weight.dtype)
+    turned = insert.op("DequantizeLinear", operands, shape=shape, dtype=weight.dtype)
+    axes = list(range(len(shape)))
+    order = [*axes[:-2], axes[-1], axes[-2]]
+    return insert.op("Transpose", [turned], {"perm": order}, shape=list(weight.shape or ()))
+
+
+def _part(insert: Inserter, weight: ir.Value, matrix: EngineMatrix, part: str) -> ir.Value:
+    tensor = EngineTensor(matrix, part)
+    name, kind = f"{weight.name}.{part}", ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=tensor.shape, type=kind, const_value=tensor)
+    insert.graph.register_initializer(value)
+    return value

@@ -1,0 +1,118 @@
+"""What `plan` says from a config alone is what `compile` then writes, to the byte."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from g4compile.cli.app import app
+from g4compile.model import presets
+from g4compile.model.config import load_config, model_facts
+from g4compile.model.inventory import inventory
+from g4compile.model.keys import module_of_key
+from g4compile.planning.plan import kv_bytes, plan
+from g4compile.runtime.session import Session
+from g4compile.weights.references import lazy_initializers
+from tests.conftest import VARIANTS
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_inventory_lists_the_weights_of_the_graph(variant, traced, checkpoints):
+    facts = checkpoints(variant).facts.text
+    found = {weight.module: weight.shape for weight in inventory(facts)}
+    assert len(found) == len(inventory(facts))
+    graph = {module_of_key(tensor.key): tuple(tensor.shape) for tensor in lazy_initializers(traced(variant)).values()}
+    assert found == graph
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_float32_sizes_are_exact(variant, bundles, checkpoints):
+    planned = plan(checkpoints(variant).folder)
+    assert planned.data_bytes == bundles(variant).manifest.files["weights.data"].bytes
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int4", "int2", "mobile"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_quantised_sizes_are_exact(variant, recipe, quantized, checkpoints):
+    planned = plan(checkpoints(variant).folder, weights=recipe)
+    bundle = quantized(variant, recipe)
+    assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes
+    assert planned.recipe == bundle.manifest.recipe
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("tokens", [5, 40, 600])
+def test_kv_bytes_are_those_of_a_session(variant, tokens, bundles, checkpoints):
+    session = Session(bundles(variant), threads=1)
+    session.forward([7] * tokens)
+    assert session.kv_bytes == kv_bytes(checkpoints(variant).facts.text, tokens)
+
+
+# Parameters of the published checkpoints' text models, and their decoder products (with lm_head) in billions.
+PUBLISHED = {"e2b": 4.628, "e4b": 7.463, "31b": 30.697}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes(name):
+    assert plan(name).parameters / 1e9 == pytest.approx(PUBLISHED[name], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "gflop"), [("e2b", 4.559), ("e4b", 9.288), ("12b", 23.813), ("26b-a4b", 7.644), ("31b", 61.392)]
+)
+def test_operations_of_a_decoded_token(name, gflop):
+    """Two for each weight that a token meets, lm_head included."""
+    assert plan(name).decode_operations / 1e9 == pytest.approx(gflop, rel=0.01)
+
+
+def test_a_prefilled_token_skips_the_shared_tail():
+    facts = model_facts(load_config("e2b")).text
+    planned = plan("e2b")
+    behind = sum(2 * weight.elements for weight in inventory(facts) if weight.tail and weight.use == "product")
+    assert planned.decode_operations - planned.prefill_operations == behind
+    assert behind > 0.6 * planned.decode_operations
+
+
+def test_the_mobile_layout_of_e2b_is_small():
+    """All of the text model but the per-layer table, which stays on disk: at most 0.85 GB."""
+    planned = plan("e2b", weights="mobile")
+    assert planned.data_bytes - planned.bytes_by_part["per_layer_embedding"] <= 0.85e9
+
+
+def test_memory_grows_with_what_it_holds():
+    """More bits, more rearranged weights; a longer prompt, more activations; a cache, less that is anonymous."""
+    small, large = (plan("e2b", weights=weights, context=4096).memory for weights in ("mobile", "int8"))
+    short = plan("e2b", weights="int8", context=64).memory
+    assert small.load_bytes < large.load_bytes and small.cached_steady_bytes < large.cached_steady_bytes
+    assert short.steady_bytes < large.steady_bytes
+    assert large.cached_anonymous_bytes < large.cached_steady_bytes < large.steady_bytes
+    assert plan("31b").memory.compile_peak_bytes > plan("31b", weights="int4").memory.compile_peak_bytes
+
+
+@pytest.mark.parametrize("name", presets.NAMES)
+def test_every_preset_can_be_planned(name):
+    result = CliRunner().invoke(app, ["plan", name, "--target", "onnx-cpu", "--weights", "int4", "--json"])
+    found = json.loads(result.stdout)
+    assert found["data_bytes"] > 0 and found["decode_tokens_per_second"] > 0 and found["kv_bytes"] > 0
+
+
+def test_the_table_for_people():
+    shown = CliRunner().invoke(app, ["plan", "e2b", "--target", "onnx-cpu", "--weights", "mobile"]).stdout
+    for text in ("data file", "KV at 4,096 tokens", "decode", "layers.1[5-9].mlp.* int2 row"):
+        assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["e2b", "--target", "webgpu"], "no target webgpu"),
+        (["e2b", "--target", "tensorrt-rtx"], "no plan for tensorrt-rtx yet"),
+        (["e2b", "--target", "onnx-cpu", "--weights", "int5"], "no recipe int5"),
+        (["e2b", "--target", "onnx-cpu", "--context", "9999999"], "context of 9999999"),
+        (["e3b", "--target", "onnx-cpu"], "no config found"),
+        (["e2b", "--target", "onnx-cpu", "--device", "abacus"], "no device abacus"),
+    ],
+)
+def test_bad_plans(arguments, text):
+    result = CliRunner().invoke(app, ["plan", *arguments])
+    assert result.exit_code == 2 and text in result.stderr
