@@ -23,7 +23,8 @@ from g4compile.graph.edit import constant_name
 from g4compile.graph.stage import set_stage
 from g4compile.model.config import ModelFacts
 from g4compile.model.keys import checkpoint_key
-from g4compile.ops import OPSET, attach_bodies
+from g4compile.ops.registry import attach_bodies
+from g4compile.ops.schema import OPSET
 from g4compile.trace.export import Exported
 from g4compile.weights.references import CheckpointTensor
 
