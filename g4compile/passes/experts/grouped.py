@@ -22,7 +22,9 @@ from g4compile.errors import InputError
 from g4compile.graph import edit
 from g4compile.ops.expert_routing import slot_count, tile_of
 from g4compile.ops.insert import insert_op
-from g4compile.weights.formats.engine_codes import EngineTensor, Int4Matrix, panel_matrix
+from g4compile.weights.engine_tensors import EngineTensor
+from g4compile.weights.formats.int4 import Int4Matrix
+from g4compile.weights.formats.panels import panel_matrix
 
 _FLOAT, _INT, _BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 

@@ -18,7 +18,7 @@ from g4compile.targets.kernels.aot import ARCHITECTURES
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
 from g4compile.targets.tensorrt.plugins import register
 from g4compile.targets.tensorrt.steps import Capacities, forms
-from g4compile.weights.formats.engine_codes import FP8
+from g4compile.weights.formats.float8 import FP8
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89

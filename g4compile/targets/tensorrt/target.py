@@ -17,7 +17,8 @@ from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, LEGAL_WITH_PL
 from g4compile.targets.tensorrt.lowerings import BFLOAT16, lowerings
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.steps import Capacities, steps
-from g4compile.weights.formats.engine_codes import FP8, INT4
+from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
 
 _CONTEXT = 8192
 
