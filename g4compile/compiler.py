@@ -18,13 +18,13 @@ from g4compile.bundle.manifest import VERSION, Bundle, Manifest
 from g4compile.errors import Defect, InputError, MachineError
 from g4compile.graph.stage import STAGES, set_stage
 from g4compile.model.config import ModelFacts
+from g4compile.program import Program, bind
 from g4compile.targets import TARGETS
 from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
 from g4compile.targets.staging import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import load_recipe, recipe_name
-from g4compile.weights.references import bind
 from g4compile.weights.stored import STORED
 from g4compile.weights.text import parse_graph
 from g4compile.weights.writer import MAX_MEMORY
@@ -137,7 +137,7 @@ def compile(  # the public name; the builtin is not used here
         journal = Journal(folder, identity)
         progress("trace", 0, 0)
         model = trace_apart(source) if chosen.traces_apart else trace(source.facts)
-        bind(model, source)
+        bind(Program.decoder(model, source.facts), source)
         order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), progress)
         emitted = chosen.emit(order)
         for path in source.side_files:

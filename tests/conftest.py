@@ -23,6 +23,7 @@ from g4compile.compiler import compile, lower, trace
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import TextFacts
+from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.phases import frontend
@@ -32,7 +33,6 @@ from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import bind
 from g4compile.weights.text import parse_graph
 from tests.scenario import Expected, reference_logits
 
@@ -96,7 +96,7 @@ def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[
         file = once(shared, f"{variant}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
         model = parse_graph(file.read_text())
         set_stage(model, "traced")
-        bind(model, checkpoints(variant))
+        bind(Program.decoder(model, facts), checkpoints(variant))
         return model
 
     return get

@@ -13,6 +13,7 @@ from g4compile import pipeline
 from g4compile.bundle.manifest import Bundle
 from g4compile.compiler import trace
 from g4compile.errors import BundleError, InputError
+from g4compile.program import Program, bind
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import make_builder
 from g4compile.targets.tensorrt.engine import StepNetwork, step_network
@@ -21,7 +22,6 @@ from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import PRODUCTS, RTX
 from g4compile.targets.tensorrt.steps import Capacities, Step, steps
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import bind
 
 
 def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSession, NetworkSession]:
@@ -44,7 +44,7 @@ def network_sessions(bundle: Bundle, checkpoint: str | Path) -> tuple[NetworkSes
     facts = source.facts
     capacities = Capacities(bundle.manifest.context, spec.batch, spec.chunk)
     model = trace(facts)
-    bind(model, source)
+    bind(Program.decoder(model, facts), source)
     pipeline.run(model, frontend(facts.text, 0, ring=spec.ring))
     trt = RTX.load()  # its networks are those of both products, plugins aside, and it needs no GPU to emit one
     builder, _ = make_builder(trt)

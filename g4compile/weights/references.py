@@ -24,12 +24,9 @@ from g4compile.bundle.weight_steps import (
     Transpose,
     prepare,
 )
-from g4compile.errors import CheckpointError, Defect, InputError
+from g4compile.errors import Defect, InputError
 from g4compile.graph.references import Reference, static_shape
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.stored import companions, is_unused, stored_codes
-
-_FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 
 
 class CheckpointTensor(Reference):
@@ -157,77 +154,3 @@ def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:
         for name, value in model.graph.initializers.items()
         if isinstance(value.const_value, CheckpointTensor)
     }
-
-
-# Tensors of other modalities, and ones that published checkpoints carry although no module reads them.
-_OTHER_MODALITIES = (
-    "model.vision_tower.",
-    "model.audio_tower.",
-    "model.embed_vision.",
-    "model.embed_audio.",
-    "model.vision_embedder.",
-)
-_STALE_OF_SHARED = (
-    ".self_attn.k_proj.",
-    ".self_attn.v_proj.",
-    ".self_attn.k_norm.",
-    ".self_attn.v_norm.",
-)
-
-
-def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
-    """Attach ``checkpoint`` to every weight reference of ``model``.
-
-    Raises CheckpointError for a missing tensor, a wrong shape (both shapes named), and a decoder tensor that
-    nothing reads. K and V tensors of layers that share another layer's KV are stale by design and ignored.
-    """
-    wanted = lazy_initializers(model)
-    read: set[str] = set()
-    for tensor in wanted.values():
-        tensor.source = checkpoint
-        codes = stored_codes(checkpoint, tensor.key, tensor.stored_shape) if checkpoint.facts.quantization else None
-        if codes is not None:
-            read.update(companions(checkpoint, codes))
-            continue
-        read.add(tensor.key)
-        stored = checkpoint.tensors.get(tensor.key)
-        if stored is None:
-            raise CheckpointError(
-                f"the checkpoint has no tensor {tensor.key}",
-                where=str(checkpoint.folder),
-                why=_near(tensor.key, checkpoint),
-            )
-        if stored.dtype not in _FLOATS:
-            raise CheckpointError(
-                f"tensor {tensor.key} is stored as {stored.dtype}, which is no float and no code this version reads",
-                where=str(stored.file),
-                fix="codes need their scale beside them and quant_method gemma in config.json",
-            )
-        if stored.shape != tensor.stored_shape:
-            raise CheckpointError(
-                f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(tensor.stored_shape)}",
-                where=str(stored.file),
-            )
-    for key in sorted(set(checkpoint.tensors) - read):
-        if not key.startswith(_OTHER_MODALITIES) and not _is_stale(key, checkpoint):
-            raise CheckpointError(
-                f"unexpected tensor {key}: no module of this config reads it",
-                where=str(checkpoint.tensors[key].file),
-                fix="check that config.json belongs to these weights",
-            )
-
-
-def _is_stale(key: str, checkpoint: Checkpoint) -> bool:
-    if key == "lm_head.weight":
-        return checkpoint.facts.text.tied
-    shared = (layer.index for layer in checkpoint.facts.text.layers if not layer.owns_kv)
-    of_shared = any(f".layers.{index}." in key for index in shared)
-    if checkpoint.facts.quantization and is_unused(key):
-        return True
-    return of_shared and any(module in key for module in _STALE_OF_SHARED)
-
-
-def _near(key: str, checkpoint: Checkpoint) -> str:
-    tail = key.rsplit("layers.", maxsplit=1)[-1]
-    similar = [other for other in checkpoint.tensors if other.endswith(tail)]
-    return f"it has {similar[0]}" if similar else ""
