@@ -24,6 +24,7 @@ from g4compile.compiler import compile
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import TextFacts
+from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower

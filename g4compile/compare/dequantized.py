@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 
 from g4compile.bundle.manifest import Bundle, QuantizedSpec, WeightSpec
+from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import undo_reorders
 from g4compile.runtime.engine import DATA
 from g4compile.weights.formats.blocks import BlockFormat, Codes
-from g4compile.weights.formats.engine_codes import dequantize
 from g4compile.weights.formats.float8 import FLOAT8
+from g4compile.weights.formats.int4 import dequantize
 from g4compile.weights.layouts import unpack_panels
 from g4compile.weights.stored import STORED
 
@@ -62,7 +63,7 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
             turned = _bytes(bundle, codes).view(FLOAT8).reshape(codes.shape).astype(np.float32)
             weight = np.swapaxes(turned, -1, -2) * np.float32(scales[0])
         key = "lm_head.weight" if codes.key.endswith("embed_tokens.weight") else codes.key
-        yield key, undo_reorders(weight, codes.steps)
+        yield key, undo_reorders(weight, parse_steps(codes.steps))
 
 
 def _bytes(bundle: Bundle, weight: WeightSpec) -> Array:

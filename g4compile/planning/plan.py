@@ -83,7 +83,7 @@ def plan(
         recipe.check(weight.module for weight in found if len(weight.shape) > 1)
     parts: dict[str, int] = {}
     for weight in found:
-        parts[weight.part] = parts.get(weight.part, 0) + stored_bytes(weight, recipe)
+        parts[weight.group] = parts.get(weight.group, 0) + stored_bytes(weight, recipe)
     parts["constants"] = _constant_bytes(text)
     products = [weight for weight in found if weight.use == PRODUCT]
     read = sum(int(weight.share * tensor_bytes(weight, recipe)) for weight in products) + sum(
@@ -124,9 +124,7 @@ def _recipe(weights: str, source: str | Path, found: list[Weight]) -> Recipe | N
     checkpoint = Checkpoint.open(source)
     rules = []
     for weight in (weight for weight in found if len(weight.shape) == 2):
-        key = checkpoint_key(
-            f"{'' if weight.module == 'lm_head' else 'model.'}{weight.module}.weight", checkpoint.facts
-        )
+        key = checkpoint_key(weight.parameter, checkpoint.facts)
         rules.append(stored_rule(checkpoint, key, weight.shape))
     return Recipe(STORED, tuple(rules))
 

@@ -17,7 +17,8 @@ import ml_dtypes
 import numpy as np
 
 from g4compile.bundle.manifest import Bundle, EngineStep, TensorSpec, WeightSpec
-from g4compile.bundle.weight_steps import apply_steps
+from g4compile.bundle.weight_codes import parse_steps
+from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
 from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.device import Cuda, Device
@@ -89,8 +90,7 @@ class EngineSession(Conversation):
             data = np.memmap(self.bundle.folder / DATA, np.uint8, "r", offset=weight.offset, shape=(weight.bytes,))
             self._send(weight.name, np.asarray(data))
             return
-        dtype = _DTYPES[weight.dtype]
-        array = apply_steps(self._files.read(weight.key).astype(dtype, copy=False), weight.steps)
+        array = prepare(self._files.read(weight.key), weight.dtype, parse_steps(weight.steps))
         if array.shape != weight.shape:
             raise CheckpointError(
                 f"tensor {weight.key} has the shape {list(array.shape)}, the engine was compiled for {list(weight.shape)}",

@@ -157,7 +157,7 @@ class Target(ABC):
     def legalize(self) -> Legalize:
         """The generic pass with this target's data."""
 
-    def check(self, facts: ModelFacts, options: Options) -> None:
+    def check(self, facts: ModelFacts, options: Options) -> None:  # noqa: B027 - many targets can do all they are told
         """Raise InputError or MachineError for what cannot be done, before anything is."""
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:

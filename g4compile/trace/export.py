@@ -19,13 +19,10 @@ import torch.fx.config
 import transformers
 
 from g4compile.errors import Defect, MachineError
+from g4compile.model.classes import CLASSES
 from g4compile.model.config import FULL, ModelFacts
 from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
 
-_CLASSES = {
-    "gemma4_text": ("Gemma4TextConfig", "Gemma4ForCausalLM"),
-    "gemma4_unified_text": ("Gemma4UnifiedTextConfig", "Gemma4UnifiedForCausalLM"),
-}
 _NO_STACK_TRACES = "do_not_emit_stack_traces"
 PAST = {FULL: "past_full", "sliding_attention": "past_sliding"}
 
@@ -76,7 +73,8 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
 
     ``source_lines`` notes the line of model code each op comes from, for messages; it takes a fifth longer.
     """
-    config_name, model_name = _CLASSES[facts.text.model_type]
+    classes = CLASSES[facts.text.model_type]
+    config_name, model_name = classes.config, classes.model
     if not hasattr(transformers, model_name):
         raise MachineError(
             f"transformers {transformers.__version__} has no {model_name}", fix="pip install 'transformers>=5.14'"

@@ -24,8 +24,6 @@ from g4compile.weights.recipe import Rule
 METHOD = "gemma"  # the config's `quantization_config.quant_method`
 STORED = "stored"  # in the place of a quantiser's name: codes are read, not made
 _ACTIVATION_SCALES = (".input_activation_scale", ".output_activation_scale")
-# Scales of a quantised KV cache, which transformers does not read either.
-_UNUSED = (".k_cache_scale", ".v_cache_scale")
 _LONGEST, _SHORTEST = 4096, 16  # weights a stored block may have: what kernels take
 
 
@@ -124,8 +122,3 @@ def companions(checkpoint: Checkpoint, stored: StoredCodes) -> Iterator[str]:
     module = stored.scales_key.rpartition(".")[0]
     yield from (stored.codes_key, stored.scales_key)
     yield from (module + name for name in _ACTIVATION_SCALES if module + name in checkpoint.tensors)
-
-
-def is_unused(key: str) -> bool:
-    """Whether transformers, too, leaves this tensor of a quantised checkpoint unread."""
-    return key.endswith(_UNUSED)

@@ -15,9 +15,9 @@ from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile, trace
 from g4compile.planning.plan import plan
+from g4compile.program import Program, bind
 from g4compile.targets.base import REWIND
 from g4compile.targets.phases import frontend
-from g4compile.weights.references import bind
 from tests.conftest import once
 from tests.scenario import window_of
 
@@ -39,7 +39,7 @@ def test_graph_equals_transformers_on_the_same_file(variant, coded):
     """With exact products, activations rounded as calibrated: a single rounding that went the other way would show."""
     checkpoint = coded(variant)
     model = trace(checkpoint.facts)
-    bind(model, checkpoint)
+    bind(Program.decoder(model, checkpoint.facts), checkpoint)
     pipeline.run(model, frontend(checkpoint.facts.text, REWIND, weights="stored"))
     steps = [node.attributes["scale"].as_float() for node in model.graph if node.op_type == "RoundActivations"]
     written = [

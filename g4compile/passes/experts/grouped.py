@@ -25,7 +25,9 @@ from g4compile.ops.expert_down import ExpertDown
 from g4compile.ops.expert_gate_up import ExpertGateUp
 from g4compile.ops.expert_routing import slot_count, tile_of
 from g4compile.ops.moe_experts import MoEExperts
-from g4compile.weights.formats.engine_codes import EngineTensor, Int4Matrix, panel_matrix
+from g4compile.weights.engine_tensors import EngineTensor
+from g4compile.weights.formats.int4 import Int4Matrix
+from g4compile.weights.formats.panels import panel_matrix
 
 _FLOAT, _INT = ir.DataType.FLOAT, ir.DataType.INT64
 

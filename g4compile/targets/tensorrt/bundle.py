@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from g4compile.bundle.manifest import EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
 from g4compile.errors import Defect
+from g4compile.graph.references import static_shape
 from g4compile.model.config import TextFacts
 from g4compile.targets.base import Emitted, Lowered, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
@@ -17,7 +18,7 @@ from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
 from g4compile.targets.tensorrt.product import Product
 from g4compile.targets.tensorrt.steps import Capacities, Step
-from g4compile.weights.formats.engine_codes import EngineTensor
+from g4compile.weights.engine_tensors import EngineTensor
 from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.writer import write_tensors
 
@@ -105,5 +106,5 @@ def _weights(asked: dict[str, ir.TensorProtocol], rank: int, order: Order) -> tu
 def _weight(name: str, tensor: ir.TensorProtocol, offset: int | None, rank: int) -> WeightSpec:
     if not isinstance(tensor, CheckpointTensor | EngineTensor):
         raise Defect(f"the engine asks for {name}, which is no tensor of the checkpoint")
-    shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
-    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), shape, tensor.steps, offset, rank)
+    words = tuple(map(str, tensor.words))
+    return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), static_shape(tensor), words, offset, rank)

@@ -36,7 +36,7 @@ def _table(output: ir.Value) -> TableSpec:
     table = node.inputs[0].const_value if node is not None and node.inputs[0] is not None else None
     if not isinstance(table, CheckpointTensor) or output.shape is None:
         raise SpecError(f"{output.name} is not looked up in a table of the checkpoint", where=str(output.name))
-    row = tuple(int(size) for size in list(output.shape)[2:])  # type: ignore[arg-type]  # rows are static
+    row = tuple(static_size(output, axis) for axis in range(2, len(output.shape)))
     return TableSpec(str(output.name), table.key, scale * table.scale, row)
 
 

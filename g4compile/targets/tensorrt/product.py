@@ -16,8 +16,9 @@ from g4compile.passes.lower_moe_to_gather_scatter import DENSE
 from g4compile.targets.kernels.aot import ARCHITECTURES
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
 from g4compile.targets.tensorrt.plugins import register
+from g4compile.targets.tensorrt.options import EngineOptions, check_split
 from g4compile.targets.tensorrt.steps import forms
-from g4compile.weights.formats.engine_codes import FP8
+from g4compile.weights.formats.float8 import FP8
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89

@@ -24,7 +24,9 @@ from g4compile.errors import InputError
 from g4compile.graph.build import Builder
 from g4compile.ops.registry import view, weight_operands
 from g4compile.passes.base import expect
-from g4compile.weights.formats.engine_codes import FP8, INT4, EngineMatrix, EngineTensor, engine_matrix
+from g4compile.weights.engine_tensors import EngineMatrix, EngineTensor, engine_matrix
+from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
 from g4compile.weights.references import CheckpointTensor
 
 

@@ -32,7 +32,8 @@ from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
 from g4compile.targets.tensorrt.steps import Step, steps
-from g4compile.weights.formats.engine_codes import FP8, INT4
+from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
 
 
 class EngineTarget(Target):

@@ -18,9 +18,10 @@ import ml_dtypes
 import numpy as np
 
 from g4compile.errors import CheckpointError
+from g4compile.weights.coded import CodedMatrix
 from g4compile.weights.formats.blocks import Array, Codes
-from g4compile.weights.quantized import CodedMatrix
 
+FP8 = "fp8"
 FLOAT8 = np.dtype(ml_dtypes.float8_e4m3fn)
 LARGEST = 448.0
 _LEAST_POWER = -126
@@ -30,8 +31,6 @@ _ROWS_AT_ONCE = 1 << 22  # weights that are looked at together for the largest
 @dataclass(frozen=True, eq=False)
 class Float8Matrix(CodedMatrix):
     """``weight`` [.., N, K], its two last axes swapped."""
-
-    word = "fp8"
 
     @cached_property
     def scale(self) -> float:

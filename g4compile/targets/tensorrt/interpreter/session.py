@@ -19,7 +19,7 @@ from g4compile.runtime.tables import look_up
 from g4compile.targets.tensorrt.build import EmittedNetwork
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.formats.engine_codes import EngineTensor
+from g4compile.weights.engine_tensors import EngineTensor
 from g4compile.weights.references import CheckpointTensor
 
 Array = np.ndarray[Any, Any]
@@ -95,7 +95,7 @@ class NetworkSession:
 
     def _weight(self, tensor: ir.TensorProtocol) -> Any:
         if isinstance(tensor, CheckpointTensor):
-            wanted = tensor.in_dtype(ir.DataType.FLOAT) if self._exact else tensor
+            wanted = tensor.unrounded() if self._exact else tensor
             return torch.from_numpy(wanted.numpy().astype(np.float32))
         if isinstance(tensor, EngineTensor):
             return torch.from_numpy(
