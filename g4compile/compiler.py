@@ -14,7 +14,9 @@ import onnx_ir as ir
 
 import g4compile
 from g4compile import pipeline
-from g4compile.bundle.manifest import VERSION, Bundle, Manifest
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DECODER, VERSION, Manifest, PartSpec
+from g4compile.bundle.requires import required
 from g4compile.errors import Defect, InputError, MachineError
 from g4compile.graph.stage import STAGES, set_stage
 from g4compile.model.config import ModelFacts
@@ -243,8 +245,9 @@ def _manifest(
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
         stop_token_ids=tuple(dict.fromkeys(stop)),
+        requires=required(emitted.kv, emitted.engine),
+        parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in _parts(emitted)},
         graphs=emitted.graphs,
-        kv=emitted.kv,
         source={"config_sha256": hashlib.sha256(config).hexdigest()},
         versions=_versions(),
         recipe=rules,
@@ -253,6 +256,10 @@ def _manifest(
         files={},
         engine=emitted.engine,
     )
+
+
+def _parts(emitted: Emitted) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(graph.part for graph in emitted.graphs.values()))
 
 
 def _generation_stops(source: Checkpoint) -> list[int]:

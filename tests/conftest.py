@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from g4compile import pipeline
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile, lower, trace
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text

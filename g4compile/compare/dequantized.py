@@ -13,9 +13,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 
-from g4compile.bundle.manifest import Bundle, QuantizedSpec, WeightSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA, QuantizedSpec, WeightSpec
 from g4compile.bundle.weight_steps import undo_reorders
-from g4compile.runtime.engine import DATA
 from g4compile.weights.formats.blocks import BlockFormat, Codes
 from g4compile.weights.formats.engine_codes import dequantize
 from g4compile.weights.formats.float8 import FLOAT8

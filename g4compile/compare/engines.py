@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from g4compile import pipeline
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import trace
 from g4compile.errors import BundleError, InputError
 from g4compile.targets.phases import frontend

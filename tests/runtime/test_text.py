@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.errors import BundleError
 from g4compile.runtime.text import TextCodec
 

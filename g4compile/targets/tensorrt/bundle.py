@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile import pipeline
-from g4compile.bundle.manifest import EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
+from g4compile.bundle.manifest import DECODER, EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
 from g4compile.errors import Defect
 from g4compile.model.config import TextFacts
 from g4compile.targets.base import Emitted, Order, io_specs
@@ -46,7 +46,8 @@ def emit_engines(product: Product, order: Order) -> Emitted:
                 trt, builder, complaints, one.network, product, step, capacities, options.compute_capabilities
             )
             (order.folder / f"{name}.plan").write_bytes(plan)
-            graphs[name] = GraphSpec(f"{name}.plan", io_specs(one.graph.inputs), io_specs(one.graph.outputs))
+            inputs, outputs = io_specs(one.graph.inputs), io_specs(one.graph.outputs)
+            graphs[name] = GraphSpec(f"{name}.plan", inputs, outputs, DECODER, step.name, rank)
             asked[rank].update(one.emitter.weights)
             activations = activation_bytes(one.graph, step, capacities)
             host = one.host
