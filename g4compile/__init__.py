@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from g4compile.bundle.manifest import Bundle as Bundle
+    from g4compile.bundle.folder import Bundle as Bundle
     from g4compile.compare.verify import verify as verify
     from g4compile.compiler import compile as compile
     from g4compile.planning.plan import plan as plan
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from g4compile.runtime.session import load as load
 
 _PUBLIC = {
-    "Bundle": "g4compile.bundle.manifest",
+    "Bundle": "g4compile.bundle.folder",
     "Session": "g4compile.runtime.session",
     "compile": "g4compile.compiler",
     "load": "g4compile.runtime.session",

@@ -20,6 +20,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.program import Program, bind
 from g4compile.trace.trace import trace
 
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import trace_apart
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
 from g4compile.program import Program, bind

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle, QuantizedSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import QuantizedSpec
 from g4compile.compare.dequantized import initializers
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats.blocks import Array, BlockFormat, unpack_bits

@@ -13,10 +13,10 @@ import ml_dtypes
 import numpy as np
 import onnx
 
-from g4compile.bundle.manifest import Bundle, QuantizedSpec, WeightSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA, QuantizedSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import undo_reorders
-from g4compile.runtime.engine import DATA
 from g4compile.weights.formats.blocks import BlockFormat, Codes
 from g4compile.weights.formats.float8 import FLOAT8
 from g4compile.weights.formats.int4 import dequantize

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compare.codes import compare_codes
 from g4compile.compare.dequantized import dequantized
 from g4compile.compare.localize import LayerDifference, localize

@@ -16,7 +16,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle, EngineStep, TensorSpec, WeightSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA, EngineStep, TensorSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
@@ -27,7 +28,6 @@ from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
 
-DATA = "weights.data"
 _STAGING = 64 << 20  # bytes of host memory that is kept for copies of weights
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _DTYPES = {

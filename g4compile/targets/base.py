@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.bundle.manifest import Bundle, EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
 from g4compile.errors import InputError
 from g4compile.graph.stage import LEGAL
 from g4compile.model.config import ModelFacts, TextFacts

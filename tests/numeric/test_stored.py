@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from g4compile import pipeline
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compare.codes import compare_codes
 from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference

@@ -10,7 +10,7 @@ import typer
 from g4compile.cli.console import Json, existing_or_name, result, size, status, table, verb
 
 if TYPE_CHECKING:
-    from g4compile.bundle.manifest import Bundle
+    from g4compile.bundle.folder import Bundle
 
 
 @verb
@@ -25,7 +25,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show what a bundle or checkpoint holds, or its graph at a stage."""
-    from g4compile.bundle.manifest import MANIFEST, Bundle
+    from g4compile.bundle.folder import Bundle
+    from g4compile.bundle.manifest import MANIFEST
 
     if (Path(path) / MANIFEST).exists():
         bundle = Bundle.open(path)

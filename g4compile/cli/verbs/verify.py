@@ -28,7 +28,7 @@ def verify(
     """Compare prefill, chunked prefill and decode with Hugging Face eager in float32. Exit code 1 when over the limits."""
     import msgspec
 
-    from g4compile.bundle.manifest import Bundle
+    from g4compile.bundle.folder import Bundle
     from g4compile.compare.verify import verify as verify_bundle
     from g4compile.errors import CheckFailed
 

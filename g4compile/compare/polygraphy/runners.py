@@ -62,7 +62,7 @@ class HfRunner(Runner):
         self._weights_of = weights_of
 
     def open(self) -> tuple[Any, dict[str, Any]]:
-        from g4compile.bundle.manifest import Bundle
+        from g4compile.bundle.folder import Bundle
         from g4compile.compare.dequantized import dequantized
         from g4compile.compare.reference import Reference
 
@@ -87,7 +87,7 @@ class NetworkRunner(Runner):
     prefix, rounded = "g4-network", False
 
     def open(self) -> tuple[Any, dict[str, Any]]:
-        from g4compile.bundle.manifest import Bundle
+        from g4compile.bundle.folder import Bundle
         from g4compile.compare.engines import network_sessions
 
         assert self._checkpoint is not None

@@ -21,7 +21,7 @@ def emit_bundle(order: Order, legal: ir.Model) -> Emitted:
     kv = order.options.kv
     return Emitted(
         graphs={
-            name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs))
+            name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs), name)
             for name, model in graphs.items()
         },
         kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in order.facts.text.kv_layers)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from g4compile.bundle.manifest import EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
+from g4compile.bundle.manifest import DECODER, EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
 from g4compile.errors import Defect
 from g4compile.graph.references import static_shape
 from g4compile.model.config import TextFacts
@@ -45,7 +45,8 @@ def emit_engines(
         order.progress(f"{name}: build", 0, 0)
         (order.folder / f"{name}.plan").write_bytes(builder.plan(emitted.network, step, options))
         graph = emitted.graph
-        graphs[name] = GraphSpec(f"{name}.plan", io_specs(graph.inputs), io_specs(graph.outputs))
+        specs = io_specs(graph.inputs), io_specs(graph.outputs)
+        graphs[name] = GraphSpec(f"{name}.plan", *specs, DECODER, step.name, rank)
         asked[rank].update(emitted.weights)
         activations[step.name] = activation_bytes(graph, step, options.capacities)
         del emitted  # a network holds memory while it lives

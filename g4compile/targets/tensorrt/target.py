@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.errors import Defect
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.base import Pass

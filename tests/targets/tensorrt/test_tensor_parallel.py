@@ -77,7 +77,7 @@ def test_a_bundle_has_plans_and_weights_of_every_rank(trt, checkpoints, tmp_path
     )
     engine = bundle.manifest.engine
     assert engine.ranks == 2 and set(bundle.manifest.graphs) == {
-        engine.graph(step.name, rank) for step in engine.steps for rank in range(2)
+        bundle.manifest.graph("decoder", step.name, rank) for step in engine.steps for rank in range(2)
     }
     of_rank = [[weight for weight in engine.weights if weight.rank == rank] for rank in range(2)]
     assert [weight.name for weight in of_rank[0]] == [weight.name for weight in of_rank[1]]

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from g4compile.bundle.manifest import Bundle, HostSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import HostSpec
 from g4compile.errors import BundleError, InputError
 from g4compile.program import Program, bind
 from g4compile.targets.base import Lowered, Target, Trial
