@@ -18,6 +18,7 @@ from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
 from g4compile.weights.stored import STORED
@@ -51,7 +52,8 @@ def compile(
     the GPUs they are for, and ``tensor_parallel`` ranks that share a model out; another target refuses them. ``max_memory``: bytes
     for weights in flight. A compile that was killed is taken up where it stopped.
 
-    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory).
+    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory), Defect (stored codes came out
+    changed: no bundle is left).
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
@@ -82,7 +84,9 @@ def compile(
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, manifest_of(source, chosen, options, emitted))
+        manifest = manifest_of(source, chosen, options, emitted)
+        check_identity(Bundle(folder, manifest), source)
+        return finish(folder, out, manifest)
 
 
 def kv_of(target: Target, kv: str | None) -> str:
