@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import onnx_ir as ir
+
 from g4compile import pipeline
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError
-from g4compile.model.config import ModelFacts
+from g4compile.model.config import ModelFacts, load_config, model_facts
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
-from g4compile.targets.base import FLOAT32, Order, Progress, Target
-from g4compile.targets.lower import lower
+from g4compile.targets.base import Order, Progress
+from g4compile.targets.choices import context_of, kv_of, recipe_of
+from g4compile.targets.lower import lower, target_of, to_stage
 from g4compile.targets.manifest import identity_of, manifest_of
 from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
@@ -20,8 +23,7 @@ from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
-from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
-from g4compile.weights.stored import STORED
+from g4compile.weights.recipe import Recipe
 from g4compile.weights.writer import MAX_MEMORY
 
 
@@ -66,7 +68,7 @@ def compile(
         weights=recipe.name if isinstance(recipe, Recipe) else recipe,
         recipe=recipe if isinstance(recipe, Recipe) else None,
         kv=kv_of(chosen, kv),
-        context=_context(context, chosen, source.facts),
+        context=context_of(context, chosen, source.facts),
         **{name: value for name, value in given.items() if value is not None},
     )
     chosen.check(source.facts, options)
@@ -89,39 +91,15 @@ def compile(
         return finish(folder, out, manifest)
 
 
-def kv_of(target: Target, kv: str | None) -> str:
-    """How keys and values are kept, checked. Raises InputError."""
-    if kv is not None and kv not in target.kv:
-        raise InputError(f"{target.name} has no KV cache of {kv}", fix=f"--kv {', '.join(target.kv)}")
-    return kv or target.kv[0]
+def graph_at(source: str | Path, stage: str) -> ir.Model:
+    """The decoder's graph of a preset, config or checkpoint folder at ``stage``, as a compile with a target's defaults makes it.
 
-
-def recipe_of(facts: ModelFacts, target: Target, weights: str | None) -> Recipe | str:
-    """The weights to compile with, checked: the recipe, read once, or `float32`, `stored` or what the target takes beside recipes.
-
-    Raises InputError."""
-    if weights is not None and weights in target.refuses:
-        raise InputError(
-            f"{target.name} takes no {weights} weights",
-            why=target.refuses[weights],
-            fix=f"--weights {target.default_weights}",
-        )
-    if target.accepts is not None:
-        if facts.quantization is not None or weights not in (None, *target.accepts):
-            given = "a checkpoint of codes" if facts.quantization is not None else f"{weights} weights"
-            raise InputError(f"{target.name} takes no {given}", fix=f"--weights {', '.join(target.accepts)}")
-        return weights or target.default_weights
-    if facts.quantization is None:
-        if weights == STORED:
-            raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
-        name = recipe_name(weights or target.default_weights, facts.text)
-        return name if name == FLOAT32 else load_recipe(name)
-    if weights not in (None, STORED):
-        raise InputError(
-            f"the checkpoint's weights are codes already, so they cannot be made {weights}",
-            fix="--weights stored keeps every code, or give the float checkpoint",
-        )
-    return STORED
+    `legal:TARGET` is that of the target's first variant; the stages before are those of onnx-cpu. Raises InputError."""
+    facts = model_facts(load_config(source), where=str(source))
+    target = target_named(target_of(stage, default="onnx-cpu"))
+    context = context_of(None, target, facts)
+    program = Program.decoder(trace(facts), facts)
+    return to_stage(program, target, target.options(context=context), stage)
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
@@ -132,15 +110,3 @@ def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
             raise InputError(f"this checkpoint has no {modality}", fix=f"it has: {', '.join(facts.modalities)}")
         if modality != "text":
             raise InputError(f"{modality} is not compiled by this version", fix="--modalities text")
-
-
-def _context(context: int | None, target: Target, facts: ModelFacts) -> int:
-    most = facts.text.max_positions
-    if context is None:
-        return min(target.context or most, most)
-    if not 1 <= context <= most:
-        raise InputError(
-            f"a context of {context} tokens is not possible: the model has {most:,} positions",
-            fix=f"--context between 1 and {most}",
-        )
-    return context

@@ -16,9 +16,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from filelock import FileLock
-from g4compile.bundle.folder import Bundle
-from g4compile.program import Program, bind
-from g4compile.trace.trace import trace
 
 from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
@@ -29,11 +26,12 @@ from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower
+from g4compile.targets.tensorrt.interpreter.candidates import emit_networks, interpretable_builder
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
-from g4compile.targets.tensorrt.interpreter.trial import emit_networks, interpretable_builder
 from g4compile.targets.tensorrt.product import RTX
 from g4compile.targets.tensorrt.steps import Capacities
 from g4compile.targets.tensorrt.target import EngineTarget
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.text import parse_graph
 from tests.scenario import Expected, reference_logits

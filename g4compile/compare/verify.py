@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,21 +22,14 @@ from g4compile.compare.parity import Meter, Parity, limits_of
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.errors import InputError
-from g4compile.runtime.session import Session
+from g4compile.targets import target_named
+from g4compile.targets.base import Answering
 from g4compile.weights.identity import compare_codes
 from g4compile.weights.stored import STORED
 
 Ids = np.ndarray[Any, Any]
 Progress = Callable[[str], None]
 _FIRST_ORDINARY_ID = 238  # below are control tokens of the published vocabulary
-
-
-class Conversation(Protocol):
-    """What answers for a bundle: its session, or its networks interpreted."""
-
-    def forward(self, ids: Ids, /, *, all_positions: bool = False) -> Ids: ...
-
-    def reset(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -106,16 +99,13 @@ def _trial(manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch
 
 def _conversations(
     bundle: Bundle, checkpoint: str | Path, layers: bool, threads: int, progress: Progress
-) -> tuple[Conversation, Conversation | None]:
+) -> tuple[Answering, Answering | None]:
     """Who is compared; of engines also the same networks, every value rounded as they declare."""
-    if bundle.manifest.engine is None:
-        return Session(bundle, threads), None
-    if layers:
+    if layers and bundle.manifest.engine is not None:
         raise InputError("engines give no layer's output", fix="leave --localize away, or localise an onnx-cpu bundle")
-    from g4compile.compare.engines import network_sessions
-
-    progress("emit the networks again")
-    return network_sessions(bundle, checkpoint)
+    progress("open the bundle")
+    found = target_named(bundle.manifest.target).candidates(bundle, checkpoint, threads)
+    return found.session, found.rounded
 
 
 @dataclass(frozen=True)
@@ -129,8 +119,8 @@ class _Judged:
 def _judge(
     bundle: Bundle,
     checkpoint: str | Path,
-    session: Conversation,
-    rounded: Conversation | None,
+    session: Answering,
+    rounded: Answering | None,
     trial: _Trial,
     layers: bool,
     progress: Progress,
@@ -160,7 +150,7 @@ def _judge(
 
 
 def _quantisation_cost(
-    checkpoint: str | Path, session: Conversation, trial: _Trial, progress: Progress
+    checkpoint: str | Path, session: Answering, trial: _Trial, progress: Progress
 ) -> dict[str, Parity]:
     """The same prompt and as many steps against the module as the checkpoint has it, its KV cache in float32."""
     progress("load the Hugging Face module with the original weights")
@@ -190,7 +180,7 @@ def _compare(expected: Ids, ours: Ids) -> Parity:
     return meter.result()
 
 
-def _decode(reference: Reference, session: Conversation, last: Ids, count: int) -> Parity:
+def _decode(reference: Reference, session: Answering, last: Ids, count: int) -> Parity:
     """Both continue with the reference's choice, so that one flipped token is not counted again and again."""
     meter = Meter()
     for _ in range(count):
@@ -200,7 +190,7 @@ def _decode(reference: Reference, session: Conversation, last: Ids, count: int) 
     return meter.result()
 
 
-def _chunked(session: Conversation, ids: Ids, expected: Ids, chunk: int) -> Parity:
+def _chunked(session: Answering, ids: Ids, expected: Ids, chunk: int) -> Parity:
     session.reset()
     meter = Meter()
     for start in range(0, ids.shape[1], chunk):

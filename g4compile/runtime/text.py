@@ -99,7 +99,7 @@ class TextCodec:
         return token in self._special or self._tokenizer.id_to_token(token) is None
 
     def _is_byte(self, token: int) -> bool:
-        return bool(_BYTE.fullmatch(self._tokenizer.id_to_token(token)))
+        return bool(_BYTE.fullmatch(self._tokenizer.id_to_token(token) or ""))
 
 
 def _refuse(message: str) -> None:

@@ -27,6 +27,7 @@ from g4compile.pipeline import Phase
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import Recipe
 
+Array = np.ndarray[Any, Any]
 FLOAT32 = "float32"
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 # Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
@@ -101,21 +102,23 @@ class Emitted:
     engine: EngineSpec | None = None
 
 
-class Judged(Protocol):
-    """What `verify` compares with the Hugging Face module."""
+class Answering(Protocol):
+    """What `verify` asks: a session, or what stands in for one."""
 
     def reset(self) -> None: ...
 
-    def forward(self, input_ids: np.ndarray[Any, Any], *, all_positions: bool = False) -> np.ndarray[Any, Any]: ...
+    def forward(self, input_ids: Array, *, all_positions: bool = False) -> Array:
+        """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
+        ...
 
 
 @dataclass(frozen=True)
-class Trial:
+class Candidates:
     """Who answers for a bundle in `verify`. ``rounded``: the same with every value rounded as it declares, where the first
     computes exactly. ``ran``: what was run, in words, where that is not the bundle itself."""
 
-    session: Judged
-    rounded: Judged | None = None
+    session: Answering
+    rounded: Answering | None = None
     ran: str = ""
 
 
@@ -174,7 +177,7 @@ class Target(ABC):
         """Write the graphs and their weights into the order's folder. Runs no pass."""
 
     @abstractmethod
-    def trial(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Trial:
+    def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         """Who answers for ``bundle`` when it is compared with ``checkpoint``. Raises BundleError, MachineError."""
 
 

@@ -12,17 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-<<<<<<< HEAD:g4compile/compare/codes.py
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import QuantizedSpec
 from g4compile.errors import Defect
 from g4compile.weights.bundle_weights import initializers
-=======
-from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import QuantizedSpec
-from g4compile.errors import Defect
-from g4compile.weights.bundle_weights import initializers
->>>>>>> h-compare:g4compile/weights/identity.py
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats.blocks import Array, BlockFormat, unpack_bits
 from g4compile.weights.stored import STORED, StoredCodes, stored_codes

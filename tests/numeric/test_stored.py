@@ -18,6 +18,8 @@ from g4compile.planning.plan import plan
 from g4compile.program import Program, bind
 from g4compile.targets.base import REWIND
 from g4compile.targets.phases import frontend
+from g4compile.weights.identity import compare_codes
+from g4compile.weights.stored import read_stored
 from tests.conftest import once
 from tests.scenario import window_of
 

@@ -1,12 +1,12 @@
 """The legal graph of an engine prints and parses: codes of every form are references in its text."""
 
 import pytest
+from g4compile.targets.tensorrt.engine_phase import engine_phase
 
 from g4compile import pipeline
 from g4compile.graph.stage import set_stage, stage_of
 from g4compile.graph.text import to_text
 from g4compile.targets.phases import frontend
-from g4compile.targets.tensorrt.engine_phase import engine_phase
 from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.coded import CodedTensor
 from g4compile.weights.text import parse_graph

@@ -123,23 +123,8 @@ def _config(source: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _traced_graph(source: str | Path, stage: str) -> str:
-    from g4compile import pipeline
-    from g4compile.compiler import trace
-    from g4compile.errors import InputError
-    from g4compile.graph.stage import LEGAL, STAGES
+    from g4compile.compiler import graph_at
     from g4compile.graph.text import to_text
-    from g4compile.model.config import load_config, model_facts
-    from g4compile.targets import TARGETS
-    from g4compile.targets.base import Options
 
-    stages = (*STAGES, *(target.stage for target in TARGETS.values()))
-    if stage not in stages:
-        raise InputError(f"there is no stage {stage}", fix=f"stages: {', '.join(stages)}")
-    facts = model_facts(load_config(source), where=str(source))
     with status("trace"):
-        model = trace(facts)
-        target = TARGETS[stage.removeprefix(LEGAL) if stage.startswith(LEGAL) else "onnx-cpu"]
-        phases = target.pipeline(facts.text, Options())
-        wanted = [phase.stage for phase in phases]
-        pipeline.run(model, phases[: wanted.index(stage) + 1] if stage != STAGES[0] else [])
-    return to_text(model)
+        return to_text(graph_at(source, stage))

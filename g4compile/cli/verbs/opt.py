@@ -61,4 +61,4 @@ class LegalizeFor:
 
         if self.target not in TARGETS:
             raise InputError(f"there is no target {self.target}", fix=f"targets: {', '.join(TARGETS)}")
-        TARGETS[self.target].legalize.apply(model)
+        TARGETS[self.target].legalize().apply(model)

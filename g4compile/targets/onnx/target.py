@@ -18,7 +18,7 @@ from g4compile.passes.legalize import Legalize
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.pipeline import Phase
 from g4compile.runtime.session import Session
-from g4compile.targets.base import REWIND, Emitted, Lowered, Options, Order, Target, Trial, Variant
+from g4compile.targets.base import REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.bundle import emit_bundle
 from g4compile.targets.onnx.legal import DTYPES, LEGAL
 from g4compile.targets.onnx.lower_quantized_weights import LowerQuantizedWeights
@@ -57,8 +57,8 @@ class OnnxTarget(Target):
         (decoder,) = lowered
         return emit_bundle(order, decoder.model)
 
-    def trial(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Trial:
-        return Trial(Session(bundle, threads))
+    def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
+        return Candidates(Session(bundle, threads))
 
 
 ONNX_CPU = OnnxTarget("onnx-cpu")

@@ -77,7 +77,7 @@ class EngineBuilder:
         # Without a GPU every call says that there is no driver, which is no complaint about the network.
         expected = "CUDA driver" if gpu_capability() is None else None
 
-        class Log(trt.ILogger):  # type: ignore[misc]  # a class of whichever module
+        class Log(trt.ILogger):  # type: ignore[misc,name-defined]  # a class of whichever module
             def __init__(self) -> None:
                 trt.ILogger.__init__(self)
 

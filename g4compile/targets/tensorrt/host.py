@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from g4compile.bundle.manifest import HostSpec, TableSpec
 from g4compile.errors import SpecError
+from g4compile.graph.axes import static_size
 from g4compile.graph.edit import constant_array
 from g4compile.weights.references import CheckpointTensor
 

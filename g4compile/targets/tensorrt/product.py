@@ -15,8 +15,8 @@ from g4compile.model.config import ModelFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
 from g4compile.targets.kernels.aot import ARCHITECTURES
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
-from g4compile.targets.tensorrt.plugins import register
 from g4compile.targets.tensorrt.options import EngineOptions, check_split
+from g4compile.targets.tensorrt.plugins import register
 from g4compile.targets.tensorrt.steps import forms
 from g4compile.weights.formats.float8 import FP8
 

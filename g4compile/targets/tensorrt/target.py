@@ -23,7 +23,7 @@ from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
 from g4compile.passes.schedule_step import ScheduleStep
 from g4compile.passes.schedule_tensor_parallel import ScheduleTensorParallel
 from g4compile.pipeline import Phase
-from g4compile.targets.base import Emitted, Lowered, Need, Options, Order, Target, Trial, Variant
+from g4compile.targets.base import Candidates, Emitted, Lowered, Need, Options, Order, Target, Variant
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
 from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
@@ -106,10 +106,10 @@ class EngineTarget(Target):
         options = engine_options(order.options)
         return emit_engines(self.product, order, options, self.steps(options), lowered)
 
-    def trial(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Trial:
-        from g4compile.targets.tensorrt.interpreter.trial import network_trial  # torch is loaded there
+    def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
+        from g4compile.targets.tensorrt.interpreter.candidates import network_candidates  # torch is loaded there
 
-        return network_trial(self, bundle, checkpoint)
+        return network_candidates(self, bundle, checkpoint)
 
 
 def engine_options(options: Options) -> EngineOptions:

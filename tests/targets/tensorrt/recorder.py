@@ -13,13 +13,14 @@ import sys
 from functools import partial
 from typing import Any
 
+from g4compile.targets.tensorrt.engine import step_network
+
 from g4compile import pipeline
 from g4compile.compiler import trace
 from g4compile.errors import Defect
 from g4compile.program import Program, bind
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
-from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.targets.tensorrt.product import FULL, RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps

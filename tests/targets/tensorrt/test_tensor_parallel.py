@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from g4compile.targets.tensorrt.engine import step_network
 
 from g4compile import pipeline
 from g4compile.compare.verify import verify
@@ -14,7 +15,6 @@ from g4compile.runtime.session import load
 from g4compile.targets.base import Options
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
-from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.product import FULL, RTX, check_split
 from tests.conftest import CAPACITIES, VARIANTS
 

@@ -57,11 +57,11 @@ class NetworkSession:
         self.length = 0
         self._past: list[dict[str, Any]] = []
 
-    def forward(self, ids: Array, all_positions: bool = False) -> Array:
+    def forward(self, input_ids: Array, *, all_positions: bool = False) -> Array:
         """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
         pieces = []
-        for name, start, stop in plan_chunks(self.length, ids.shape[1], self._chunk, all_positions):
-            pieces.append(self._step(name, ids[:, start:stop]))
+        for name, start, stop in plan_chunks(self.length, input_ids.shape[1], self._chunk, all_positions):
+            pieces.append(self._step(name, input_ids[:, start:stop]))
         logits: Array = np.concatenate(pieces, 1) if all_positions else pieces[-1][:, -1]
         return logits
 

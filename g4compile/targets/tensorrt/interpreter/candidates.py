@@ -14,7 +14,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import HostSpec
 from g4compile.errors import BundleError, InputError
 from g4compile.program import Program, bind
-from g4compile.targets.base import Lowered, Target, Trial
+from g4compile.targets.base import Candidates, Lowered, Target
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EmittedNetwork, EngineBuilder
@@ -29,7 +29,7 @@ RAN = "the networks, emitted again and interpreted on the CPU; no engine was run
 Networks = dict[str, list[EmittedNetwork]]
 
 
-def network_trial(target: Target, bundle: Bundle, checkpoint: str | Path) -> Trial:
+def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -> Candidates:
     """Sessions over the interpreted networks of ``bundle``: computed exactly, and rounded as the network declares.
 
     Raises BundleError when the checkpoint has another config, or the networks no longer ask for the weights and steps that
@@ -68,7 +68,7 @@ def network_trial(target: Target, bundle: Bundle, checkpoint: str | Path) -> Tri
     exact, rounded = (
         NetworkSession(builder.trt, networks, host, source, spec.chunk, exact=exact) for exact in (True, False)
     )
-    return Trial(exact, rounded, RAN)
+    return Candidates(exact, rounded, RAN)
 
 
 def interpretable_builder(plugins: bool) -> EngineBuilder:
