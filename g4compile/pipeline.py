@@ -66,6 +66,8 @@ def run(
 ) -> list[Step]:
     """Run ``phases`` on ``model`` in place. Raises SpecError or MatchError naming the pass."""
     steps: list[Step] = []
+    if not phases:
+        return steps
     allowed = specs()[stage_of(model)]
     for phase in phases:
         start_stage = stage_of(model)
