@@ -119,13 +119,14 @@ def compile(  # the public name; the builtin is not used here
     named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
     options = Options(
-        weights,
+        named,
         kv_of(chosen, kv),
         _context(context, chosen, source.facts),
         batch,
         chunk,
         compute_capabilities,
         tensor_parallel,
+        recipe=recipe,
     )
     chosen.check(source.facts, options)
     observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}", 0, 0)]

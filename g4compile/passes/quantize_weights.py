@@ -20,7 +20,7 @@ from g4compile.graph.stage import op_name
 from g4compile.model.keys import module_of_key
 from g4compile.ops.insert import insert_op
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
-from g4compile.weights.recipe import Rule, load_recipe
+from g4compile.weights.recipe import Recipe, Rule, load_recipe
 from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.stored import STORED, stored_rule
 
@@ -31,11 +31,12 @@ _WEIGHTS = {"g4.Linear": (1,), "Gather": (0,), "g4.MoEExperts": (3, 4)}
 
 @dataclass(frozen=True)
 class QuantizeWeights:
-    """``recipe``: a built-in name, a file, or `stored` for the codes that the bound checkpoint holds."""
+    """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound checkpoint
+    holds."""
 
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
-    recipe: str = "int4"
+    recipe: Recipe | str = "int4"
 
     def apply(self, model: ir.Model) -> None:
         weights = _weights(model)
@@ -49,8 +50,8 @@ class QuantizeWeights:
                 _replace(model.graph, value, tensor, reader, rule)
 
 
-def _recipe_rules(weights: Weights, name: str) -> dict[ir.Value, Rule]:
-    recipe = load_recipe(name)
+def _recipe_rules(weights: Weights, source: Recipe | str) -> dict[ir.Value, Rule]:
+    recipe = source if isinstance(source, Recipe) else load_recipe(source)
     recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
     return {value: recipe.rule(module_of_key(tensor.key)) for value, (_, tensor) in weights.items()}
 

@@ -15,6 +15,7 @@ from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.legalize import Legalize, Lowering
 from g4compile.pipeline import Phase
 from g4compile.weights.journal import Journal
+from g4compile.weights.recipe import Recipe
 
 FLOAT32 = "float32"
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
@@ -24,7 +25,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What a compile was asked for, checked. ``weights``: float32, bfloat16, stored, or a recipe's name or file.
+    """What a compile was asked for, checked. ``weights``: float32, bfloat16, stored, or a recipe's name; then ``recipe`` is
+    what was read, once, under that name.
 
     ``context``: most tokens of a session. Of engines alone: ``batch`` sequences, ``chunk`` tokens a prefill step, and the
     GPUs they are for, as compute capabilities (89 for 8.9), and over how many ``ranks`` a model is split.
@@ -38,6 +40,7 @@ class Options:
     compute_capabilities: tuple[int, ...] = ()
     ranks: int = 1
     shared_tail: bool = True
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
 from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
 from g4compile.pipeline import Phase
+from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED
 
 
@@ -59,8 +60,8 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 
-def quantized(facts: TextFacts, weights: str, kv: str) -> Phase:
-    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file; the KV
+def quantized(facts: TextFacts, weights: Recipe | str, kv: str) -> Phase:
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file; the KV
     cache as ``kv``: float32 or int8."""
     passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
     if weights == STORED:
@@ -74,7 +75,7 @@ def frontend(
     facts: TextFacts,
     rewind: int,
     shared_tail: bool = True,
-    weights: str = "float32",
+    weights: Recipe | str = "float32",
     kv: str = "float32",
     ring: int = 0,
 ) -> tuple[Phase, ...]:

@@ -170,7 +170,7 @@ def pipeline(target: str, facts: TextFacts, options: Options) -> tuple[Phase, ..
         CanonicalizeConstants(),
         CanonicalizeDeadCode(),
     )
-    phases = frontend(facts, REWIND, options.shared_tail, options.weights, options.kv)
+    phases = frontend(facts, REWIND, options.shared_tail, options.recipe or options.weights, options.kv)
     return (*phases, Phase(f"legal:{target}", passes, LEGAL))
 
 
