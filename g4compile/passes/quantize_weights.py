@@ -31,8 +31,8 @@ _WEIGHTS = {"g4.Linear": (1,), "Gather": (0,), "g4.MoEExperts": (3, 4)}
 
 @dataclass(frozen=True)
 class QuantizeWeights:
-    """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound checkpoint
-    holds."""
+    """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound
+    checkpoint holds."""
 
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
