@@ -1,4 +1,4 @@
-"""Binding accounts for every tensor of a checkpoint: what each part reads, what is left out, what is unused by design."""
+"""Binding accounts for every tensor of a checkpoint: read by a part, of a part left out, or unused by design."""
 
 from dataclasses import replace
 

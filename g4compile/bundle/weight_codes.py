@@ -24,7 +24,7 @@ _EXAMPLES = "codes=int4:128:symmetric:nearest:64, flat, engine-codes=int4:128 or
 
 @dataclass(frozen=True)
 class BlockPart:
-    """``part`` of a weight with rows of ``columns`` weights, of ``bits`` each, ``block`` of them to a scale (0: a row)."""
+    """``part`` of a weight with rows of ``columns`` weights of ``bits`` each. ``block`` (0: a row) share a scale."""
 
     part: str
     bits: int
@@ -48,8 +48,8 @@ class Flat:
 
 @dataclass(frozen=True)
 class EnginePart:
-    """``part`` (codes or scales) of a weight that an engine reads in ``form``: int4, panels or fp8. ``block``: weights to
-    a scale; None where one scale stands for the whole tensor."""
+    """``part`` (codes or scales) of a weight that an engine reads in ``form``: int4, panels or fp8. ``block`` weights
+    share a scale; None where one scale stands for the whole tensor."""
 
     part: str
     form: str

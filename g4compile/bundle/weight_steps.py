@@ -171,8 +171,11 @@ def undo_reorders(array: Array, steps: Sequence[Step]) -> Array:
 
 
 def rotated_first(width: int, rotary: int) -> Array:
-    """int64 [width]: where each dimension of a head comes from when its rotated pairs (i, i + width / 2), i < rotary / 2,
-    stand first, as (i, i + rotary / 2). The dimensions that are not rotated follow in their order."""
+    """int64 [width]: where each dimension of a head comes from when its rotated dimensions stand first.
+
+    The rotated pairs (i, i + width / 2), i < rotary / 2, become (i, i + rotary / 2). The dimensions that are not
+    rotated follow in their order.
+    """
     pairs = np.arange(rotary // 2)
     rotated = np.concatenate([pairs, pairs + width // 2])
     return np.concatenate([rotated, np.setdiff1d(np.arange(width), rotated)])

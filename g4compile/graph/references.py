@@ -1,4 +1,4 @@
-"""What a graph knows of a weight: where it is, and what was done to it. Its data stands in a checkpoint, not in the graph."""
+"""What a graph knows of a weight: where it is, and what is done to it. The data is in a checkpoint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Reader = Callable[[Sequence[Recorded]], list[Reference]]
 
 
 def static_shape(tensor: ir.TensorProtocol | ir.Value) -> tuple[int, ...]:
-    """The sizes of ``tensor``, all known, as those of every weight are. Raises Defect for an unknown or dynamic size."""
+    """The sizes of ``tensor``, all known, as those of a weight are. Raises Defect for an unknown or dynamic size."""
     sizes = tensor.shape
     if sizes is None or not all(isinstance(size, int) for size in sizes):
         raise Defect(f"the shape of {tensor.name} is {sizes}, where all sizes must be known")

@@ -1,8 +1,8 @@
 """The text form of a graph: ONNX text syntax, values renumbered, weights as references.
 
 A weight prints as `float[64,64] model.norm.weight = ["location": "KEY", "steps": "transpose"]`; node names are
-module paths, so the origin of every node survives. `parse` gives the graph back, its ops without bodies, and its weights
-as ``read`` makes them of references (`weights/text.py` has the one to use).
+module paths, so the origin of every node survives. `parse` gives the graph back: its ops without bodies, and its
+weights as ``read`` makes them of references (`weights/text.py` has the one to use).
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def to_text(model: ir.Model) -> str:
 
 
 def parse(text: str, read: Reader, where: str = "text") -> ir.Model:
-    """Read the text form. Raises InputError with the parser's position on a syntax error, and for steps of a weight that
-    cannot be read."""
+    """Read the text form. Raises InputError with the parser's position on a syntax error, and for a step of a weight
+    that cannot be read."""
     try:
         proto = onnx.parser.parse_model(text)
     except onnx.parser.ParseError as error:

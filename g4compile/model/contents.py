@@ -1,8 +1,8 @@
-"""What a published checkpoint stores: every tensor by key, with its shape and the part that reads it, from the config alone.
+"""What a published checkpoint stores: key, shape and part of every tensor, from the config alone.
 
-Parts: the decoder, and vision and audio with the projections of their outputs into the decoder's embeddings. Some tensors
-are stored and read by no part. Keys are those on disk (`keys.py` has the two layouts). transformers' own list, a model on
-the meta device, is compared with this one in tests.
+Parts: the decoder, and vision and audio with the projections of their outputs into the decoder's embeddings. Some
+tensors are stored and read by no part. Keys are those on disk (`keys.py` has the two layouts). Tests compare this list
+with that of transformers, a model on the meta device.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _CACHE_SCALES = (".k_cache_scale", ".v_cache_scale")
 
 @dataclass(frozen=True)
 class Contents:
-    """``parts``: part -> key -> shape, in float; ``unused``: stored, and read by no part. ``coded``: weights may be codes,
-    which stand beside their scales under the weight's module."""
+    """``parts``: part -> key -> shape of the float tensor. ``unused``: stored, and read by no part. ``coded``: weights
+    may be codes, which stand beside their scales under the module of the weight."""
 
     parts: Mapping[str, Shapes]
     unused: Shapes

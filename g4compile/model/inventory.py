@@ -1,7 +1,8 @@
 """Every weight of a decoder, by name, shape and role, and its norms that have no weight, from typed facts alone.
 
-What else a checkpoint stores is in `contents.py`. Names are those of `Gemma4ForCausalLM` without `model.` and `.weight`, as recipes use them. Source: transformers
-`modeling_gemma4.py`; the compiler's own graphs are compared with this list in tests.
+What else a checkpoint stores is in `contents.py`. Names are those of `Gemma4ForCausalLM` without `model.` and
+`.weight`, as recipes use them. Source: transformers `modeling_gemma4.py`. Tests compare the compiler's own graphs with
+this list.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _USES = {NORM: SMALL, SCALE: SMALL, GATE: PRODUCT, EXPERTS: PRODUCT}
 
 @dataclass(frozen=True)
 class Weight:
-    """``shape``: [rows, columns], experts in front, or one axis. ``group``: what its bytes are counted under. ``role``: what
-    it does; a tied embedding, which is looked up and multiplied, is a product.
+    """``shape``: [rows, columns], experts in front, or one axis. ``group``: what its bytes are counted under. ``role``:
+    what it does; a tied embedding, which is looked up and multiplied, is a product.
 
     ``share`` of it is read for one token (experts: top-k of all). ``tail``: it stands behind the last layer that
     writes K and V, so a prefill reads it for the last position only.

@@ -2,8 +2,8 @@
 
 Keys are those of published checkpoints. A config that leaves a field out means transformers' default. Sources:
 transformers `modeling_gemma4.py` (Gemma4VisionModel, Gemma4AudioModel, Gemma4MultimodalEmbedder),
-`modeling_gemma4_unified.py` (Gemma4UnifiedVisionEmbedder), their configurations, and `conversion_mapping.py` for the names
-that 12B's vision embedder has on disk.
+`modeling_gemma4_unified.py` (Gemma4UnifiedVisionEmbedder), their configurations, and `conversion_mapping.py` for the
+names that 12B's vision embedder has on disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _BOUNDS = ("input_min", "input_max", "output_min", "output_max")
 
 @dataclass(frozen=True)
 class VisionFacts:
-    """The vision transformer. ``clipped``: linears have bounds (E2B, E4B). ``standardized``: its output is (26B, 31B)."""
+    """The vision transformer. ``clipped``: linears have bounds (E2B, E4B). ``standardized``: the output is standardised
+    (26B, 31B)."""
 
     hidden_size: int
     intermediate_size: int

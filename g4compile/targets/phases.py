@@ -61,7 +61,7 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int
 
 
 def quantized(facts: TextFacts, weights: Recipe | str, kv: str) -> Phase:
-    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file; the KV
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file; the KV
     cache as ``kv``: float32 or int8."""
     passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
     if weights == STORED:

@@ -1,8 +1,8 @@
 """Weights as codes: a matrix that a checkpoint stores in float, coded when a bundle is written.
 
-A `CodedMatrix` makes all parts of some rows at once (codes, scales, zero points). A `CodedTensor` is one part of it, as an
-initializer. The writer makes the parts of one matrix together; asked for alone (small graphs in tests), each makes
-itself.
+A `CodedMatrix` makes all parts of some rows at once (codes, scales, zero points). A `CodedTensor` is one part of it, as
+an initializer. The writer makes the parts of one matrix together. A part that is read alone (small graphs in tests)
+makes itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from g4compile.weights.references import CheckpointTensor
 
 @dataclass(frozen=True, eq=False)
 class CodedMatrix(ABC):
-    """``weight`` [..., K] as codes and what they are multiplied by: made by rows, and all parts of some rows at once."""
+    """``weight`` [..., K] as codes and what they are multiplied by, made by rows."""
 
     weight: CheckpointTensor
     unit: ClassVar[int] = 1  # rows that are made together
@@ -51,10 +51,13 @@ class CodedMatrix(ABC):
         """What the codes stand for: float32 of the weight's shape."""
 
     def measure(self) -> None:  # noqa: B027 - most formats look at nothing but the rows they code
-        """What must be known of the whole weight before its rows are coded: called once, before `quantize` in threads."""
+        """Find what must be known of the whole weight before its rows are coded. Called once, before any `quantize`."""
 
     def strips(self, part: str, made: Codes, start: int, stop: int) -> Iterator[tuple[int, Array]]:
-        """Where in a part's bytes its share of the rows ``made`` goes, and what: one strip, unless rows are not in a row."""
+        """What the rows ``made`` are in a part's bytes: pairs of offset and bytes.
+
+        There is one pair where rows lie one behind the other.
+        """
         array: Array = getattr(made, part)
         yield start * array.nbytes // (stop - start), array
 

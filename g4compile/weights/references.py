@@ -1,7 +1,7 @@
 """Weights as references: an initializer names a checkpoint key and is read when a bundle is written.
 
-The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape that the graph wants, and the
-steps between the stored and the wanted form (a transpose, a scale); `program.bind` attaches the checkpoint that it reads.
+The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape that the graph wants, and
+the steps between the stored and the wanted form (a transpose, a scale). `program.bind` attaches the checkpoint.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from g4compile.weights.checkpoint import Checkpoint
 
 
 class CheckpointTensor(Reference):
-    """One stored tensor as the graph wants it: cast to ``dtype``, or to the first dtype of the first cast among ``steps``,
-    then ``steps`` in order (`weight_steps.prepare`, which a runtime calls too)."""
+    """One stored tensor as the graph wants it: of ``dtype`` and ``shape``, after ``steps``.
+
+    Its values are those of `weight_steps.prepare`, which a runtime calls too.
+    """
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class CheckpointTensor(Reference):
         return self._with(steps, dtype=ir.DataType.FLOAT)
 
     def reordered(self, axis: str, width: int, rotary: int) -> CheckpointTensor:
-        """The same weights, ``axis`` (rows or columns) reordered head by head, the rotated pairs first (`rotated_first`)."""
+        """The same weights, ``axis`` (rows or columns) reordered head by head: rotated dimensions first (`Reorder`)."""
         return self._with((*self.steps, Reorder(axis, width, rotary)))
 
     def sharded(self, axis: str, parts: int, rank: int, of: int) -> CheckpointTensor:

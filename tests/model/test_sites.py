@@ -1,4 +1,4 @@
-"""How often each kind of site stands in a decoder: counted from its inventory, and as the modules were counted by hand."""
+"""How many sites of each kind a decoder has: counted from its inventory, and by hand from the modules of a layer."""
 
 import pytest
 
@@ -33,8 +33,10 @@ def found(facts):
 
 
 def by_hand(facts):
-    """A layer has norms around attention and around the MLP, and one of queries; one behind its per-layer input; around the
-    experts two more behind, one before and the router's. Owners norm keys and values. Then the last."""
+    """A layer has norms around attention and around the MLP, and one of queries; one behind its per-layer input.
+
+    For experts it has two more behind them, one before and the router's. Owners norm keys and values. Then the last.
+    """
     layers, owners = len(facts.layers), len(facts.kv_layers)
     ple, moe = bool(facts.ple_dim), facts.moe is not None
     tail = 5 + 2 * ple + moe
