@@ -22,6 +22,7 @@ from g4compile.targets import TARGETS
 from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
 from g4compile.targets.staging import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import load_recipe, recipe_name
 from g4compile.weights.references import bind
@@ -109,7 +110,7 @@ def compile(  # the public name; the builtin is not used here
     the model was made for. Of engines alone: ``batch`` sequences at most, ``chunk`` tokens a prefill step, and the
     ``compute_capabilities`` (89 for 8.9) of the GPUs they are for; ``tensor_parallel`` ranks that share a model out.
     ``max_memory``: bytes for weights in flight. A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
-    BundleError (output), MachineError (disk, memory).
+    BundleError (output), MachineError (disk, memory), Defect (stored codes came out changed: no bundle is left).
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
@@ -142,7 +143,9 @@ def compile(  # the public name; the builtin is not used here
         emitted = chosen.emit(order)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, named, rules, options, emitted))
+        manifest = _manifest(source, chosen, named, rules, options, emitted)
+        check_identity(Bundle(folder, manifest), source)
+        return finish(folder, out, manifest)
 
 
 def kv_of(target: Target, kv: str | None) -> str:

@@ -8,16 +8,18 @@ import pytest
 
 from g4compile import pipeline
 from g4compile.bundle.manifest import Bundle
-from g4compile.compare.codes import compare_codes
 from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
 from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile, trace
+from g4compile.errors import Defect
 from g4compile.planning.plan import plan
 from g4compile.targets.base import REWIND
 from g4compile.targets.phases import frontend
+from g4compile.weights.identity import compare_codes
 from g4compile.weights.references import bind
+from g4compile.weights.stored import read_stored
 from tests.conftest import once
 from tests.scenario import window_of
 
@@ -99,6 +101,22 @@ def test_a_wrong_layer_is_named(coded, bundle_of, tmp_path):
     scales.flush()
     report = verify(bundle, coded("tiny-e2b").folder, layers=True)
     assert report.first_divergence.layer == 1, report.layers
+
+
+def test_a_code_that_comes_out_changed_stops_the_compile(coded, tmp_path, monkeypatch):
+    """One bit of one code wrong on its way to disk: no bundle is left, and the message names the tensor."""
+    key = "model.language_model.layers.1.self_attn.o_proj.weight"
+
+    def wrong(checkpoint, stored, form, rows):
+        found = read_stored(checkpoint, stored, form, rows)
+        if stored.codes_key == key:
+            found.codes.flat[0] ^= 1
+        return found
+
+    monkeypatch.setattr("g4compile.weights.quantized.read_stored", wrong)
+    with pytest.raises(Defect, match=f"tensors code-identical; not {key}"):
+        compile(coded("tiny-e2b"), "onnx-cpu", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_changed_code_is_found(coded, bundle_of, tmp_path):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g4compile.cli.console import Json, result, status, table, verb
+
+if TYPE_CHECKING:
+    from g4compile.compare.parity import Parity
+    from g4compile.compare.report import Report
 
 
 @verb
@@ -25,7 +29,11 @@ def verify(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare prefill, chunked prefill and decode with Hugging Face eager in float32. Exit code 1 when over the limits."""
+    """Compare prefill, decode and chunked prefill with Hugging Face eager in float32. Exit code 1 when over the limits.
+
+    Of a quantised bundle twice: with what its codes stand for (is the compiler right), and with the original weights (what
+    quantisation costs).
+    """
     import msgspec
 
     from g4compile.bundle.manifest import Bundle
@@ -46,51 +54,63 @@ def verify(
             layers=localize,
             progress=progress,
         )
-    first = report.first_divergence
-    where = (
-        f"layer {first.layer} diverges first: its output is off by {first.relative_difference:.2g} of its size"
-        if first
-        else ""
-    )
-    if localize and not first:
-        where = "no layer's output diverges"
+    rows = _rows(report, localize)
 
     def show() -> None:
-        limits = report.limits
-        rows = {
-            name: f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, mean {parity.mean_abs_difference:.2e}, KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
-            for name, parity in report.parity.items()
-        }
-        rows["limits"] = (
-            f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
-        )
-        if report.rounded:
-            part = report.rounded
-            rows["in bfloat16"] = (
-                f"mean {part.mean_abs_difference:.2e}, KL {part.kl_mean:.1e}, top-1 {part.top1_agreement:.2%}: prefill, every value rounded as declared"
-            )
-            rows["what ran"] = "the networks, emitted again and interpreted on the CPU; no engine was run"
-        if report.kv_cost:
-            cost = report.kv_cost
-            rows["int8 KV costs"] = (
-                f"mean {cost.mean_abs_difference:.2e}, KL {cost.kl_mean:.1e}, top-1 {cost.top1_agreement:.2%} against float32 KV"
-            )
-        if report.codes:
-            rows["weights"] = report.codes
-        if where:
-            rows["layers"] = where
-        table(f"{bundle} against Hugging Face eager float32", rows)
-        print("equal within the limits" if report.passed else "NOT equal")
+        table(f"{bundle} against {against}", rows)
+        print(report.verdict)
+        if report.cost:
+            print(f"what quantisation costs, {report.cost}")
 
+    first = report.first_divergence
     data = {
         "passed": report.passed,
+        "verdict": report.verdict,
         "first_divergent_layer": first.layer if first else None,
-        **msgspec.to_builtins(report),
+        **msgspec.json.decode(msgspec.json.encode(report)),  # makes null of what JSON cannot say: NaN, infinities
     }
     result(as_json, data, show)
     if not report.passed:
         error = CheckFailed(
-            "the bundle differs from the checkpoint by more than the limits", why="; ".join(report.broken), where=where
+            "the bundle differs from the checkpoint by more than the limits",
+            why="; ".join(report.broken),
+            where=rows.get("layers", ""),
         )
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.code)
+
+
+def _rows(report: Report, localize: bool) -> dict[str, str]:
+    limits = report.limits
+    rows = {"compared with": report.judge}
+    rows |= {name: _figures(parity) for name, parity in report.parity.items()}
+    largest = limits.max_abs_difference
+    bounds = f"relative {limits.relative_difference:g}, KL {limits.kl_mean:g}, top-1 {limits.top1_agreement:.0%}"
+    rows["limits"] = f"{'max not bounded' if largest is None else f'max {largest:g}'}, {bounds}: {limits.name}"
+    rows["why these"] = limits.reason
+    if report.rounded:
+        rows["in bfloat16"] = f"prefill, every value rounded as declared: {_figures(report.rounded)}"
+        rows["what ran"] = "the networks, emitted again and interpreted on the CPU; no engine was run"
+    for name, parity in (report.quantisation_cost or {}).items():
+        rows[f"{name}, original weights"] = _figures(parity)
+    if report.kv_cost:
+        rows["int8 KV costs"] = f"against float32 KV: {_figures(report.kv_cost)}"
+    if report.codes:
+        rows["weights"] = report.codes
+    if localize:
+        rows["layers"] = _divergence(report)
+    return rows
+
+
+def _figures(parity: Parity) -> str:
+    return (
+        f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, relative {parity.relative_difference:.1e}, "
+        f"KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
+    )
+
+
+def _divergence(report: Report) -> str:
+    first = report.first_divergence
+    if first is None:
+        return "no layer's output diverges"
+    return f"layer {first.layer} diverges first: its output is off by {first.relative_difference:.2g} of its size"
