@@ -11,10 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
-from g4compile.compare.parity import LIMITS, Parity
+from g4compile.compare.dequantized import dequantized
+from g4compile.compare.parity import LIMITS, Meter, Parity
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.compare.verify import verify as verify_bundle
+from g4compile.runtime.session import Session
+from tests.compare.changed import with_negated
 
 
 def verify(bundle, checkpoint, *options):
@@ -70,6 +73,20 @@ def test_a_quantised_bundle_is_compared_twice(quantized, checkpoints):
     said = CliRunner().invoke(app, ["verify", str(bundle), "--against", str(checkpoint.folder)]).stdout.splitlines()
     assert said[-2] == report["verdict"]
     assert said[-1].startswith("what quantisation costs, against the checkpoint's original weights: top-1 ")
+
+
+def test_a_wrong_layer_of_a_quantised_bundle_is_over_the_limits(quantized, checkpoints, tmp_path):
+    """The limits for 8-bit activations are wide, and yet far from what a layer does whose scales have the other sign."""
+    name = "model.language_model.layers.1.self_attn.o_proj.weight.scales"
+    wrong = with_negated(quantized("tiny-e2b", "int4"), name, tmp_path / "bundle")
+    limits = LIMITS["quantized, int8 activations"]
+    dequantised = dequantized(quantized("tiny-e2b", "int4"))  # of the right bundle: what was meant
+    reference = Reference(checkpoints("tiny-e2b").folder, dequantised)
+    ids = np.random.default_rng(0).integers(238, 1024, (1, 24))
+    meter = Meter()
+    meter.add(reference.forward(ids), Session(wrong, threads=1).forward(ids, all_positions=True))
+    assert meter.result().relative_difference > 3 * limits.relative_difference
+    assert len(meter.result().broken(limits)) == 3
 
 
 def test_one_module_is_in_memory_at_a_time(quantized, checkpoints, monkeypatch):
