@@ -23,7 +23,7 @@ from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, T
 from g4compile.targets.staging import finish, staging
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.journal import Journal
-from g4compile.weights.recipe import load_recipe, recipe_name
+from g4compile.weights.recipe import BUILT_IN, load_recipe, recipe_name
 from g4compile.weights.references import bind
 from g4compile.weights.stored import STORED
 from g4compile.weights.text import parse_graph
@@ -83,7 +83,7 @@ def lower(
     return pipeline.run(model, target.pipeline(facts.text, options or Options()), observe)
 
 
-def compile(  # the public name; the builtin is not used here
+def compile(
     checkpoint: str | Path | Checkpoint,
     target: str,
     output: str | Path,
@@ -128,17 +128,23 @@ def compile(  # the public name; the builtin is not used here
         tensor_parallel,
     )
     chosen.check(source.facts, options)
-    observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}", 0, 0)]
+    observe: list[pipeline.Observer] = [
+        lambda step, model: progress(f"step 2 of 3: passes: {step.stage}: {step.name}", 0, 0)
+    ]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = _identity(source, chosen, (named, *rules), options)
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
-        progress("trace", 0, 0)
+        progress("step 1 of 3: trace", 0, 0)
         model = trace_apart(source) if chosen.traces_apart else trace(source.facts)
         bind(model, source)
-        order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), progress)
+
+        def emitting(text: str, done: int, total: int) -> None:
+            progress(f"step 3 of 3: write: {text}", done, total)
+
+        order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), emitting)
         emitted = chosen.emit(order)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
@@ -154,6 +160,8 @@ def kv_of(target: Target, kv: str | None) -> str:
 
 def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
     """The weights to compile with, checked: codes are kept as they are. Raises InputError."""
+    if weights is not None and not weights.strip():
+        raise InputError("--weights is empty", fix=f"leave it away, or give --weights {', '.join(_known(target))}")
     if weights is not None and weights in target.refuses:
         raise InputError(
             f"{target.name} takes no {weights} weights", why=target.refuses[weights], fix=f"--weights {target.weights}"
@@ -164,6 +172,8 @@ def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
     if facts.quantization is None:
         if weights == STORED:
             raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
+        if weights is not None:
+            _check_known(weights, target)
         return recipe_name(weights or target.weights, facts.text)
     if weights not in (None, STORED):
         raise InputError(
@@ -171,6 +181,21 @@ def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
             fix="--weights stored keeps every code, or give the float checkpoint",
         )
     return STORED
+
+
+def _known(target: Target) -> tuple[str, ...]:
+    """Weights that ``target`` takes by name."""
+    return target.accepts or tuple(name for name in (FLOAT32, *BUILT_IN) if name not in target.refuses)
+
+
+def _check_known(weights: str, target: Target) -> None:
+    """Raise InputError when ``weights`` is neither a name that ``target`` takes nor a file."""
+    if weights not in _known(target) and not Path(weights).is_file():
+        raise InputError(
+            f"{target.name} takes no {weights} weights",
+            why=f"there is no recipe {weights}: it is no built-in one, and there is no file of this name",
+            fix=f"--weights {', '.join(_known(target))}, or the path of a recipe file",
+        )
 
 
 def target_named(name: str) -> Target:

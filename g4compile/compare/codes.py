@@ -14,6 +14,7 @@ import numpy as np
 
 from g4compile.bundle.manifest import Bundle, QuantizedSpec
 from g4compile.compare.dequantized import initializers
+from g4compile.errors import Defect
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats.blocks import Array, BlockFormat, unpack_bits
 from g4compile.weights.stored import STORED, StoredCodes, stored_codes
@@ -45,6 +46,14 @@ def compare_codes(bundle: Bundle, checkpoint: Checkpoint | str | Path) -> Identi
     held = initializers(bundle)
     different = [key for key, spec in bundle.manifest.quantized.items() if not _same(source, key, spec, held)]
     return Identity(len(bundle.manifest.quantized), tuple(different))
+
+
+def kept_codes(bundle: Bundle, checkpoint: Checkpoint | str | Path) -> Identity | None:
+    """As `compare_codes`, after a compile: raises Defect for a code or a scale that is not the checkpoint's."""
+    codes = compare_codes(bundle, checkpoint)
+    if codes is not None and codes.different:
+        raise Defect(f"the bundle's codes are not the checkpoint's: {codes}", where=str(bundle.folder))
+    return codes
 
 
 def _same(source: Checkpoint, key: str, spec: QuantizedSpec, held: Mapping[str, Array]) -> bool:

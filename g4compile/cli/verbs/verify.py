@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, result, status, table, verb
+from g4compile.cli.arguments import bundle_folder
+from g4compile.cli.render.progress import progress
+from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
@@ -24,19 +25,25 @@ def verify(
     batch: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
-) -> None:
-    """Compare prefill, chunked prefill and decode with Hugging Face eager in float32. Exit code 1 when over the limits."""
+) -> Answer:
+    """Compare prefill, chunked prefill and decode with Hugging Face eager in float32.
+
+    Exit code 1 when a difference is over its limit.
+    """
     import msgspec
 
-    from g4compile.bundle.manifest import Bundle
-    from g4compile.compare.verify import verify as verify_bundle
+    import g4compile
     from g4compile.errors import CheckFailed
+    from g4compile.requirements import COMPILE, require
 
-    opened = Bundle.open(bundle)
+    require(COMPILE, "verify")
+    from g4compile.cli.render.reports import divergence, show_report
+
+    opened = g4compile.Bundle.open(bundle_folder(bundle))
     if hashes:
         opened.check_hashes()
-    with status("verify") as progress:
-        report = verify_bundle(
+    with progress("verify") as tell:
+        report = g4compile.verify(
             opened,
             against,
             prompt_tokens=prompt_tokens,
@@ -44,53 +51,18 @@ def verify(
             batch=batch,
             seed=seed,
             layers=localize,
-            progress=progress,
+            progress=tell,
         )
     first = report.first_divergence
-    where = (
-        f"layer {first.layer} diverges first: its output is off by {first.relative_difference:.2g} of its size"
-        if first
-        else ""
-    )
-    if localize and not first:
-        where = "no layer's output diverges"
-
-    def show() -> None:
-        limits = report.limits
-        rows = {
-            name: f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, mean {parity.mean_abs_difference:.2e}, KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
-            for name, parity in report.parity.items()
-        }
-        rows["limits"] = (
-            f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
-        )
-        if report.rounded:
-            part = report.rounded
-            rows["in bfloat16"] = (
-                f"mean {part.mean_abs_difference:.2e}, KL {part.kl_mean:.1e}, top-1 {part.top1_agreement:.2%}: prefill, every value rounded as declared"
-            )
-            rows["what ran"] = "the networks, emitted again and interpreted on the CPU; no engine was run"
-        if report.kv_cost:
-            cost = report.kv_cost
-            rows["int8 KV costs"] = (
-                f"mean {cost.mean_abs_difference:.2e}, KL {cost.kl_mean:.1e}, top-1 {cost.top1_agreement:.2%} against float32 KV"
-            )
-        if report.codes:
-            rows["weights"] = report.codes
-        if where:
-            rows["layers"] = where
-        table(f"{bundle} against Hugging Face eager float32", rows)
-        print("equal within the limits" if report.passed else "NOT equal")
-
+    where = divergence(report, localize)
     data = {
         "passed": report.passed,
         "first_divergent_layer": first.layer if first else None,
         **msgspec.to_builtins(report),
     }
-    result(as_json, data, show)
+    failed = None
     if not report.passed:
-        error = CheckFailed(
+        failed = CheckFailed(
             "the bundle differs from the checkpoint by more than the limits", why="; ".join(report.broken), where=where
         )
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.code)
+    return Answer(data, lambda: show_report(str(bundle), report, where), failed)
