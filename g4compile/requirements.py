@@ -1,4 +1,4 @@
-"""What an install of g4compile holds: the modules that each extra brings, and the command that installs what is missing.
+"""What an install of g4compile holds: the modules that each extra brings, and the commands that install them.
 
 The base install is the runtime: it runs ONNX bundles. Everything else is an extra. Modules are looked for by the name
 that is imported, because a module can come from several distributions. Nothing is imported to find it.
@@ -114,9 +114,9 @@ def require(extra: str, purpose: str) -> None:
 
 
 def install_kind() -> str:
-    """`compile` when the base and the extra `compile` are whole, `runtime` when only the base was installed, or `broken`.
+    """`compile`: the base and the extra `compile` are whole. `runtime`: only the base was installed. Else `broken`.
 
-    Several modules of the extra come with other packages too. onnx_ir does not, so it tells that the extra was installed.
+    Several modules of the extra come with other packages too. onnx_ir does not: it tells that the extra was installed.
     """
     base, compiler = requirements(BASE), requirements(COMPILE)
     if not all(one.met for one in base):
@@ -127,7 +127,7 @@ def install_kind() -> str:
 
 
 def fixes(kind: str) -> dict[str, str]:
-    """Module -> command, for what is missing or too old in an install of ``kind``. A runtime install lacks no compiler."""
+    """Module -> command, for what is missing or too old in an install of ``kind``. A runtime needs no compiler."""
     wanted = requirements(BASE) if kind == RUNTIME else requirements(BASE, COMPILE)
     return {one.module: f"pip install '{one.distributions[0]}>={one.lowest}'" for one in wanted if not one.met}
 

@@ -1,4 +1,4 @@
-"""Bytes of keys and values, in the two parts that every report names: what grows with the context, and what does not."""
+"""Bytes of keys and values, in two parts: those that grow with the context, and those that do not."""
 
 from __future__ import annotations
 

@@ -52,6 +52,6 @@ def bundle_folder(path: Path) -> Path:
     if str(path) in presets.NAMES and not path.exists():
         raise InputError(
             f"{path} is the name of a preset, not a bundle",
-            fix=f"`g4compile synth {path} -o DIR` writes a random checkpoint of it, and `g4compile compile DIR` a bundle",
+            fix=f"`g4compile synth {path} -o DIR` writes a random checkpoint, and `g4compile compile DIR` a bundle",
         )
     return path

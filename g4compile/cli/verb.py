@@ -32,7 +32,10 @@ class Answer:
 
 
 def verb(function: Callable[P, Answer]) -> Callable[P, None]:
-    """The command of ``function``, whose parameter ``as_json`` is the option --json. No traceback for the user's errors."""
+    """The command of ``function``, whose parameter ``as_json`` is the option --json.
+
+    Errors of the user and of the machine give no traceback.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

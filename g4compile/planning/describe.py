@@ -17,7 +17,7 @@ _SAFETENSORS = "*.safetensors"
 
 
 class Described(msgspec.Struct, frozen=True):
-    """A config; ``tensors`` and ``weight_bytes`` only where weights stand beside it. ``kv_owners``: indices of layers."""
+    """A config. ``kv_owners``: indices of layers. ``tensors``, ``weight_bytes``: only where weights stand beside it."""
 
     architecture: str
     model_type: str

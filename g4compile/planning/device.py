@@ -13,7 +13,7 @@ from g4compile.errors import InputError
 
 
 class Device(msgspec.Struct, frozen=True):
-    """``bandwidth``: bytes per second that a long read reaches. ``operations``: per second, a multiply-add being two."""
+    """``bandwidth``: bytes per second of a long read. ``operations``: per second; a multiply-add counts as two."""
 
     name: str
     bandwidth: float

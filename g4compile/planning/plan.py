@@ -31,8 +31,8 @@ from g4compile.weights.writer import INLINE
 class Plan(msgspec.Struct, frozen=True):
     """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many.
 
-    ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token, and
-    ``kv_window_bytes``: what the caches of sliding layers hold in all once they are full; as in `bundle/kv.py`.
+    ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
+    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
     """
 
     model_type: str
@@ -142,7 +142,7 @@ def _recipe(weights: str, source: str | Path, found: list[Weight]) -> Recipe | N
 
 
 def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32) -> int:
-    """Bytes of the KV state of one sequence after ``tokens``: full layers grow in blocks, sliding ones hold a window."""
+    """KV bytes of one sequence after ``tokens``. Full layers grow in blocks, sliding ones hold a window."""
     total = 0
     for layer in text.kv_layers:
         per_token = kv_token_bytes(layer, kv)

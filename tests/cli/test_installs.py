@@ -92,7 +92,7 @@ def test_public_functions_that_compile_name_the_command():
 
 
 def test_a_runtime_install_loads_by_the_api(bundles):
-    code = "import g4compile\nprint(g4compile.load(sys.argv[1]).forward([2, 5]).shape, g4compile.Bundle, g4compile.Session)"
+    code = "import g4compile as g\nprint(g.load(sys.argv[1]).forward([2, 5]).shape, g.Bundle, g.Session)"
     assert without(COMPILER, code, bundles("tiny-31b").folder).stdout.startswith("(1, ")
 
 

@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Makes stdout and stderr one terminal, wide enough for any line. Called in the test: pytest sets both before it."""
+    """Makes stdout and stderr one wide terminal. Called in the test, because pytest sets both before it."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NO_COLOR", raising=False)

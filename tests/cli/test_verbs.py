@@ -145,7 +145,8 @@ def test_help_needs_no_heavy_import(verb):
         "import sys\nfrom g4compile.cli.app import app\n"
         "try: app([*sys.argv[1:], '--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'onnx', 'onnx_ir', 'onnxruntime', 'numpy', 'tokenizers'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'onnx', 'onnx_ir', 'onnxruntime', 'numpy', 'tokenizers'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     start = time.perf_counter()

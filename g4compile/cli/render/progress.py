@@ -21,8 +21,8 @@ _WORTH_KEEPING = 1.0  # seconds
 def progress(first: str, *, counts_bytes: bool = False) -> Iterator[Report]:
     """Give a function `report(text, done=0, total=0)` to the work; ``first`` is shown until it is called.
 
-    ``done`` and ``total`` count steps, or bytes with ``counts_bytes``. In a text `step 1 of 3: trace`, what stands before
-    the colon names a step that is worth keeping on the screen.
+    ``done`` and ``total`` count steps, or bytes with ``counts_bytes``. A text may name its step itself:
+    `step 2 of 3: passes: legalize` belongs to the step `step 2 of 3: passes`.
     """
     if not sys.stderr.isatty():
         yield lambda text, done=0, total=0: None
