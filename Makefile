@@ -1,4 +1,5 @@
-# Everything runs in .venv, made on first use. PYTHON chooses the interpreter (3.11 or 3.12).
+# Everything runs in .venv, made on first use: `demo` and `bench` install what compiling needs, `lint`, `test` and
+# `nightly` the developers' tools too. PYTHON chooses the interpreter (3.11 or 3.12).
 PYTHON ?= python3
 BIN := .venv/bin
 MODEL ?=
@@ -6,27 +7,35 @@ WORKERS ?= 2
 
 .PHONY: demo test nightly lint bench clean
 
-.venv/done: pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
+
+.venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
-	  || { echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'; exit 1; }
+
+.venv/compile: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) '.[compile]' || { $(NO_TORCH); exit 1; }
 	touch $@
 
-demo: .venv/done
+.venv/dev: .venv/compile
+	$(PIP) '.[dev]'
+	touch $@
+
+demo: .venv/compile
 	$(BIN)/python examples/demo.py $(MODEL)
 
-lint: .venv/done
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-nightly: .venv/done
+nightly: .venv/dev
 	$(BIN)/python -m pytest -m nightly -rs
 
-bench: .venv/done
+bench: .venv/compile
 	$(BIN)/python benchmarks/shared_tail.py
 	$(BIN)/python benchmarks/quantize.py
 

@@ -4,9 +4,11 @@
     session = g4compile.load("out/", threads=2)
     logits  = session.forward(input_ids)
     report  = g4compile.verify(bundle, checkpoint)
-    plan    = g4compile.planning(checkpoint, target="onnx-cpu", weights="int4", context=32768)
+    plan    = g4compile.plan(checkpoint, target="onnx-cpu", weights="int4", context=32768)
 
-Everything heavy is imported on first use; `load` and what it returns never import torch.
+Everything heavy is imported on first use; `load` and what it returns never import torch. `compile`, `plan` and `verify`
+need the extra `compile`: without it they raise MachineError with the command that installs it. No module or package
+here has a public name: an import of it would take the place of the function.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
     from g4compile.runtime.session import Session as Session
     from g4compile.runtime.session import load as load
 
+_RUNTIME, _COMPILE = "", "compile"
+# Public name -> the module that holds it, and the extra that the module needs.
 _PUBLIC = {
-    "Bundle": "g4compile.bundle.folder",
-    "Session": "g4compile.runtime.session",
-    "compile": "g4compile.compiler",
-    "load": "g4compile.runtime.session",
-    "plan": "g4compile.planning.plan",
-    "verify": "g4compile.compare.verify",
+    "Bundle": ("g4compile.bundle.folder", _RUNTIME),
+    "Session": ("g4compile.runtime.session", _RUNTIME),
+    "compile": ("g4compile.compiler", _COMPILE),
+    "load": ("g4compile.runtime.session", _RUNTIME),
+    "plan": ("g4compile.planning.plan", _COMPILE),
+    "verify": ("g4compile.compare.verify", _COMPILE),
 }
 __all__ = ["Bundle", "Session", "compile", "load", "plan", "verify"]
 
@@ -38,4 +42,9 @@ __all__ = ["Bundle", "Session", "compile", "load", "plan", "verify"]
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    module, extra = _PUBLIC[name]
+    if extra:
+        from g4compile.requirements import require
+
+        require(extra, f"g4compile.{name}")
+    return getattr(import_module(module), name)

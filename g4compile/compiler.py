@@ -5,17 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import onnx_ir as ir
-
 from g4compile import pipeline
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError
-from g4compile.model.config import ModelFacts, load_config, model_facts
+from g4compile.model.config import ModelFacts
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
 from g4compile.targets.base import Order, Progress
 from g4compile.targets.choices import context_of, kv_of, recipe_of
-from g4compile.targets.lower import lower, target_of, to_stage
+from g4compile.targets.lower import lower
 from g4compile.targets.manifest import identity_of, manifest_of
 from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
@@ -72,13 +70,15 @@ def compile(
         **{name: value for name, value in given.items() if value is not None},
     )
     chosen.check(source.facts, options)
-    observe: list[pipeline.Observer] = [lambda step, model: progress(f"{step.stage}: {step.name}", 0, 0)]
+    observe: list[pipeline.Observer] = [
+        lambda step, model: progress(f"step 2 of 3: passes: {step.stage}: {step.name}", 0, 0)
+    ]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = identity_of(source, chosen, options)
     with staging(out, force, identity) as folder:
-        progress("trace", 0, 0)
+        progress("step 1 of 3: trace", 0, 0)
         traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
         program = Program.decoder(traced, source.facts)
         bind(program, source)
@@ -89,17 +89,6 @@ def compile(
         manifest = manifest_of(source, chosen, options, emitted)
         check_identity(Bundle(folder, manifest), source)
         return finish(folder, out, manifest)
-
-
-def graph_at(source: str | Path, stage: str) -> ir.Model:
-    """The decoder's graph of a preset, config or checkpoint folder at ``stage``, as a compile with a target's defaults makes it.
-
-    `legal:TARGET` is that of the target's first variant; the stages before are those of onnx-cpu. Raises InputError."""
-    facts = model_facts(load_config(source), where=str(source))
-    target = target_named(target_of(stage, default="onnx-cpu"))
-    context = context_of(None, target, facts)
-    program = Program.decoder(trace(facts), facts)
-    return to_stage(program, target, target.options(context=context), stage)
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:

@@ -11,6 +11,7 @@ PACKAGE = Path(g4compile.__file__).parent
 # A room may import itself and rooms of a lower rank; rooms of one rank do not know each other.
 RANKS = {
     "errors": 0,
+    "requirements": 1,
     "model": 1,
     "bundle": 1,
     "graph": 2,

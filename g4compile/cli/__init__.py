@@ -1,1 +1,4 @@
-"""The command line: one small file a verb, each a typed call into the library. Heavy imports wait for the call."""
+"""The command line. `verbs/` read the arguments and call the library, `render/` shows what it gives.
+
+Heavy imports wait for the call, so that help texts come at once.
+"""

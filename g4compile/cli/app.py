@@ -1,21 +1,20 @@
-"""`g4compile`: all verbs."""
+"""`g4compile`: all verbs, and usage errors as JSON where JSON was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
+from g4compile.cli.streams import write_json
 from g4compile.cli.verbs import bench, compile, doctor, inspect, opt, plan, run, synth, verify
+from g4compile.errors import InputError
 
-app = typer.Typer(
-    name="g4compile",
-    help="Compile Gemma 4: trace a checkpoint, optimise its graph, emit ONNX, run it, and prove it equal.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 VERBS: dict[str, Callable[..., None]] = {
     "synth": synth.synth,
     "plan": plan.plan,
@@ -27,6 +26,53 @@ VERBS: dict[str, Callable[..., None]] = {
     "opt": opt.opt,
     "doctor": doctor.doctor,
 }
+_HELP = "Compile Gemma 4: trace a checkpoint, optimise its graph, emit ONNX, run it, and prove it equal."
+_JSON = "--json"
+# The parser's base of all usage errors: click's own class, or typer's copy of it, as the version of typer has it.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class JsonGroup(TyperGroup):
+    """The root command. With --json, what the parser has to say (an error, or a help text) is one JSON object too."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any) -> Any:
+        """As in click's `Command.main`; ``rest`` and ``options`` are its other parameters."""
+        given = list(sys.argv[1:] if args is None else args)
+        if _JSON not in given or rest or not options.get("standalone_mode", True):
+            return super().main(given, prog_name, *rest, **options)
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                code = super().main(given, prog_name, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            problem = _usage(error, given)
+            write_json(problem.as_json(), sys.stdout)
+            sys.exit(problem.code)
+        if code == 0:  # the parser printed a text that was asked for: the help or the version; a verb gives None
+            write_json({"text": printed.getvalue()}, sys.stdout)
+        else:
+            sys.stdout.write(printed.getvalue())
+            sys.stdout.flush()
+        sys.exit(code or 0)
+
+
+def _usage(error: Exception, given: Sequence[str]) -> InputError:
+    """The parser's error in our words: without a verb it complains of --json itself."""
+    if given[0] == _JSON:
+        return InputError("there is no verb before --json", fix=f"verbs: {', '.join(VERBS)}")
+    message = str(getattr(error, "format_message", error.__str__)())
+    return InputError(message, fix="`g4compile --help` lists the verbs, `g4compile VERB --help` their options")
+
+
+app = typer.Typer(
+    name="g4compile",
+    cls=JsonGroup,
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 for name, function in VERBS.items():
     app.command(name)(function)
 
@@ -39,8 +85,8 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Compile Gemma 4: trace a checkpoint, optimise its graph, emit ONNX, run it, and prove it equal."""
+    """All verbs stand below this command."""

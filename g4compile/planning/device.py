@@ -9,9 +9,11 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from g4compile.errors import InputError
+
 
 class Device(msgspec.Struct, frozen=True):
-    """``bandwidth``: bytes a second that a long read reaches. ``operations``: a second, a multiply-add being two."""
+    """``bandwidth``: bytes per second of a long read. ``operations``: per second; a multiply-add counts as two."""
 
     name: str
     bandwidth: float
@@ -31,8 +33,18 @@ _BYTES = 512 << 20
 _SIZE = 1024
 
 
+def device_named(name: str) -> Device:
+    """The profile called ``name``. Raises InputError."""
+    if name not in DEVICES:
+        raise InputError(f"there is no device {name}", fix=f"devices: {', '.join(DEVICES)}, or --measure-device")
+    return DEVICES[name]
+
+
 def measure_device(threads: int = 2, repeats: int = 5) -> Device:
-    """Read bandwidth (the largest of 512 MiB of numbers, by ``threads`` threads) and float32 matrix operations of this machine."""
+    """Read bandwidth and float32 matrix operations of this machine.
+
+    The bandwidth is that of finding the largest of 512 MiB of numbers by ``threads`` threads.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     parts = np.array_split(np.ones(_BYTES // 8), threads)

@@ -1,4 +1,4 @@
-"""What a process stands in: to compile, after loading, and after a prompt. Estimates, within 10% where they were measured.
+"""Memory of a process: to compile, after loading, and after a prompt. Estimates, within 10% where they were measured.
 
 Measured on Linux, x86-64, Python 3.11 and the versions of `constraints.txt`; `tests/test_real_sizes.py` compares E2B at
 its real size. What cannot be derived from the model are footprints of libraries, which are the constants below.

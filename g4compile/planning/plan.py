@@ -1,4 +1,4 @@
-"""`plan`: bytes by part, KV at a context, traffic and operations a token, and the speed a device allows.
+"""`plan`: bytes by part, KV at a context, traffic and operations per token, and the speed a device allows.
 
 Sizes are exact: they follow the rules by which `weights/writer.py` lays a data file out, and a test compares them
 with compiled bundles. Speeds are bounds: what memory and arithmetic allow, reached by no runtime.
@@ -30,7 +30,11 @@ from g4compile.weights.writer import INLINE
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many."""
+    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many.
+
+    ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
+    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
+    """
 
     model_type: str
     target: str
@@ -42,6 +46,8 @@ class Plan(msgspec.Struct, frozen=True):
     data_bytes: int
     mapped_table_bytes: int
     kv_bytes: int
+    kv_bytes_per_token: int
+    kv_window_bytes: int
     memory: Memory
     decode_read_bytes: int
     decode_operations: int
@@ -106,6 +112,10 @@ def plan(
         mapped_table_bytes=sum(stored_bytes(weight, recipe) for weight in found if weight.use == LOOKUP),
         kv=kv,
         kv_bytes=kv_bytes(text, tokens, kv),
+        kv_bytes_per_token=sum(kv_token_bytes(layer, kv) for layer in text.kv_layers if layer.window is None),
+        kv_window_bytes=sum(
+            kv_token_bytes(layer, kv) * _kept(layer.window) for layer in text.kv_layers if layer.window
+        ),
         memory=memory(text, found, recipe, kv_bytes(text, tokens, kv), min(CHUNK, tokens)),
         decode_read_bytes=read,
         decode_operations=decode,
@@ -131,13 +141,18 @@ def _recipe(weights: Recipe | str, source: str | Path, found: list[Weight]) -> R
 
 
 def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32) -> int:
-    """Bytes of the KV state of one sequence after ``tokens``: full layers grow in blocks, sliding ones hold a window."""
+    """KV bytes of one sequence after ``tokens``. Full layers grow in blocks, sliding ones hold a window."""
     total = 0
     for layer in text.kv_layers:
         per_token = kv_token_bytes(layer, kv)
-        slots = -(-tokens // BLOCK) * BLOCK if layer.window is None else min(tokens, layer.window - 1 + REWIND)
+        slots = -(-tokens // BLOCK) * BLOCK if layer.window is None else min(tokens, _kept(layer.window))
         total += per_token * slots
     return total
+
+
+def _kept(window: int) -> int:
+    """Tokens that the cache of a sliding layer holds at most."""
+    return window - 1 + REWIND
 
 
 def _kv_read(text: TextFacts, tokens: int, kv: str) -> int:

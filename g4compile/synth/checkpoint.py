@@ -7,6 +7,7 @@ and 12B's vision embedder has its on-disk names.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -45,12 +46,13 @@ def synthesize(
     modalities: tuple[str, ...] | None = None,
     weights: str | None = None,
     shard_bytes: int = 4 << 30,
-    progress: Callable[[str], None] = lambda key: None,
+    progress: Callable[[str, int, int], None] = lambda key, number, of: None,
 ) -> ModelFacts:
     """Write a checkpoint for the config ``source`` (preset, file or folder) into ``folder``, which must be new.
 
     ``modalities`` keeps some of the config's (text always); None keeps all. ``weights``: `mobile` or
-    `mobile-e4b` writes codes in the layout of Google's mobile checkpoints. Raises InputError.
+    `mobile-e4b` writes codes in the layout of Google's mobile checkpoints. ``progress``: key, number and count of the
+    tensor that is written now. Raises InputError.
     """
     if dtype not in DTYPES:
         raise InputError(f"cannot write {dtype} weights", fix=f"--dtype is one of {', '.join(DTYPES)}")
@@ -121,7 +123,9 @@ def _on_disk(key: str) -> str:
     return key
 
 
-def _write_shards(folder: Path, tensors: list[Tensor], shard_bytes: int, progress: Callable[[str], None]) -> None:
+def _write_shards(
+    folder: Path, tensors: list[Tensor], shard_bytes: int, progress: Callable[[str, int, int], None]
+) -> None:
     shards: list[list[Tensor]] = [[]]
     size = 0
     for tensor in tensors:
@@ -131,11 +135,12 @@ def _write_shards(folder: Path, tensors: list[Tensor], shard_bytes: int, progres
         shards[-1].append(tensor)
         size += tensor.nbytes
     weight_map: dict[str, str] = {}
+    written = itertools.count(1)
     for number, shard in enumerate(shards, 1):
         name = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         arrays = {}
         for tensor in shard:
-            progress(tensor.key)
+            progress(tensor.key, next(written), len(tensors))
             arrays[tensor.key] = tensor.make().astype(tensor.dtype)
         save_file(arrays, folder / name, metadata={"format": "pt"})
         weight_map.update({tensor.key: name for tensor in shard})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts
 from g4compile.targets.base import FLOAT32, Target
-from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
+from g4compile.weights.recipe import BUILT_IN, Recipe, load_recipe, recipe_name
 from g4compile.weights.stored import STORED
 
 
@@ -20,6 +22,8 @@ def recipe_of(facts: ModelFacts, target: Target, weights: str | None) -> Recipe 
     """The weights to compile with, checked: the recipe, read once, or `float32`, `stored` or what the target takes beside recipes.
 
     Raises InputError."""
+    if weights is not None and not weights.strip():
+        raise InputError("--weights is empty", fix=f"leave it away, or give --weights {', '.join(_known(target))}")
     if weights is not None and weights in target.refuses:
         raise InputError(
             f"{target.name} takes no {weights} weights",
@@ -34,6 +38,8 @@ def recipe_of(facts: ModelFacts, target: Target, weights: str | None) -> Recipe 
     if facts.quantization is None:
         if weights == STORED:
             raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
+        if weights is not None:
+            _check_known(weights, target)
         name = recipe_name(weights or target.default_weights, facts.text)
         return name if name == FLOAT32 else load_recipe(name)
     if weights not in (None, STORED):
@@ -42,6 +48,21 @@ def recipe_of(facts: ModelFacts, target: Target, weights: str | None) -> Recipe 
             fix="--weights stored keeps every code, or give the float checkpoint",
         )
     return STORED
+
+
+def _known(target: Target) -> tuple[str, ...]:
+    """Weights that ``target`` takes by name."""
+    return target.accepts or tuple(name for name in (FLOAT32, *BUILT_IN) if name not in target.refuses)
+
+
+def _check_known(weights: str, target: Target) -> None:
+    """Raise InputError when ``weights`` is neither a name that ``target`` takes nor a file."""
+    if weights not in _known(target) and not Path(weights).is_file():
+        raise InputError(
+            f"{target.name} takes no {weights} weights",
+            why=f"there is no recipe {weights}: it is no built-in one, and there is no file of this name",
+            fix=f"--weights {', '.join(_known(target))}, or the path of a recipe file",
+        )
 
 
 def context_of(context: int | None, target: Target, facts: ModelFacts) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from g4compile.errors import CheckpointError, InputError, MachineError
+from g4compile.model import presets
 from g4compile.model.config import ModelFacts, load_config, model_facts
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -94,6 +95,11 @@ def locate(source: str | Path) -> Path:
     name = str(source)
     if path.exists():
         raise InputError(f"{name} is a file, not a checkpoint folder", fix="give the folder that holds config.json")
+    if name in presets.NAMES:
+        raise InputError(
+            f"{name} is the name of a preset: a config without weights",
+            fix=f"`g4compile synth {name} -o DIR` writes a random checkpoint of it",
+        )
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(
             f"there is no checkpoint at {name}",

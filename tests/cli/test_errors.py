@@ -150,8 +150,55 @@ def test_options_of_engines_are_not_taken_in_silence(checkpoints, tmp_path, opti
     refused(result, 2, f"{option[0]} is an option of engines")
 
 
-@pytest.mark.parametrize("size", ["many", "12 parsecs"])
+@pytest.mark.parametrize("size", ["many", "12 parsecs", "inf", "1e400", "nan", "-5", "-1GiB", "0", "1e30", ""])
 def test_a_size_that_is_none(checkpoints, tmp_path, size):
     folder = checkpoints("tiny-31b").folder
     result = g4("compile", folder, "--target", "onnx-cpu", "--max-memory", size, "-o", tmp_path / "out")
     refused(result, 2, "is not a size")
+
+
+def test_weights_that_the_target_does_not_take(checkpoints, tmp_path):
+    folder = checkpoints("tiny-31b").folder
+    for verb, *rest in (["compile", folder, "-o", tmp_path / "out"], ["plan", folder]):
+        for weights in ("bfloat16", "int3", str(tmp_path)):
+            result = g4(verb, *rest, "--target", "onnx-cpu", "--weights", weights)
+            refused(result, 2, f"onnx-cpu takes no {weights} weights", "float32, int8, int4, int2", "a recipe file")
+            assert "Errno" not in result.stderr
+        refused(g4(verb, *rest, "--target", "onnx-cpu", "--weights", ""), 2, "--weights is empty", "float32, int8")
+    result = g4("compile", folder, "-o", tmp_path / "out", "--target", "onnx-mobile", "--weights", "int3")
+    refused(result, 2, "onnx-mobile takes no int3")
+    assert "float32" not in result.stderr
+
+
+def test_a_recipe_file_that_is_no_text(checkpoints, tmp_path):
+    recipe = tmp_path / "recipe.txt"
+    recipe.write_bytes(b"\xff\xfe\x00")
+    result = g4("plan", checkpoints("tiny-31b").folder, "--target", "onnx-cpu", "--weights", recipe)
+    refused(result, 2, "there is no recipe", "recipe.txt")
+
+
+def test_binary_onnx_is_no_text(bundles, checkpoints, tmp_path):
+    graph = bundles("tiny-31b").folder / "decoder.onnx"
+    refused(g4("opt", graph, "-p", "canonicalize-dead-code"), 2, "is binary ONNX", "printer.to_text", "--graph STAGE")
+    refused(g4("inspect", graph), 2, "is binary ONNX", "inspect does not read", "a config.json", str(graph.parent))
+    piped = CliRunner().invoke(app, ["opt", "-", "-p", "canonicalize-dead-code"], input=graph.read_bytes())
+    refused(piped, 2, "stdin is binary ONNX")
+    other = tmp_path / "graph.onnxtxt"
+    other.write_bytes(b"\xff\xfe")
+    refused(g4("opt", other, "-p", "canonicalize-dead-code"), 2, "not a graph in text form", "not UTF-8")
+    refused(g4("inspect", other), 2, "a graph in text form, which inspect does not read")
+
+
+def test_a_preset_is_no_checkpoint_and_no_bundle(bundles, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no folder has the name of a preset
+    synth = "g4compile synth tiny-31b -o DIR"
+    refused(g4("compile", "tiny-31b", "--target", "onnx-cpu", "-o", tmp_path / "out"), 2, "a preset", synth)
+    refused(g4("verify", bundles("tiny-31b").folder, "--against", "tiny-31b"), 2, "a preset", synth)
+    for given in (["verify", "tiny-31b", "--against", "x"], ["run", "tiny-31b", "--ids", "1"], ["bench", "tiny-31b"]):
+        refused(g4(*given), 2, "is the name of a preset, not a bundle", synth, "g4compile compile DIR")
+
+
+def test_a_folder_with_the_name_of_a_preset_is_taken(bundles, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(bundles("tiny-31b").folder, tmp_path / "tiny-31b")
+    assert g4("run", "tiny-31b", "--ids", "1", "--max-new-tokens", "1").exit_code == 0

@@ -16,7 +16,7 @@ from filecheck.parser import Parser
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
-from g4compile.cli.verbs.opt import known_passes
+from g4compile.targets.alone import known_passes
 
 FILES = sorted(Path(__file__).parent.glob("*.onnxtxt"))
 _RUN = re.compile(r"RUN: (not )?opt %s (.*)")

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, result, size, status, table, verb
+from g4compile.cli.arguments import bundle_folder
+from g4compile.cli.render.progress import progress
+from g4compile.cli.render.sizes import size
+from g4compile.cli.render.tables import table
+from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
@@ -24,15 +28,15 @@ def bench(
         Path | None, typer.Option(help="Of an engine bundle: the folder that holds its weights.")
     ] = None,
     as_json: Json = False,
-) -> None:
+) -> Answer:
     """Time load, prefill and decode of a random prompt."""
     import msgspec
 
     from g4compile.runtime.measure import measure
 
-    with status("bench"):
+    with progress(f"time {repeats + 1} runs"):
         timings = measure(
-            bundle,
+            bundle_folder(bundle),
             prompt_tokens=prompt_tokens,
             new_tokens=new_tokens,
             threads=threads,
@@ -40,13 +44,13 @@ def bench(
             cache=cache,
             checkpoint=checkpoint,
         )
+    prefill = f"{timings.prefill_tokens_per_second:,.1f} tokens/s"
     rows = {
         "load": f"{timings.load_s:.2f} s",
-        "prefill": f"{timings.prefill_tokens_per_second:,.1f} tokens/s ({timings.prompt_tokens} tokens in {timings.time_to_first_token_s:.3f} s)",
+        "prefill": f"{prefill} ({timings.prompt_tokens} tokens in {timings.time_to_first_token_s:.3f} s)",
         "decode": f"{timings.decode_tokens_per_second:,.1f} tokens/s",
         "memory": f"{size(timings.resident_bytes)} resident, {size(timings.anonymous_bytes)} of it anonymous",
         "KV state": size(timings.kv_bytes),
     }
-    result(
-        as_json, msgspec.to_builtins(timings), lambda: table(f"{bundle}: medians of {repeats}, {threads} threads", rows)
-    )
+    title = f"{bundle}: medians of {repeats}, {threads} threads"
+    return Answer(msgspec.to_builtins(timings), lambda: table(title, rows))

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, bar, parse_capabilities, parse_size, result, size, table, verb
+from g4compile.cli.arguments import parse_capabilities, parse_size
+from g4compile.cli.render.bundles import compiled_rows
+from g4compile.cli.render.progress import progress
+from g4compile.cli.render.tables import table
+from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
@@ -19,7 +23,8 @@ def compile(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="float32, int8, int4, int2, mobile, a recipe file; stored keeps a checkpoint's own codes. Engines: bfloat16, int4, fp8."
+            help="float32, int8, int4, int2, mobile, or a recipe file; stored keeps a checkpoint's own codes. "
+            "Engines: bfloat16, int4, fp8."
         ),
     ] = None,
     kv: Annotated[
@@ -32,24 +37,32 @@ def compile(
     sm: Annotated[
         str, typer.Option(help="tensorrt-rtx: compute capabilities of the GPUs to build for, as 80,89,120.")
     ] = "",
-    batch: Annotated[int, typer.Option(help="Engines: most sequences at once.")] = 1,
-    chunk: Annotated[int, typer.Option(help="Engines: tokens of a prefill step.")] = 128,
-    tensor_parallel: Annotated[int, typer.Option(help="Engines: ranks that share the model out, a GPU each.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="Engines: most sequences at once. Default: 1.")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Engines: tokens per prefill step. Default: 128.")] = None,
+    tensor_parallel: Annotated[
+        int | None, typer.Option(help="Engines: ranks that share the model out, a GPU each. Default: 1.")
+    ] = None,
     max_memory: Annotated[str, typer.Option(help="Bound on memory for weights in flight.")] = "2GiB",
     dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
     as_json: Json = False,
-) -> None:
+) -> Answer:
     """Compile a checkpoint for a target. The output appears whole or not at all."""
-    import msgspec
+    import g4compile
+    from g4compile.requirements import COMPILE, require
 
-    from g4compile.compiler import compile as compile_checkpoint
+    require(COMPILE, "compile")
+    from g4compile.planning.describe import describe_compiled
+    from g4compile.weights.checkpoint import Checkpoint
     from g4compile.weights.stored import STORED
 
     start = time.perf_counter()
-    with bar("compile") as progress:
-        bundle = compile_checkpoint(
-            checkpoint,
+    memory = parse_size(max_memory)
+    capabilities = parse_capabilities(sm)
+    source = Checkpoint.open(checkpoint)
+    with progress("compile", counts_bytes=True) as report:
+        bundle = g4compile.compile(
+            source,
             target,
             output,
             weights=weights,
@@ -58,46 +71,14 @@ def compile(
             context=context,
             batch=batch,
             chunk=chunk,
-            compute_capabilities=parse_capabilities(sm),
+            compute_capabilities=capabilities or None,
             tensor_parallel=tensor_parallel,
             dump_dir=dump_dir,
             force=force,
-            max_memory=parse_size(max_memory),
-            progress=progress,
+            max_memory=memory,
+            progress=report,
         )
-    seconds = time.perf_counter() - start
-    manifest = bundle.manifest
-    data = {
-        "bundle": str(output),
-        "target": manifest.target,
-        "weights": manifest.weights,
-        "kv": manifest.kv.dtype,
-        "modalities": list(manifest.modalities),
-        "context": manifest.context,
-        "bundle_bytes": bundle.size,
-        "compile_s": round(seconds, 3),
-    }
-    rows = {
-        "model": manifest.architecture,
-        "target": f"{manifest.target}, {manifest.weights} weights, {', '.join(manifest.modalities)}",
-        "KV": f"{manifest.kv.dtype}, {sum(layer.bytes_per_token for layer in manifest.kv.layers):,} bytes a token",
-        "context": f"{manifest.context:,} tokens",
-        "size": size(bundle.size),
-        "time": f"{seconds:.1f} s",
-    }
-    if manifest.engine is not None:
-        engine = manifest.engine
-        capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
-        rows["engine"] = f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here"
-        rows["steps"] = ", ".join(f"{step.name} ({step.counts})" for step in engine.steps)
-        if engine.ranks > 1:
-            rows["ranks"] = f"{engine.ranks}, each with plans, weights and KV of its own; bytes below are of one"
-        activations = max(step.activation_bytes for step in engine.steps)
-        rows["on the device"] = (
-            f"weights {size(engine.weight_bytes)}, KV {size(engine.kv_bytes)}, activations about {size(activations)}"
-        )
-        data["engine"] = msgspec.to_builtins(msgspec.structs.replace(engine, weights=()))  # the manifest lists them
-    if manifest.weights == STORED:  # `compile` has compared every code, and raises when one differs
-        data["identical_tensors"] = data["quantized_tensors"] = count = len(manifest.quantized)
-        rows["weights"] = f"{count} of {count} tensors code-identical"
-    result(as_json, data, lambda: table(f"wrote {output}", rows))
+    data = {**describe_compiled(bundle, source.facts), "compile_s": round(time.perf_counter() - start, 3)}
+    if bundle.manifest.weights == STORED:  # `compile` has compared every code, and raises when one differs
+        data |= dict.fromkeys(("identical_tensors", "quantized_tensors"), len(bundle.manifest.quantized))
+    return Answer(data, lambda: table(f"wrote {output}", compiled_rows(bundle, data)))

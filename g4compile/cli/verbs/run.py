@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, result, verb
+from g4compile.cli.arguments import bundle_folder, parse_ids
+from g4compile.cli.render.progress import progress
+from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
@@ -32,9 +32,10 @@ def run(
         Path | None, typer.Option(help="Of an engine bundle: the folder that holds its weights.")
     ] = None,
     as_json: Json = False,
-) -> None:
+) -> Answer:
     """Generate from a compiled bundle."""
     from g4compile.errors import InputError
+    from g4compile.runtime.generation import Timed, check_takes
     from g4compile.runtime.session import load
     from g4compile.runtime.text import TextCodec
 
@@ -42,59 +43,31 @@ def run(
         raise InputError(
             "give either --prompt or --ids" if prompt else "the prompt is empty", fix="--prompt TEXT, or --ids 1,2,3"
         )
-    session = load(bundle, threads=threads, checkpoint=checkpoint)
-    for modality, file in (("image", image), ("audio", audio)):
-        if file is not None and modality not in session.bundle.manifest.modalities:
-            raise InputError(
-                f"this bundle takes no {modality}",
-                why=f"it was compiled for {', '.join(session.bundle.manifest.modalities)}",
-            )
+    with progress("load the bundle"):
+        session = load(bundle_folder(bundle), threads=threads, checkpoint=checkpoint)
+    check_takes(session.bundle, *(["image"] if image else []), *(["audio"] if audio else []))
     codec = None if ids else TextCodec(session.bundle)
     if codec is None:
-        tokens = _parse_ids(ids)
+        tokens = parse_ids(ids)
+    elif raw or not codec.has_template:
+        tokens = codec.encode(prompt)
     else:
-        tokens = (
-            codec.encode(prompt)
-            if raw or not codec.has_template
-            else codec.encode_chat([{"role": "user", "content": prompt}])
-        )
-    produced: list[int] = []
-    start = time.perf_counter()
-    first = 0.0
-
-    def stream() -> Iterator[int]:
-        nonlocal first
-        for token in session.generate(
+        tokens = codec.encode_chat([{"role": "user", "content": prompt}])
+    made = Timed(
+        session.generate(
             tokens, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-        ):
-            first = first or time.perf_counter() - start
-            produced.append(token)
-            yield token
-
+        )
+    )
     pieces = []
-    for piece in codec.stream(stream()) if codec else (str(token) for token in stream()):
+    for piece in codec.stream(made) if codec else map(str, made):
         pieces.append(piece)
         if not as_json:
             print(piece, end="" if codec else ",", flush=True)
-    if not as_json:
-        print()
-    seconds = time.perf_counter() - start
     data = {
         "text": "".join(pieces) if codec else None,
-        "token_ids": produced,
+        "token_ids": made.token_ids,
         "prompt_tokens": len(tokens),
-        "time_to_first_token_s": round(first, 4),
-        "decode_tokens_per_second": round((len(produced) - 1) / max(seconds - first, 1e-9), 2),
+        "time_to_first_token_s": round(made.first_s, 4),
+        "decode_tokens_per_second": round(made.decode_tokens_per_second, 2),
     }
-    result(as_json, data, lambda: None)
-
-
-def _parse_ids(text: str) -> list[int]:
-    from g4compile.errors import InputError
-
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"--ids must be integers with commas between them, found {text!r}", fix="--ids 1,2,3"
-        ) from None
+    return Answer(data, print)

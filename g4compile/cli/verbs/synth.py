@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, existing_or_name, parse_size, result, size, status, table, verb
+from g4compile.cli.arguments import existing_or_name, parse_size
+from g4compile.cli.render.progress import progress
+from g4compile.cli.render.sizes import size
+from g4compile.cli.render.tables import table
+from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
@@ -24,31 +28,32 @@ def synth(
     ] = None,
     shard_size: Annotated[str, typer.Option(help="Start a new shard past this size, e.g. 2GB.")] = "4GiB",
     as_json: Json = False,
-) -> None:
+) -> Answer:
     """Write a random checkpoint in the published layout, with a small working tokenizer."""
-    from g4compile.synth.checkpoint import synthesize
-    from g4compile.weights.checkpoint import Checkpoint
+    from g4compile.requirements import COMPILE, require
 
-    kept = tuple(modalities.split(",")) if modalities else None
-    with status("synth") as progress:
+    require(COMPILE, "synth")
+    from g4compile.planning.describe import describe_config
+    from g4compile.synth.checkpoint import synthesize
+
+    with progress("trace the shapes") as report:
         facts = synthesize(
             existing_or_name(config),
             output,
             seed=seed,
             dtype=dtype,
-            modalities=kept,
+            modalities=tuple(modalities.split(",")) if modalities else None,
             weights=weights,
             shard_bytes=parse_size(shard_size),
-            progress=progress,
+            progress=report,
         )
-    tensors = Checkpoint.open(output).tensors
-    total = sum(path.stat().st_size for path in output.glob("*.safetensors"))
+    found = describe_config(output)
     data = {
         "checkpoint": str(output),
         "architecture": facts.architecture,
         "modalities": list(facts.modalities),
-        "tensors": len(tensors),
-        "weight_bytes": total,
+        "tensors": found.tensors,
+        "weight_bytes": found.weight_bytes,
         "seed": seed,
         "dtype": dtype,
         "quantization": facts.quantization,
@@ -56,7 +61,7 @@ def synth(
     rows = {
         "architecture": facts.architecture,
         "modalities": ", ".join(facts.modalities),
-        "tensors": f"{len(tensors):,}",
-        "weights": size(total),
+        "tensors": f"{found.tensors:,}",
+        "weights": size(found.weight_bytes or 0),
     }
-    result(as_json, data, lambda: table(f"wrote {output}", rows))
+    return Answer(data, lambda: table(f"wrote {output}", rows))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from g4compile.cli.console import Json, result, status, table, verb
-
-if TYPE_CHECKING:
-    from g4compile.compare.parity import Parity
-    from g4compile.compare.report import Report
+from g4compile.cli.arguments import bundle_folder
+from g4compile.cli.render.progress import progress
+from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
@@ -28,7 +25,7 @@ def verify(
     batch: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
-) -> None:
+) -> Answer:
     """Compare prefill, decode and chunked prefill with Hugging Face eager in float32. Exit code 1 when over the limits.
 
     Of a quantised bundle twice: with what its codes stand for (is the compiler right), and with the original weights (what
@@ -36,15 +33,18 @@ def verify(
     """
     import msgspec
 
-    from g4compile.bundle.folder import Bundle
-    from g4compile.compare.verify import verify as verify_bundle
+    import g4compile
     from g4compile.errors import CheckFailed
+    from g4compile.requirements import COMPILE, require
 
-    opened = Bundle.open(bundle)
+    require(COMPILE, "verify")
+    from g4compile.cli.render.reports import divergence, show_report
+
+    opened = g4compile.Bundle.open(bundle_folder(bundle))
     if hashes:
         opened.check_hashes()
-    with status("verify") as progress:
-        report = verify_bundle(
+    with progress("verify") as tell:
+        report = g4compile.verify(
             opened,
             against,
             prompt_tokens=prompt_tokens,
@@ -52,65 +52,19 @@ def verify(
             batch=batch,
             seed=seed,
             layers=localize,
-            progress=progress,
+            progress=tell,
         )
-    rows = _rows(report, localize)
-
-    def show() -> None:
-        table(f"{bundle} against {against}", rows)
-        print(report.verdict)
-        if report.cost:
-            print(f"what quantisation costs, {report.cost}")
-
     first = report.first_divergence
+    where = divergence(report, localize)
     data = {
         "passed": report.passed,
         "verdict": report.verdict,
         "first_divergent_layer": first.layer if first else None,
         **msgspec.json.decode(msgspec.json.encode(report)),  # makes null of what JSON cannot say: NaN, infinities
     }
-    result(as_json, data, show)
+    failed = None
     if not report.passed:
-        error = CheckFailed(
-            "the bundle differs from the checkpoint by more than the limits",
-            why="; ".join(report.broken),
-            where=rows.get("layers", ""),
+        failed = CheckFailed(
+            "the bundle differs from the checkpoint by more than the limits", why="; ".join(report.broken), where=where
         )
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.code)
-
-
-def _rows(report: Report, localize: bool) -> dict[str, str]:
-    limits = report.limits
-    rows = {"compared with": report.judge}
-    rows |= {name: _figures(parity) for name, parity in report.parity.items()}
-    largest = limits.max_abs_difference
-    bounds = f"relative {limits.relative_difference:g}, KL {limits.kl_mean:g}, top-1 {limits.top1_agreement:.0%}"
-    rows["limits"] = f"{'max not bounded' if largest is None else f'max {largest:g}'}, {bounds}: {limits.name}"
-    rows["why these"] = limits.reason
-    if report.rounded:
-        rows["in bfloat16"] = f"prefill, every value rounded as declared: {_figures(report.rounded)}"
-        rows["what ran"] = "the networks, emitted again and interpreted on the CPU; no engine was run"
-    for name, parity in (report.quantisation_cost or {}).items():
-        rows[f"{name}, original weights"] = _figures(parity)
-    if report.kv_cost:
-        rows["int8 KV costs"] = f"against float32 KV: {_figures(report.kv_cost)}"
-    if report.codes:
-        rows["weights"] = report.codes
-    if localize:
-        rows["layers"] = _divergence(report)
-    return rows
-
-
-def _figures(parity: Parity) -> str:
-    return (
-        f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, relative {parity.relative_difference:.1e}, "
-        f"KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
-    )
-
-
-def _divergence(report: Report) -> str:
-    first = report.first_divergence
-    if first is None:
-        return "no layer's output diverges"
-    return f"layer {first.layer} diverges first: its output is off by {first.relative_difference:.2g} of its size"
+    return Answer(data, lambda: show_report(str(bundle), report, where), failed)

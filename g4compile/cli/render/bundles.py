@@ -1,0 +1,90 @@
+"""Bundles and checkpoints as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.kv import kv_bytes
+from g4compile.bundle.manifest import EngineSpec
+from g4compile.cli.render.sizes import kv_size, size
+from g4compile.planning.describe import Described
+
+
+def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
+    """A bundle that was made now; ``data`` is what --json prints of it."""
+    manifest = bundle.manifest
+    rows = {
+        "model": manifest.architecture,
+        "target": f"{manifest.target}, {manifest.weights} weights, {', '.join(manifest.modalities)}",
+    }
+    if data["left_out_modalities"]:
+        rows["left out"] = f"{', '.join(data['left_out_modalities'])}: in the checkpoint, not compiled yet"
+    rows |= {
+        "KV": _kv(bundle),
+        "context": f"{manifest.context:,} tokens",
+        "size": size(bundle.size),
+        "time": f"{data['compile_s']:.1f} s",
+    }
+    if manifest.engine is not None:
+        rows |= _engine_rows(manifest.engine)
+    if "identical_tensors" in data:
+        rows["weights"] = f"{data['identical_tensors']} of {data['quantized_tensors']} tensors code-identical"
+    return rows
+
+
+def bundle_rows(bundle: Bundle) -> dict[str, str]:
+    """A bundle that stands on the disk."""
+    manifest = bundle.manifest
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+    graphs = (
+        f"{name}: {len(graph.inputs)} inputs, {len(graph.outputs)} outputs" for name, graph in manifest.graphs.items()
+    )
+    return {
+        "model": f"{manifest.architecture} ({manifest.model_type})",
+        "target": f"{manifest.target}, {manifest.weights} weights",
+        "modalities": ", ".join(manifest.modalities),
+        "context": f"{manifest.context:,} tokens",
+        "KV": _kv(bundle),
+        "graphs": ", ".join(graphs),
+        "made by": f"{manifest.generator} ({versions})",
+        **{name: size(spec.bytes) for name, spec in manifest.files.items()},
+    }
+
+
+def config_rows(found: Described) -> dict[str, str]:
+    """A config, and the weights beside it."""
+    kinds = f"{found.full_layers} full, {found.layers - found.full_layers} sliding"
+    rows = {
+        "model": f"{found.architecture} ({found.model_type})",
+        "modalities": ", ".join(found.modalities),
+        "decoder": f"{found.layers} layers ({kinds}), hidden {found.hidden_size}, {found.heads} heads",
+        "KV": f"{len(found.kv_owners)} layers own one, {found.layers - len(found.kv_owners)} share"
+        + (", K = V in full layers" if found.key_is_value else ""),
+        "experts": f"{found.experts}, top {found.experts_per_token}" if found.experts else "none",
+        "per-layer embedding": str(found.per_layer_embedding or "none"),
+        "vocabulary": f"{found.vocab_size:,}",
+        "positions": f"{found.max_positions:,}",
+    }
+    if found.tensors is not None and found.weight_bytes is not None:
+        rows["weights"] = f"{found.tensors:,} tensors, {size(found.weight_bytes)}"
+    return rows
+
+
+def _kv(bundle: Bundle) -> str:
+    kv, found = bundle.manifest.kv, kv_bytes(bundle.manifest.kv)
+    return f"{kv.dtype}, {len(kv.layers)} layers: {kv_size(found.kv_bytes_per_token, found.kv_window_bytes)}"
+
+
+def _engine_rows(engine: EngineSpec) -> dict[str, str]:
+    capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
+    activations = max(step.activation_bytes for step in engine.steps)
+    memory = f"weights {size(engine.weight_bytes)}, KV {size(engine.kv_bytes)}, activations about {size(activations)}"
+    rows = {
+        "engine": f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here",
+        "steps": ", ".join(f"{step.name} ({step.counts})" for step in engine.steps),
+    }
+    if engine.ranks > 1:
+        rows["ranks"] = f"{engine.ranks}, each with plans, weights and KV of its own; bytes below are of one"
+    return {**rows, "on the device": memory}

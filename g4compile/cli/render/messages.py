@@ -1,0 +1,30 @@
+"""Errors and verdicts: in colour on a terminal only, plain text everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from g4compile.errors import G4Error
+
+
+def error(problem: G4Error) -> None:
+    """What happened, where, why and what to try, on stderr."""
+    _write("error:", "bold red", f" {problem}", sys.stderr)
+
+
+def verdict(good: bool, text: str) -> None:
+    """The last line of a check, on stdout: green when it passed, red when not."""
+    _write(text, "bold green" if good else "bold red", "", sys.stdout)
+
+
+def _write(marked: str, style: str, rest: str, stream: TextIO) -> None:
+    """``marked`` in ``style``, ``rest`` as it is. Lines are never wrapped, so that they can be searched and copied."""
+    if not stream.isatty() or "NO_COLOR" in os.environ:
+        print(f"{marked}{rest}", file=stream)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(file=stream, highlight=False).print(Text.assemble((marked, style), rest), soft_wrap=True)

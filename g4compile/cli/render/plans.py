@@ -1,0 +1,32 @@
+"""A plan as a table."""
+
+from __future__ import annotations
+
+from g4compile.cli.render.sizes import kv_size, size
+from g4compile.cli.render.tables import table
+from g4compile.planning.plan import Plan
+
+
+def show_plan(source: str, made: Plan) -> None:
+    """Print ``made``, and the rules of its recipe below."""
+    memory, device = made.memory, made.device
+    steady = f"{size(memory.steady_bytes)}; with a cache {size(memory.cached_steady_bytes)}"
+    rows = {
+        "parameters": f"{made.parameters / 1e9:.3f} billion",
+        **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
+        "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
+        "KV": f"{made.kv}: {kv_size(made.kv_bytes_per_token, made.kv_window_bytes)}",
+        f"KV at {made.context:,} tokens": size(made.kv_bytes),
+        "memory to compile": f"about {size(memory.compile_peak_bytes)}",
+        "memory once loaded": f"{size(memory.load_bytes)}; with a cache {size(memory.cached_load_bytes)}",
+        f"after {memory.prompt:,} tokens": f"{steady}, {size(memory.cached_anonymous_bytes)} of it anonymous",
+        "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",
+        "a prefilled token": f"{made.prefill_operations / 1e9:.2f} G operations",
+        "device": f"{device.name}: {device.bandwidth / 1e9:.1f} GB/s, {device.operations / 1e9:,.0f} G operations/s",
+        "decode, at most": f"{made.decode_tokens_per_second:,.1f} tokens/s",
+        "prefill, at most": f"{made.prefill_tokens_per_second:,.1f} tokens/s",
+        **({"recipe": ""} if made.recipe else {}),
+    }
+    table(f"{source} for {made.target}, {made.weights} weights", rows)
+    for rule in made.recipe:
+        print(f"    {rule}")

@@ -1,0 +1,86 @@
+"""What makes a function a verb: its answer is printed, and its errors become one message and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from g4compile.cli.render.messages import error as show_error
+from g4compile.cli.streams import stdout_to_stderr, write_json
+from g4compile.errors import Defect, G4Error
+from g4compile.requirements import lacking
+
+P = ParamSpec("P")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb found: ``data`` for --json, ``show`` for people; ``failed`` when a check did not pass."""
+
+    data: Mapping[str, Any]
+    show: Callable[[], None]
+    failed: G4Error | None = None
+
+
+def verb(function: Callable[P, Answer]) -> Callable[P, None]:
+    """The command of ``function``, whose parameter ``as_json`` is the option --json.
+
+    Errors of the user and of the machine give no traceback.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        if kwargs.get("as_json"):
+            with stdout_to_stderr() as stdout:
+                answer = _answer(function, *args, **kwargs)
+            if isinstance(answer, G4Error):
+                write_json(answer.as_json(), stdout)
+                raise typer.Exit(answer.code)
+            write_json(answer.data, stdout)
+        else:
+            answer = _answer(function, *args, **kwargs)
+            if isinstance(answer, G4Error):
+                show_error(answer)
+                raise typer.Exit(answer.code)
+            answer.show()
+        if answer.failed is not None:
+            show_error(answer.failed)
+            raise typer.Exit(answer.failed.code)
+
+    return run
+
+
+def _answer(function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer | G4Error:
+    """What ``function`` returns, or the error that says why it returns nothing."""
+    try:
+        return function(*args, **kwargs)
+    except G4Error as problem:
+        return problem
+    except ModuleNotFoundError as problem:
+        return lacking(problem)
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise typer.Exit(_INTERRUPTED) from None
+    except typer.Exit:
+        raise
+    except Exception as problem:
+        return _unexpected(problem)
+
+
+def _unexpected(problem: Exception) -> Defect:
+    handle, name = tempfile.mkstemp(prefix="g4compile-defect-", suffix=".txt")
+    with os.fdopen(handle, "w") as out:
+        out.write("".join(traceback.format_exception(problem)))
+    return Defect(
+        f"unexpected {type(problem).__name__}: {problem}",
+        where=name,
+        fix="this is a defect of g4compile: please report it with the file above",
+    )
