@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,61 +13,18 @@ import onnx_ir as ir
 import g4compile
 from g4compile import pipeline
 from g4compile.bundle.manifest import VERSION, Bundle, Manifest
-from g4compile.errors import Defect, InputError, MachineError
-from g4compile.graph.stage import STAGES, set_stage
+from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts
 from g4compile.targets import TARGETS
 from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
 from g4compile.targets.staging import finish, staging
+from g4compile.trace.apart import trace_apart
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import load_recipe, recipe_name
 from g4compile.weights.references import bind
 from g4compile.weights.stored import STORED
-from g4compile.weights.text import parse_graph
 from g4compile.weights.writer import MAX_MEMORY
-
-
-def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
-    """The decoder of ``facts`` as a [traced] graph, weights unbound. ``dtype`` is that of weights and activations."""
-    import torch
-
-    from g4compile.trace.export import export_decoder
-    from g4compile.trace.importer import Importer
-
-    weights = getattr(torch, dtype)
-    try:
-        return Importer(export_decoder(facts, weights), facts).run()
-    except Defect:  # once more, so that the message names the line of model code
-        return Importer(export_decoder(facts, weights, source_lines=True), facts).run()
-
-
-_TRACE = """
-import sys
-from g4compile.compiler import trace
-from g4compile.model.config import load_config, model_facts
-from g4compile.graph.text import to_text
-from g4compile.weights.text import parse_graph
-sys.stdout.write(to_text(trace(model_facts(load_config(sys.argv[1]), where=sys.argv[1]))))
-"""
-
-
-def trace_apart(source: Checkpoint) -> ir.Model:
-    """As `trace`, in a process of its own, whose memory (torch's, above all) is gone when the graph is here."""
-    command = [sys.executable, "-c", _TRACE, str(source.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode < 0:
-        raise MachineError(
-            f"the process that traces the model was ended by signal {-done.returncode}",
-            where=str(source.folder),
-            why="a system that runs out of memory does so, with signal 9",
-            fix="free some memory, and compile again",
-        )
-    if done.returncode:
-        return trace(source.facts)  # here, for the error that the model deserves
-    model = parse_graph(done.stdout)
-    set_stage(model, STAGES[0])
-    return model
 
 
 def lower(
@@ -136,13 +91,19 @@ def compile(  # the public name; the builtin is not used here
     with staging(out, force, identity) as folder:
         journal = Journal(folder, identity)
         progress("trace", 0, 0)
-        model = trace_apart(source) if chosen.traces_apart else trace(source.facts)
+        model = trace_apart(source) if chosen.traces_apart else _trace(source.facts)
         bind(model, source)
         order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), progress)
         emitted = chosen.emit(order)
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
         return finish(folder, out, _manifest(source, chosen, named, rules, options, emitted))
+
+
+def _trace(facts: ModelFacts) -> ir.Model:
+    from g4compile.trace.trace import trace  # it loads torch, which a trace apart does not want here
+
+    return trace(facts)
 
 
 def kv_of(target: Target, kv: str | None) -> str:

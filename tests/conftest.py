@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from g4compile import pipeline
 from g4compile.bundle.manifest import Bundle
-from g4compile.compiler import compile, lower, trace
+from g4compile.compiler import compile, lower
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import TextFacts
@@ -31,6 +31,7 @@ from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuild
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.references import bind
 from g4compile.weights.text import parse_graph

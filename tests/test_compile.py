@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from g4compile.bundle.manifest import Bundle
-from g4compile.compiler import trace_apart
-from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
+from g4compile.errors import BundleError, CheckpointError
 from g4compile.targets.staging import staging
 from g4compile.weights.references import bind, lazy_initializers
 
@@ -74,19 +73,3 @@ def test_weights_that_do_not_fit(checkpoints, traced):
         bind(model, replace(checkpoint, tensors={**checkpoint.tensors, "model.language_model.extra": stored}))
     assert any("layers.3.self_attn.k_proj" in name for name in checkpoint.tensors)
     bind(model, checkpoint)  # the stale K and V tensors of shared layers are no error
-
-
-def test_a_trace_that_is_killed_says_so(checkpoints, monkeypatch):
-    monkeypatch.setattr("g4compile.compiler._TRACE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(MachineError, match="ended by signal 9"):
-        trace_apart(checkpoints("tiny-e2b"))
-
-
-def test_a_trace_apart_fails_as_one_here(checkpoints, monkeypatch):
-    def refuse(facts):
-        raise InputError("this model cannot be traced")
-
-    monkeypatch.setattr("g4compile.compiler._TRACE", "raise SystemExit(1)")
-    monkeypatch.setattr("g4compile.compiler.trace", refuse)
-    with pytest.raises(InputError, match="cannot be traced"):
-        trace_apart(checkpoints("tiny-e2b"))

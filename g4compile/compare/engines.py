@@ -11,7 +11,6 @@ from pathlib import Path
 
 from g4compile import pipeline
 from g4compile.bundle.manifest import Bundle
-from g4compile.compiler import trace
 from g4compile.errors import BundleError, InputError
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import make_builder
@@ -20,6 +19,7 @@ from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuild
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import PRODUCTS, RTX
 from g4compile.targets.tensorrt.steps import Capacities, Step, steps
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.references import bind
 

@@ -6,9 +6,10 @@ import pytest
 
 from g4compile.compare.parity import LIMITS
 from g4compile.compare.stages import StageRunner
-from g4compile.compiler import compile, trace
+from g4compile.compiler import compile
 from g4compile.runtime.session import Session
 from g4compile.synth.checkpoint import synthesize
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.references import bind
 from tests.numeric.geometries import draw

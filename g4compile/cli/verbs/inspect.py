@@ -123,13 +123,13 @@ def _config(source: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _traced_graph(source: str | Path, stage: str) -> str:
     from g4compile import pipeline
-    from g4compile.compiler import trace
     from g4compile.errors import InputError
     from g4compile.graph.stage import LEGAL, STAGES
     from g4compile.graph.text import to_text
     from g4compile.model.config import load_config, model_facts
     from g4compile.targets import TARGETS
     from g4compile.targets.base import Options
+    from g4compile.trace.trace import trace
 
     stages = (*STAGES, *(target.stage for target in TARGETS.values()))
     if stage not in stages:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from g4compile import pipeline
-from g4compile.compiler import trace
 from g4compile.errors import Defect
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
@@ -22,6 +21,7 @@ from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.targets.tensorrt.product import FULL, RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.references import bind
 
