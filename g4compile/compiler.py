@@ -88,7 +88,7 @@ def compile(  # the public name; the builtin is not used here
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = _identity(source, chosen, (named, *rules), options)
-    with staging(out, force, identity) as folder:
+    with staging(out, force, identity, source.folder) as folder:
         journal = Journal(folder, identity)
         progress("trace", 0, 0)
         model = trace_apart(source) if chosen.traces_apart else _trace(source.facts)
