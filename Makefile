@@ -4,7 +4,7 @@ BIN := .venv/bin
 MODEL ?=
 WORKERS ?= 2
 
-.PHONY: demo test nightly lint bench clean
+.PHONY: demo test test-lowest nightly lint bench clean
 
 .venv/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,18 @@ lint: .venv/done
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# Every night, as `nightly` is: whatever does not depend on the machine, with the lowest versions that are declared.
+LOWEST := .venv-lowest/bin
+
+.venv-lowest/done: pyproject.toml tests/lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/python -m pip install --quiet --constraint tests/lowest.txt --editable '.[dev]'
+	touch $@
+
+test-lowest: .venv-lowest/done
+	$(LOWEST)/python -m pytest -n $(WORKERS) --dist worksteal tests/trace tests/golden tests/numeric tests/targets/tensorrt
+
 nightly: .venv/done
 	$(BIN)/python -m pytest -m nightly -rs
 
@@ -31,4 +43,4 @@ bench: .venv/done
 	$(BIN)/python benchmarks/quantize.py
 
 clean:
-	rm -rf .venv build dist *.egg-info demo-out
+	rm -rf .venv .venv-lowest build dist *.egg-info demo-out

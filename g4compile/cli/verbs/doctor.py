@@ -13,10 +13,10 @@ from g4compile.cli.console import Json, result, table, verb
 _NEEDS: dict[str, tuple[str, str]] = {
     "onnxruntime": ("1.30", "run onnx-cpu bundles"),
     "tokenizers": ("0.20", "text prompts"),
-    "onnx": ("1.19", "compile"),
+    "onnx": ("1.23", "compile"),
     "onnx-ir": ("1.0", "compile"),
     "safetensors": ("0.5", "compile"),
-    "torch": ("2.11", "compile: trace the model; verify"),
+    "torch": ("2.13", "compile: trace the model; verify"),
     "transformers": ("5.14", "compile: the model's code; verify"),
 }
 # Wanted by one target or runtime alone: package -> (lowest version, what it is for, what installs it).
