@@ -13,6 +13,10 @@ import onnx_ir as ir
 import torch
 
 from g4compile.errors import Defect
+from g4compile.ops.cache_update import CacheUpdate
+from g4compile.ops.causal_attention import CausalAttention
+from g4compile.ops.linear import Linear
+from g4compile.ops.moe_experts import MoEExperts
 from g4compile.trace.importer import Importer, Scalar
 
 RULES: dict[str, Callable[..., Any]] = {}
@@ -180,7 +184,7 @@ def _topk(
 
 @_rule("aten.linear.default")
 def _linear(i: Importer, node: torch.fx.Node, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value:
-    out = i.ours("Linear", [x, weight])
+    out = i.ours(Linear, x, weight)
     return out if bias is None else i.op("Add", [out, bias])
 
 
@@ -299,14 +303,14 @@ def _outer(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) ->
 def _attention(
     i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int
 ) -> ir.Value:
-    return i.ours("CausalAttention", [query, key, value], {"scale": scale, "window": window})
+    return i.ours(CausalAttention, query, key, value, scale=scale, window=window)
 
 
 @_rule("g4.cache_update.default")
 def _cache_update(i: Importer, node: torch.fx.Node, new: ir.Value, past: ir.Value) -> ir.Value:
-    return i.ours("CacheUpdate", [new, past])
+    return i.ours(CacheUpdate, new, past)
 
 
 @_rule("g4.moe_experts.default")
 def _moe_experts(i: Importer, node: torch.fx.Node, *operands: ir.Value) -> ir.Value:
-    return i.ours("MoEExperts", operands)
+    return i.ours(MoEExperts, *operands)

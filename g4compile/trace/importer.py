@@ -23,6 +23,7 @@ from g4compile.graph.edit import constant_name
 from g4compile.graph.stage import set_stage
 from g4compile.model.config import ModelFacts
 from g4compile.model.keys import checkpoint_key
+from g4compile.ops.op import Op
 from g4compile.ops.registry import attach_bodies
 from g4compile.ops.schema import OPSET
 from g4compile.trace.export import Exported
@@ -92,9 +93,11 @@ class Importer:
         self.nodes.append(node)
         return outputs[0] if count == 1 else outputs
 
-    def ours(self, op_type: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Any] | None = None) -> ir.Value:
+    def ours(self, kind: type[Op], *inputs: ir.Value, **attributes: Any) -> ir.Value:
         """Append a node of an op of ours, with one output."""
-        value: ir.Value = self.op(op_type, inputs, attributes, domain="g4")
+        node = kind.create(*inputs, **attributes)
+        made = {name: attribute.value for name, attribute in node.attributes.items()}
+        value: ir.Value = self.op(node.op_type, inputs, made, domain=node.domain)
         return value
 
     def constant(
