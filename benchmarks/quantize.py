@@ -13,9 +13,9 @@ import time
 import ml_dtypes
 import numpy as np
 
+from g4compile.bundle.weight_steps import widen
 from g4compile.weights.formats.blocks import BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
-from g4compile.weights.references import widen
 
 ROWS, COLUMNS, AT_ONCE, REPEATS = 512, 6144, 16, 5
 FORMS = [BlockFormat(*each) for each in ((8, 128), (4, 128), (4, 32), (4, 32, False), (4, 0), (2, 128), (2, 64, False))]

@@ -23,11 +23,11 @@ import onnxruntime as ort
 from g4compile.compiler import lower, trace
 from g4compile.model import presets
 from g4compile.model.config import model_facts
+from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.base import Options
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import bind
 from g4compile.weights.writer import write_graphs
 
 HIDDEN, LAYERS, SHARED = 512, 20, 10
@@ -54,7 +54,7 @@ def config() -> dict[str, Any]:
 
 def build(checkpoint: Checkpoint, folder: Path, shared_tail: bool) -> ort.InferenceSession:
     model = trace(checkpoint.facts)
-    bind(model, checkpoint)
+    bind(Program.decoder(model, checkpoint.facts), checkpoint)
     lower(model, checkpoint.facts, TARGETS["onnx-cpu"], options=Options(shared_tail=shared_tail))
     place = folder / f"tail-{shared_tail}"
     place.mkdir()

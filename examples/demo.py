@@ -61,7 +61,7 @@ def main() -> None:
     command("compile", str(checkpoint), "--target", "onnx-cpu", "-o", str(bundle))
     print("\n$ g4compile verify ... --localize", flush=True)
     report = g4compile.verify(bundle, checkpoint, layers=True)
-    print("equal within the limits" if report.passed else f"NOT equal: {report.broken}")
+    print(report.verdict)
     command("run", str(bundle), "--prompt", "What is the capital of France?", "--max-new-tokens", "24")
     timings = measure(bundle)
     parities = report.parity.values()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from g4compile.bundle.manifest import Bundle as Bundle
+    from g4compile.bundle.folder import Bundle as Bundle
     from g4compile.compare.verify import verify as verify
     from g4compile.compiler import compile as compile
     from g4compile.planning.plan import plan as plan
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _RUNTIME, _COMPILE = "", "compile"
 # Public name -> the module that holds it, and the extra that the module needs.
 _PUBLIC = {
-    "Bundle": ("g4compile.bundle.manifest", _RUNTIME),
+    "Bundle": ("g4compile.bundle.folder", _RUNTIME),
     "Session": ("g4compile.runtime.session", _RUNTIME),
     "compile": ("g4compile.compiler", _COMPILE),
     "load": ("g4compile.runtime.session", _RUNTIME),

@@ -1,86 +1,28 @@
-"""Checkpoint -> bundle: trace, passes, legalise, write. The one place where the parts meet."""
+"""Checkpoint -> bundle: trace, lower, write. The one place where the rooms meet."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-import onnx_ir as ir
-
-import g4compile
 from g4compile import pipeline
-from g4compile.bundle.manifest import VERSION, Bundle, Manifest
-from g4compile.errors import Defect, InputError, MachineError
-from g4compile.graph.stage import STAGES, set_stage
+from g4compile.bundle.folder import Bundle
+from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts
-from g4compile.targets import TARGETS
-from g4compile.targets.base import FLOAT32, Emitted, Options, Order, Progress, Target
+from g4compile.program import Program, bind
+from g4compile.targets import target_named
+from g4compile.targets.base import Order, Progress
+from g4compile.targets.choices import context_of, kv_of, recipe_of
+from g4compile.targets.lower import lower
+from g4compile.targets.manifest import identity_of, manifest_of
 from g4compile.targets.staging import finish, staging
+from g4compile.trace.apart import trace_apart
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
-from g4compile.weights.recipe import BUILT_IN, load_recipe, recipe_name
-from g4compile.weights.references import bind
-from g4compile.weights.stored import STORED
-from g4compile.weights.text import parse_graph
+from g4compile.weights.recipe import Recipe
 from g4compile.weights.writer import MAX_MEMORY
-
-
-def trace(facts: ModelFacts, dtype: str = "float32") -> ir.Model:
-    """The decoder of ``facts`` as a [traced] graph, weights unbound. ``dtype`` is that of weights and activations."""
-    import torch
-
-    from g4compile.trace.export import export_decoder
-    from g4compile.trace.importer import Importer
-
-    weights = getattr(torch, dtype)
-    try:
-        return Importer(export_decoder(facts, weights), facts).run()
-    except Defect:  # once more, so that the message names the line of model code
-        return Importer(export_decoder(facts, weights, source_lines=True), facts).run()
-
-
-_TRACE = """
-import sys
-from g4compile.compiler import trace
-from g4compile.model.config import load_config, model_facts
-from g4compile.graph.text import to_text
-from g4compile.weights.text import parse_graph
-sys.stdout.write(to_text(trace(model_facts(load_config(sys.argv[1]), where=sys.argv[1]))))
-"""
-
-
-def trace_apart(source: Checkpoint) -> ir.Model:
-    """As `trace`, in a process of its own, whose memory (torch's, above all) is gone when the graph is here."""
-    command = [sys.executable, "-c", _TRACE, str(source.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode < 0:
-        raise MachineError(
-            f"the process that traces the model was ended by signal {-done.returncode}",
-            where=str(source.folder),
-            why="a system that runs out of memory does so, with signal 9",
-            fix="free some memory, and compile again",
-        )
-    if done.returncode:
-        return trace(source.facts)  # here, for the error that the model deserves
-    model = parse_graph(done.stdout)
-    set_stage(model, STAGES[0])
-    return model
-
-
-def lower(
-    model: ir.Model,
-    facts: ModelFacts,
-    target: Target,
-    observe: tuple[pipeline.Observer, ...] = (),
-    options: Options | None = None,
-) -> list[pipeline.Step]:
-    """[traced] -> [legal:target], in place."""
-    return pipeline.run(model, target.pipeline(facts.text, options or Options()), observe)
 
 
 def compile(
@@ -92,10 +34,10 @@ def compile(
     kv: str | None = None,
     modalities: tuple[str, ...] = ("text",),
     context: int | None = None,
-    batch: int = 1,
-    chunk: int = 128,
-    compute_capabilities: tuple[int, ...] = (),
-    tensor_parallel: int = 1,
+    batch: int | None = None,
+    chunk: int | None = None,
+    compute_capabilities: tuple[int, ...] | None = None,
+    tensor_parallel: int | None = None,
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
@@ -103,29 +45,29 @@ def compile(
 ) -> Bundle:
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
-    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds
-    codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a scale a token and
-    head; the default is the target's. ``context`` limits how many tokens a session may hold; default: the target's, or what
-    the model was made for. Of engines alone: ``batch`` sequences at most, ``chunk`` tokens a prefill step, and the
-    ``compute_capabilities`` (89 for 8.9) of the GPUs they are for; ``tensor_parallel`` ranks that share a model out.
-    ``max_memory``: bytes for weights in flight. A compile that was killed is taken up where it stopped. Raises InputError (arguments), CheckpointError,
-    BundleError (output), MachineError (disk, memory).
+    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds codes, stored.
+    The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a scale per token and head; the default
+    is the target's. ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
+    Of engines alone: ``batch`` sequences at most, ``chunk`` tokens per prefill step, the ``compute_capabilities`` (89 for 8.9) of
+    the GPUs they are for, and ``tensor_parallel`` ranks that share a model out; another target refuses them. ``max_memory``: bytes
+    for weights in flight. A compile that was killed is taken up where it stopped.
+
+    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory), Defect (stored codes came out
+    changed: no bundle is left).
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    weights = weights_of(source.facts, chosen, weights)
-    recipe = None if weights in (FLOAT32, STORED, *(chosen.accepts or ())) else load_recipe(weights)
-    rules = () if recipe is None else tuple(str(rule) for rule in recipe.rules)
-    named = weights if recipe is None else recipe.name
     _check_modalities(modalities, source.facts)
-    options = Options(
-        weights,
-        kv_of(chosen, kv),
-        _context(context, chosen, source.facts),
-        batch,
-        chunk,
-        compute_capabilities,
-        tensor_parallel,
+    recipe = recipe_of(source.facts, chosen, weights)
+    given = {
+        "batch": batch, "chunk": chunk, "compute_capabilities": compute_capabilities, "tensor_parallel": tensor_parallel,
+    }  # fmt: skip
+    options = chosen.options(
+        weights=recipe.name if isinstance(recipe, Recipe) else recipe,
+        recipe=recipe if isinstance(recipe, Recipe) else None,
+        kv=kv_of(chosen, kv),
+        context=context_of(context, chosen, source.facts),
+        **{name: value for name, value in given.items() if value is not None},
     )
     chosen.check(source.facts, options)
     observe: list[pipeline.Observer] = [
@@ -134,97 +76,19 @@ def compile(
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    identity = _identity(source, chosen, (named, *rules), options)
+    identity = identity_of(source, chosen, options)
     with staging(out, force, identity) as folder:
-        journal = Journal(folder, identity)
         progress("step 1 of 3: trace", 0, 0)
-        model = trace_apart(source) if chosen.traces_apart else trace(source.facts)
-        bind(model, source)
-
-        def emitting(text: str, done: int, total: int) -> None:
-            progress(f"step 3 of 3: write: {text}", done, total)
-
-        order = Order(model, source.facts, options, folder, journal, max_memory, tuple(observe), emitting)
-        emitted = chosen.emit(order)
+        traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
+        program = Program.decoder(traced, source.facts)
+        bind(program, source)
+        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, progress)
+        emitted = chosen.emit(order, lower(program, chosen, options, observe))
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)
-        return finish(folder, out, _manifest(source, chosen, named, rules, options, emitted))
-
-
-def kv_of(target: Target, kv: str | None) -> str:
-    """How keys and values are kept, checked. Raises InputError."""
-    if kv is not None and kv not in target.kv:
-        raise InputError(f"{target.name} has no KV cache of {kv}", fix=f"--kv {', '.join(target.kv)}")
-    return kv or target.kv[0]
-
-
-def weights_of(facts: ModelFacts, target: Target, weights: str | None) -> str:
-    """The weights to compile with, checked: codes are kept as they are. Raises InputError."""
-    if weights is not None and not weights.strip():
-        raise InputError("--weights is empty", fix=f"leave it away, or give --weights {', '.join(_known(target))}")
-    if weights is not None and weights in target.refuses:
-        raise InputError(
-            f"{target.name} takes no {weights} weights", why=target.refuses[weights], fix=f"--weights {target.weights}"
-        )
-    if target.accepts is not None and (facts.quantization is not None or weights not in (None, *target.accepts)):
-        given = "a checkpoint of codes" if facts.quantization is not None else f"{weights} weights"
-        raise InputError(f"{target.name} takes no {given}", fix=f"--weights {', '.join(target.accepts)}")
-    if facts.quantization is None:
-        if weights == STORED:
-            raise InputError("the checkpoint holds no codes to keep: its weights are in float", fix="--weights int4")
-        if weights is not None:
-            _check_known(weights, target)
-        return recipe_name(weights or target.weights, facts.text)
-    if weights not in (None, STORED):
-        raise InputError(
-            f"the checkpoint's weights are codes already, so they cannot be made {weights}",
-            fix="--weights stored keeps every code, or give the float checkpoint",
-        )
-    return STORED
-
-
-def _known(target: Target) -> tuple[str, ...]:
-    """Weights that ``target`` takes by name."""
-    return target.accepts or tuple(name for name in (FLOAT32, *BUILT_IN) if name not in target.refuses)
-
-
-def _check_known(weights: str, target: Target) -> None:
-    """Raise InputError when ``weights`` is neither a name that ``target`` takes nor a file."""
-    if weights not in _known(target) and not Path(weights).is_file():
-        raise InputError(
-            f"{target.name} takes no {weights} weights",
-            why=f"there is no recipe {weights}: it is no built-in one, and there is no file of this name",
-            fix=f"--weights {', '.join(_known(target))}, or the path of a recipe file",
-        )
-
-
-def target_named(name: str) -> Target:
-    """The target called ``name``. Raises InputError."""
-    if name not in TARGETS:
-        raise InputError(f"there is no target {name}", fix=f"targets: {', '.join(TARGETS)}")
-    return TARGETS[name]
-
-
-def _identity(source: Checkpoint, target: Target, rules: tuple[str, ...], options: Options) -> str:
-    """What decides every byte of the bundle: work under another identity is not taken up."""
-    files = sorted({tensor.file for tensor in source.tensors.values()})
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    config = (source.folder / "config.json").read_text(encoding="utf-8")
-    parts = (
-        g4compile.__version__,
-        str(source.folder.resolve()),
-        config,
-        stats,
-        target.name,
-        rules,
-        options,
-        _versions(),
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("onnx", "onnx-ir", "torch", "transformers")}
+        manifest = manifest_of(source, chosen, options, emitted)
+        check_identity(Bundle(folder, manifest), source)
+        return finish(folder, out, manifest)
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
@@ -235,54 +99,3 @@ def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
             raise InputError(f"this checkpoint has no {modality}", fix=f"it has: {', '.join(facts.modalities)}")
         if modality != "text":
             raise InputError(f"{modality} is not compiled by this version", fix="--modalities text")
-
-
-def _context(context: int | None, target: Target, facts: ModelFacts) -> int:
-    most = facts.text.max_positions
-    if context is None:
-        return min(target.context or most, most)
-    if not 1 <= context <= most:
-        raise InputError(
-            f"a context of {context} tokens is not possible: the model has {most:,} positions",
-            fix=f"--context between 1 and {most}",
-        )
-    return context
-
-
-def _manifest(
-    source: Checkpoint, target: Target, weights: str, rules: tuple[str, ...], options: Options, emitted: Emitted
-) -> Manifest:
-    text = source.facts.text
-    stop = [*text.eos_token_ids, *_generation_stops(source)]
-    config = (source.folder / "config.json").read_bytes()
-    return Manifest(
-        manifest_version=VERSION,
-        generator=f"g4compile {g4compile.__version__}",
-        model_type=source.facts.model_type,
-        architecture=source.facts.architecture,
-        target=target.name,
-        weights=weights,
-        modalities=("text",),
-        context=options.context,
-        vocab_size=text.vocab_size,
-        bos_token_id=text.bos_token_id,
-        pad_token_id=text.pad_token_id,
-        stop_token_ids=tuple(dict.fromkeys(stop)),
-        graphs=emitted.graphs,
-        kv=emitted.kv,
-        source={"config_sha256": hashlib.sha256(config).hexdigest()},
-        versions=_versions(),
-        recipe=rules,
-        activations=emitted.activations,
-        quantized=emitted.quantized,
-        files={},
-        engine=emitted.engine,
-    )
-
-
-def _generation_stops(source: Checkpoint) -> list[int]:
-    path = source.folder / "generation_config.json"
-    if not path.exists():
-        return []
-    stops = msgspec.json.decode(path.read_bytes()).get("eos_token_id", [])
-    return list(stops) if isinstance(stops, list) else [stops]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ import onnx_ir as ir
 from g4compile.errors import Defect, InputError, SpecError
 from g4compile.graph import text
 from g4compile.graph.edit import name_uniquely
-from g4compile.graph.stage import SPECS, STAGES, check, set_stage, stage_of
-from g4compile.ops import attach_bodies
+from g4compile.graph.stage import STAGES, Spec, check, set_stage, stage_of
+from g4compile.ops.registry import attach_bodies, check_operands, specs
 from g4compile.passes.base import Pass
 
 Observer = Callable[["Step", ir.Model], None]
@@ -31,17 +31,26 @@ class Phase:
 
     stage: str
     passes: tuple[Pass, ...]
-    allowed: Set[str]
+    allowed: Spec
 
     @classmethod
     def to(cls, stage: str, *passes: Pass) -> Phase:
         """A phase to one of the named stages, with its own spec."""
-        return cls(stage, passes, SPECS[stage])
+        return cls(stage, passes, specs()[stage])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in a longer one: the ``variant`` it is for, empty for all, and how many passes ran ``before``."""
+
+    variant: str = ""
+    before: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """One pass that ran. ``nodes`` is the count after it, ``seconds`` the time of pass and check together."""
+    """One pass that ran. ``nodes`` is the count after it, ``seconds`` the time of pass and check together. ``variant``: of which
+    graph, empty where all come from this one."""
 
     number: int
     stage: str
@@ -49,14 +58,17 @@ class Step:
     nodes: int
     seconds: float
     ends_stage: bool = False
+    variant: str = ""
 
 
 def run(
-    model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = (), before: Set[str] | None = None
+    model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = (), place: Place = Place()
 ) -> list[Step]:
     """Run ``phases`` on ``model`` in place. Raises SpecError or MatchError naming the pass."""
     steps: list[Step] = []
-    allowed = before or SPECS[stage_of(model)]
+    if not phases:
+        return steps
+    allowed = specs()[stage_of(model)]
     for phase in phases:
         start_stage = stage_of(model)
         for index, step_pass in enumerate(phase.passes):
@@ -68,14 +80,16 @@ def run(
             start = time.perf_counter()
             step_pass.apply(model)
             check(model, allowed | phase.allowed, step_pass.name)
+            check_operands(model.graph)
             steps.append(
                 Step(
-                    len(steps) + 1,
+                    place.before + len(steps) + 1,
                     phase.stage,
                     step_pass.name,
                     model.graph.num_nodes(),
                     time.perf_counter() - start,
                     index == len(phase.passes) - 1,
+                    place.variant,
                 )
             )
             _report(steps[-1], model, observe)
@@ -99,7 +113,7 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
         following = STAGES[STAGES.index(stage) + 1 :][:1]
         one.apply(model)
         if following:
-            check(model, SPECS[stage] | SPECS[following[0]], one.name)
+            check(model, specs()[stage] | specs()[following[0]], one.name)
     name_uniquely(model)
     attach_bodies(model)
 
@@ -118,7 +132,7 @@ def _stage_for(model: ir.Model, one: Pass) -> str:
         )
     if later[0] != current:
         try:
-            check(model, SPECS[later[0]], f"the passes before {one.name}")
+            check(model, specs()[later[0]], f"the passes before {one.name}")
         except SpecError as error:
             raise InputError(
                 f"{one.name} runs in the stages {', '.join(one.stages)}, the graph is at {current} and not ready for it",
@@ -140,10 +154,11 @@ def _report(step: Step, model: ir.Model, observe: Sequence[Observer]) -> None:
 
 
 def dump_to(folder: Path) -> Observer:
-    """An observer that writes the graph after every pass, as `NN-pass-name.onnxtxt`."""
+    """An observer that writes the graph after every pass, as `NN-pass-name.onnxtxt`, or `NN-pass-name.VARIANT.onnxtxt`."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(step: Step, model: ir.Model) -> None:
-        (folder / f"{step.number:02d}-{step.name}.onnxtxt").write_text(text.to_text(model), encoding="utf-8")
+        name = f"{step.number:02d}-{step.name}{'.' if step.variant else ''}{step.variant}"
+        (folder / f"{name}.onnxtxt").write_text(text.to_text(model), encoding="utf-8")
 
     return write

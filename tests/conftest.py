@@ -17,22 +17,22 @@ import onnx_ir as ir
 import pytest
 from filelock import FileLock
 
-from g4compile import pipeline
-from g4compile.bundle.manifest import Bundle
-from g4compile.compiler import compile, lower, trace
+from g4compile.bundle.folder import Bundle
+from g4compile.compiler import compile
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import TextFacts
+from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
-from g4compile.targets.phases import frontend
-from g4compile.targets.tensorrt.engine import StepNetwork, step_network
-from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
+from g4compile.targets.lower import lower
+from g4compile.targets.tensorrt.interpreter.candidates import emit_networks, interpretable_builder
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.targets.tensorrt.product import RTX
-from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.targets.tensorrt.steps import Capacities
+from g4compile.targets.tensorrt.target import EngineTarget
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import bind
 from g4compile.weights.text import parse_graph
 from tests.scenario import Expected, reference_logits
 
@@ -96,7 +96,7 @@ def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[
         file = once(shared, f"{variant}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
         model = parse_graph(file.read_text())
         set_stage(model, "traced")
-        bind(model, checkpoints(variant))
+        bind(Program.decoder(model, facts), checkpoints(variant))
         return model
 
     return get
@@ -109,9 +109,10 @@ def legal(
     """The legal:onnx-cpu graph of a preset, weights unbound."""
 
     def get(variant: str) -> ir.Model:
-        model = traced(variant)
-        lower(model, checkpoints(variant).facts, TARGETS["onnx-cpu"])
-        return model
+        target = TARGETS["onnx-cpu"]
+        program = Program.decoder(traced(variant), checkpoints(variant).facts)
+        (lowered,) = lower(program, target, target.options())
+        return lowered.model
 
     return get
 
@@ -187,32 +188,27 @@ def trt():
 @pytest.fixture(scope="session")
 def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
     """The networks of all steps of a variant, and what to make a session of them with. Tests must not change them."""
-    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
 
     @functools.cache
     def make(
-        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, product=RTX, weights="bfloat16", **options
+        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, product=RTX, weights="bfloat16", **changes
     ) -> SimpleNamespace:
-        facts = checkpoints(variant).facts
-        ring = capacities.ring(facts.text)
-        model = traced(variant)
-        pipeline.run(model, frontend(facts.text, 0, ring=ring))
-        maker, plugins = (PluggedBuilder(builder), PLUGINS) if product.plugins else (builder, None)
-        networks: dict[str, list[StepNetwork]] = {
-            step.name: [
-                step_network(
-                    trt, maker, model, product.target, facts.text, step, capacities,
-                    rank=rank, ranks=ranks, weights=weights, plugins=plugins, **options,
-                )
-                for rank in range(ranks)
-            ]
-            for step in steps(capacities, weights, product.plugins)
-        }  # fmt: skip
+        target = EngineTarget(product, **changes)
+        options = target.options(
+            weights=weights, context=capacities.context, batch=capacities.batch, chunk=capacities.chunk,
+            compute_capabilities=(89,), tensor_parallel=ranks,
+        )  # fmt: skip
+        program = Program.decoder(traced(variant), checkpoints(variant).facts)
+        builder = interpretable_builder(product.plugins)
+        networks, host = emit_networks(builder, lower(program, target, options))
 
         def session(exact: bool) -> NetworkSession:
-            return NetworkSession(trt, networks, checkpoints(variant), ring, capacities.chunk, exact)
+            return NetworkSession(trt, networks, host, checkpoints(variant), capacities.chunk, exact)
 
-        return SimpleNamespace(builder=builder, networks=networks, session=session)
+        steps = {step.name: step for step in target.steps(options)}
+        return SimpleNamespace(
+            builder=builder, networks=networks, host=host, session=session, steps=steps, options=options
+        )
 
     return make
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import trace_apart
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
+from g4compile.program import Program, bind
 from g4compile.targets.staging import staging
-from g4compile.weights.references import bind, lazy_initializers
+from g4compile.weights.references import lazy_initializers
 
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
@@ -63,17 +64,18 @@ def test_two_compiles_at_once_to_one_place(tmp_path):
 def test_weights_that_do_not_fit(checkpoints, traced):
     checkpoint = checkpoints("tiny-e2b")
     model = traced("tiny-e2b")
+    program = Program.decoder(model, checkpoint.facts)
     key = next(tensor.key for tensor in lazy_initializers(model).values() if "layers.1.mlp.up_proj" in tensor.key)
     stored = checkpoint.tensors[key]
     without = {name: tensor for name, tensor in checkpoint.tensors.items() if name != key}
     with pytest.raises(CheckpointError, match=f"has no tensor {key}"):
-        bind(model, replace(checkpoint, tensors=without))
+        bind(program, replace(checkpoint, tensors=without))
     with pytest.raises(CheckpointError, match=r"has shape \[3, 5\], the config asks for \[128, 64\]"):
-        bind(model, replace(checkpoint, tensors={**without, key: replace(stored, shape=(3, 5))}))
+        bind(program, replace(checkpoint, tensors={**without, key: replace(stored, shape=(3, 5))}))
     with pytest.raises(CheckpointError, match=r"unexpected tensor model.language_model.extra"):
-        bind(model, replace(checkpoint, tensors={**checkpoint.tensors, "model.language_model.extra": stored}))
+        bind(program, replace(checkpoint, tensors={**checkpoint.tensors, "model.language_model.extra": stored}))
     assert any("layers.3.self_attn.k_proj" in name for name in checkpoint.tensors)
-    bind(model, checkpoint)  # the stale K and V tensors of shared layers are no error
+    bind(program, checkpoint)  # the stale K and V tensors of shared layers are no error
 
 
 def test_a_trace_that_is_killed_says_so(checkpoints, monkeypatch):

@@ -34,17 +34,13 @@ class Synthetic(Checkpoint):
         rows = (np.arange(start, stop) + zlib.crc32(key.encode())) % len(self.TABLE)
         return self.TABLE[rows, : self.tensors[key].shape[-1]]
 
-def bare(module):
-    return module.endswith(("layer_scalar", "router.scale", "per_expert_scale")) or ".experts." in module
-
 folder, name = Path(sys.argv[1]), sys.argv[2]
 config = folder / "config.json"
 config.write_text(json.dumps(presets.config(name)))
 facts = model_facts(presets.config(name))
 tensors = {}
 for weight in inventory(facts.text):
-    module = "lm_head.weight" if weight.module == "lm_head" else f"model.{weight.module}" + ("" if bare(weight.module) else ".weight")
-    key = checkpoint_key(module, facts)
+    key = checkpoint_key(weight.parameter, facts)
     tensors[key] = StoredTensor(key, "F32", weight.shape, config)
 start = time.perf_counter()
 bundle = compile(Synthetic(folder, facts, tensors), "onnx-cpu", folder / "bundle", weights="int4")

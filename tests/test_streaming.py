@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
 from g4compile.errors import MachineError
 from g4compile.model import presets

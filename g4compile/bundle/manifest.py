@@ -1,21 +1,20 @@
-"""The bundle on disk: a folder with `g4.json` (the manifest), graphs, their data, and tokenizer files.
+"""What `g4.json` says: the manifest of a bundle. `docs/bundle.md` states the same for a runtime in any language.
 
-Read by every runtime, written by every target; imports no compiler code. A bundle is relocatable: the manifest
-names files relative to it.
+Read by every runtime, written by every target; imports no compiler code. Names of files are plain names of files
+beside the manifest, so a bundle may stand anywhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from g4compile.errors import BundleError
 
-MANIFEST, VERSION = "g4.json", 1
+MANIFEST, DATA, VERSION = "g4.json", "weights.data", 2
+DECODER, EMBED = "decoder", "embed"  # parts of a text model
+ANY = "any"  # the variant of a part that has one graph for every number of tokens
 _BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
 
 
@@ -28,9 +27,15 @@ class TensorSpec(msgspec.Struct, frozen=True):
 
 
 class GraphSpec(msgspec.Struct, frozen=True):
+    """One graph of a ``part`` of the model. ``variant``: `any`, or what it alone is for: the step of an engine (`decode`,
+    `verify`, `prefill`). ``rank``: which of the devices that compute together runs it."""
+
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    part: str
+    variant: str = ANY
+    rank: int = 0
 
 
 class KVLayer(msgspec.Struct, frozen=True):
@@ -50,12 +55,18 @@ class KVLayer(msgspec.Struct, frozen=True):
 
 
 class KVSpec(msgspec.Struct, frozen=True):
-    """``dtype`` float32, or int8: then each key and value has a float32 scale a token and head, `[.., tokens, 1]`,
-    as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers can take back."""
+    """``dtype``: float32; bfloat16 in engines; or int8, and then each key and value has a float32 scale per token and head,
+    `[.., tokens, 1]`, as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers can take back."""
 
     dtype: str
     rewind: int
     layers: tuple[KVLayer, ...]
+
+
+class PartSpec(msgspec.Struct, frozen=True):
+    """A part of the model, over all its graphs. ``kv``: what it keeps between calls; None where it keeps nothing."""
+
+    kv: KVSpec | None = None
 
 
 class FileSpec(msgspec.Struct, frozen=True):
@@ -114,8 +125,8 @@ class WeightSpec(msgspec.Struct, frozen=True):
 
 
 class EngineStep(msgspec.Struct, frozen=True):
-    """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. The plan is the graph
-    of the step's name. ``activation_bytes``: of values between layers at the most tokens, as planned; the engine says its own.
+    """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. Its plans are the
+    decoder's graphs whose variant has the step's name. ``activation_bytes``: of values between layers at the most tokens, as planned; the engine says its own.
     """
 
     name: str
@@ -149,16 +160,13 @@ class EngineSpec(msgspec.Struct, frozen=True):
     kv_bytes: int
     ranks: int = 1
 
-    def graph(self, step: str, rank: int = 0) -> str:
-        """The name of a step's plan among the manifest's graphs."""
-        return step if self.ranks == 1 else f"{step}.rank{rank}"
-
 
 class Manifest(msgspec.Struct, frozen=True):
     """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes. ``engine``: of a TensorRT bundle.
 
-    ``recipe``: the rules by which weights were quantised. ``activations``: `int8` when some product rounds its other
-    operand to 8 bits, else `float32`.
+    ``requires``: what a runtime must understand to run the bundle (`bundle/requires.py`). ``recipe``: the rules by which
+    weights were quantised. ``activations``: `int8` when some product rounds its other operand to 8 bits; else the dtype
+    they are computed in.
     """
 
     manifest_version: int
@@ -173,8 +181,9 @@ class Manifest(msgspec.Struct, frozen=True):
     bos_token_id: int
     pad_token_id: int
     stop_token_ids: tuple[int, ...]
+    requires: tuple[str, ...]
+    parts: dict[str, PartSpec]
     graphs: dict[str, GraphSpec]
-    kv: KVSpec
     source: dict[str, str]
     versions: dict[str, str]
     recipe: tuple[str, ...]
@@ -183,89 +192,32 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, FileSpec]
     engine: EngineSpec | None = None
 
+    @property
+    def kv(self) -> KVSpec:
+        """What the decoder keeps between calls. Raises BundleError when the bundle has no decoder that keeps any."""
+        part = self.parts.get(DECODER)
+        if part is None or part.kv is None:
+            raise BundleError(f"the bundle has no {DECODER} with a KV cache", fix="compile it again")
+        return part.kv
 
-class Bundle:
-    """A bundle that is whole: its manifest was read and its files have the sizes that it states."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
-
-    @classmethod
-    def open(cls, path: str | Path) -> Bundle:
-        """Read and check the manifest and all file sizes. Raises BundleError naming the file."""
-        folder = Path(path)
-        file = folder / MANIFEST
-        if not folder.is_dir() or not file.exists():
-            raise BundleError(
-                f"there is no bundle at {folder}",
-                why=f"{MANIFEST} is not there",
-                fix="give the folder that `g4compile compile` wrote",
-            )
-        manifest = _decode(file)
-        for name, spec in manifest.files.items():
-            part = folder / name
-            if not part.exists():
-                raise BundleError(
-                    f"the bundle lacks its file {name}",
-                    where=str(folder),
-                    fix="compile it again, or copy the whole folder",
-                )
-            if part.stat().st_size != spec.bytes:
-                raise BundleError(
-                    f"{name} has {part.stat().st_size:,} bytes, the manifest says {spec.bytes:,}",
-                    where=str(folder),
-                    why="the file was cut short or replaced",
-                    fix="compile it again, or copy the whole folder",
-                )
-        return cls(folder, manifest)
-
-    def graph_path(self, name: str) -> Path:
-        return self.folder / self.manifest.graphs[name].file
-
-    def check_hashes(self) -> None:
-        """Compare the content of every file with the manifest. Raises BundleError naming the first that differs."""
-        for name, spec in self.manifest.files.items():
-            if sha256(self.folder / name) != spec.sha256:
-                raise BundleError(
-                    f"the content of {name} is not what was compiled", where=str(self.folder), fix="compile it again"
-                )
+    def graph(self, part: str, variant: str = ANY, rank: int = 0) -> str:
+        """The name of a part's graph among ``graphs``. Raises BundleError when there is none."""
+        for name, graph in self.graphs.items():
+            if (graph.part, graph.variant, graph.rank) == (part, variant, rank):
+                return name
+        raise BundleError(f"the bundle has no graph of the part {part}, variant {variant}, rank {rank}")
 
     @property
-    def size(self) -> int:
-        """Bytes of all files the manifest lists."""
-        return sum(spec.bytes for spec in self.manifest.files.values())
-
-
-def _decode(file: Path) -> Manifest:
-    data = file.read_bytes()
-    try:
-        head: dict[str, Any] = msgspec.json.decode(data)
-        version = head.get("manifest_version")
-    except (msgspec.DecodeError, AttributeError) as error:
-        raise BundleError(
-            "the bundle's manifest cannot be read", where=str(file), why=str(error), fix="compile it again"
-        ) from error
-    if version != VERSION:
-        newer = isinstance(version, int) and version > VERSION
-        fix = "update g4compile" if newer else "compile it again"
-        raise BundleError(
-            f"the bundle has manifest version {version}, this g4compile reads version {VERSION}",
-            where=str(file),
-            fix=fix,
-        )
-    try:
-        return msgspec.json.decode(data, type=Manifest)
-    except msgspec.ValidationError as error:
-        raise BundleError(
-            "the bundle's manifest is not valid", where=str(file), why=str(error), fix="compile it again"
-        ) from error
+    def needed_files(self) -> dict[str, str]:
+        """File -> what needs it: graphs, and the weights that they share."""
+        found = {graph.file: f"the graph {name}" for name, graph in self.graphs.items()}
+        if self.engine is None:
+            found[DATA] = "the weights"
+        elif any(weight.offset is not None for weight in self.engine.weights):
+            found[DATA] = "weights that the engines bind"
+        return found
 
 
 def encode(manifest: Manifest) -> bytes:
     """The manifest as the bytes of `g4.json`."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

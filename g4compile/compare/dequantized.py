@@ -11,14 +11,15 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx
 
-from g4compile.bundle.manifest import Bundle, QuantizedSpec, WeightSpec
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA, QuantizedSpec, WeightSpec
+from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import undo_reorders
-from g4compile.runtime.engine import DATA
+from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.formats.blocks import BlockFormat, Codes
-from g4compile.weights.formats.engine_codes import dequantize
 from g4compile.weights.formats.float8 import FLOAT8
+from g4compile.weights.formats.int4 import dequantize
 from g4compile.weights.layouts import unpack_panels
 from g4compile.weights.stored import STORED
 
@@ -40,6 +41,18 @@ def dequantized(bundle: Bundle) -> Iterator[tuple[str, Array]]:
         yield key, _weight(spec, {part: stored.get(f"{key}.{part}") for part in ("codes", "scales", "zero_points")})
 
 
+def holds_made_codes(bundle: Bundle) -> bool:
+    """Whether `dequantized` gives any weight: compiling made codes of weights that the checkpoint holds in float."""
+    manifest = bundle.manifest
+    if manifest.engine is not None:
+        return any(_is_coded(weight) for weight in manifest.engine.weights)
+    return manifest.weights != STORED and bool(manifest.quantized)
+
+
+def _is_coded(weight: WeightSpec) -> bool:
+    return weight.offset is not None and weight.name.endswith(".codes")
+
+
 def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     """From `weights.data`, heads back in the checkpoint's order. Of a tied table the last product alone reads codes: it has
     the key of an untied one."""
@@ -47,7 +60,7 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     assert spec is not None
     coded = {weight.name: weight for weight in spec.weights if weight.offset is not None}
     for name, codes in coded.items():
-        if not name.endswith(".codes"):
+        if not _is_coded(codes):
             continue
         scales_spec = coded[name.removesuffix("codes") + "scales"]
         scales = _bytes(bundle, scales_spec).view(ml_dtypes.bfloat16)
@@ -62,7 +75,7 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
             turned = _bytes(bundle, codes).view(FLOAT8).reshape(codes.shape).astype(np.float32)
             weight = np.swapaxes(turned, -1, -2) * np.float32(scales[0])
         key = "lm_head.weight" if codes.key.endswith("embed_tokens.weight") else codes.key
-        yield key, undo_reorders(weight, codes.steps)
+        yield key, undo_reorders(weight, parse_steps(codes.steps))
 
 
 def _bytes(bundle: Bundle, weight: WeightSpec) -> Array:
@@ -81,24 +94,3 @@ def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
     )
     weight: Array = form.dequantize(packed, columns).reshape(spec.shape) / np.float32(spec.scale)
     return weight
-
-
-def initializers(bundle: Bundle) -> dict[str, Array]:
-    """The initializers of all graphs, mapped. A table of rows (`KEY.codes.rows`) is the same as `KEY.codes`."""
-    found: dict[str, Array] = {}
-    for name in bundle.manifest.graphs:
-        graph = onnx.load(str(bundle.graph_path(name)), load_external_data=False).graph
-        for tensor in graph.initializer:
-            found[tensor.name.removesuffix(".rows")] = _array(bundle, tensor)
-    return found
-
-
-def _array(bundle: Bundle, tensor: onnx.TensorProto) -> Array:
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        small: Array = onnx.numpy_helper.to_array(tensor)
-        return small
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    return np.memmap(
-        bundle.folder / place["location"], dtype, "r", offset=int(place["offset"]), shape=tuple(tensor.dims)
-    )

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compare.reference import Reference
 from g4compile.errors import BundleError
 from g4compile.runtime.graphs import open_graph

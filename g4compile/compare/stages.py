@@ -16,7 +16,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from g4compile.model.config import ModelFacts
-from g4compile.ops import attach_bodies
+from g4compile.ops.registry import attach_bodies
 from g4compile.weights.writer import write_graphs
 
 Array = np.ndarray[Any, Any]

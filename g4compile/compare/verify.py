@@ -1,56 +1,44 @@
-"""`verify`: a bundle against the HF module in float32, over prefill, chunked prefill and decode.
+"""`verify`: a bundle against the HF module in float32, over prefill, decode and chunked prefill. Two questions, two modules.
 
-The module of a quantised bundle holds what the codes stand for, so that the comparison is of the computation alone.
+Is the compiler right? The module holds what the bundle's codes stand for, so that the comparison is of the computation alone.
+What does quantisation cost? The module holds the checkpoint's original weights. One module is in memory at a time.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle
-from g4compile.compare.codes import compare_codes
-from g4compile.compare.dequantized import dequantized
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import Manifest
+from g4compile.compare.dequantized import dequantized, holds_made_codes
 from g4compile.compare.localize import LayerDifference, localize
-from g4compile.compare.parity import Limits, Meter, Parity, limits_of
+from g4compile.compare.parity import Meter, Parity, limits_of
 from g4compile.compare.reference import Reference
+from g4compile.compare.report import Report
 from g4compile.errors import InputError
-from g4compile.runtime.session import Session
-from g4compile.targets.tensorrt.interpreter.session import NetworkSession
+from g4compile.targets import target_named
+from g4compile.targets.base import Answering
+from g4compile.weights.identity import compare_codes
+from g4compile.weights.stored import STORED
 
 Ids = np.ndarray[Any, Any]
 Progress = Callable[[str], None]
 _FIRST_ORDINARY_ID = 238  # below are control tokens of the published vocabulary
 
 
-class Report(msgspec.Struct, frozen=True):
-    """``parity`` by scenario; ``broken`` lists what is over ``limits``; ``layers`` only when localised.
+@dataclass(frozen=True)
+class _Trial:
+    """Random ``ids`` [B, S], ``new_tokens`` steps after them, and the prompt again in pieces of ``chunk`` tokens."""
 
-    ``codes``: of weights that the checkpoint holds as codes, how many the bundle has unchanged.
-    ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same networks, every value
-    rounded as they declare. ``kv_cost``: what a rounded KV cache changes: the reference with it against itself without, on the prompt.
-    """
-
-    parity: dict[str, Parity]
-    limits: Limits
-    broken: tuple[str, ...]
-    layers: tuple[LayerDifference, ...] = ()
-    codes: str = ""
-    kv_cost: Parity | None = None
-    rounded: Parity | None = None
-
-    @property
-    def passed(self) -> bool:
-        return not self.broken
-
-    @property
-    def first_divergence(self) -> LayerDifference | None:
-        """The first layer whose output is off, where layers were compared."""
-        return next((layer for layer in self.layers if layer.diverges), None)
+    ids: Ids
+    new_tokens: int
+    chunk: int
 
 
 def verify(
@@ -68,10 +56,33 @@ def verify(
     """Run both on the same random token ids and compare all logits.
 
     ``prompt_tokens``: default three windows, at most 512. ``layers``: also compare the output of every decoder
-    layer at the last position. Holds the HF module in memory. Raises the errors of loading either side.
+    layer at the last position. Holds one HF module in memory at a time. Raises the errors of loading either side.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    manifest = opened.manifest
+    trial = _trial(opened.manifest, prompt_tokens, new_tokens, batch, seed)
+    session, rounded = _conversations(opened, checkpoint, layers, threads, progress)
+    judged = _judge(opened, checkpoint, session, rounded, trial, layers, progress)
+    gc.collect()  # the judge is no longer referred to, and its parts refer to each other
+    cost = _quantisation_cost(checkpoint, session, trial, progress) if holds_made_codes(opened) else None
+    limits = limits_of(opened.manifest)
+    broken = tuple(f"{name}: {text}" for name, result in judged.parity.items() for text in result.broken(limits))
+    codes = compare_codes(opened, checkpoint)
+    if codes is not None and codes.different:
+        broken = (*broken, f"weights: {codes}")
+    return Report(
+        judge=_judge_in_words(opened),
+        parity=judged.parity,
+        limits=limits,
+        broken=broken,
+        quantisation_cost=cost,
+        layers=judged.layers,
+        codes=str(codes or ""),
+        kv_cost=judged.kv_cost,
+        rounded=judged.rounded,
+    )
+
+
+def _trial(manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch: int, seed: int) -> _Trial:
     window = max((layer.window or 1 for layer in manifest.kv.layers), default=1)
     length = min(prompt_tokens or min(3 * window, 512), manifest.context - new_tokens)
     if length < 1:
@@ -83,45 +94,84 @@ def verify(
     ids = random.integers(
         min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64
     )
-    progress("load the Hugging Face module in float32")
-    reference = Reference(checkpoint, dequantized(opened), kv=manifest.kv.dtype)
-    rounded = None
-    if manifest.engine is None:
-        session: Session | NetworkSession = Session(opened, threads)
-    else:
-        if layers:
-            raise InputError(
-                "engines give no layer's output", fix="leave --localize away, or localise an onnx-cpu bundle"
-            )
-        from g4compile.compare.engines import network_sessions
+    return _Trial(ids, new_tokens, chunk=max(1, min(window + 1, length // 2)))
 
-        progress("emit the networks again")
-        session, rounded = network_sessions(opened, checkpoint)
+
+def _conversations(
+    bundle: Bundle, checkpoint: str | Path, layers: bool, threads: int, progress: Progress
+) -> tuple[Answering, Answering | None]:
+    """Who is compared; of engines also the same networks, every value rounded as they declare."""
+    if layers and bundle.manifest.engine is not None:
+        raise InputError("engines give no layer's output", fix="leave --localize away, or localise an onnx-cpu bundle")
+    progress("open the bundle")
+    found = target_named(bundle.manifest.target).candidates(bundle, checkpoint, threads)
+    return found.session, found.rounded
+
+
+@dataclass(frozen=True)
+class _Judged:
+    parity: dict[str, Parity]
+    layers: tuple[LayerDifference, ...]
+    kv_cost: Parity | None
+    rounded: Parity | None
+
+
+def _judge(
+    bundle: Bundle,
+    checkpoint: str | Path,
+    session: Answering,
+    rounded: Answering | None,
+    trial: _Trial,
+    layers: bool,
+    progress: Progress,
+) -> _Judged:
+    """All that needs the HF module with the weights that the bundle's codes stand for."""
+    progress("load the Hugging Face module in float32")
+    reference, ids = Reference(checkpoint, dequantized(bundle), kv=bundle.manifest.kv.dtype), trial.ids
     progress("prefill")
     expected = reference.forward(ids)
     parity = {"prefill": _compare(expected, session.forward(ids, all_positions=True))}
     progress("decode")
-    parity["decode"] = _decode(reference, session, expected[:, -1:], new_tokens)
+    parity["decode"] = _decode(reference, session, expected[:, -1:], trial.new_tokens)
     progress("chunked prefill")
-    parity["chunked_prefill"] = _chunked(session, ids, expected, chunk=max(1, min(window + 1, length // 2)))
-    limits = limits_of(manifest)
-    broken = tuple(f"{name}: {text}" for name, result in parity.items() for text in result.broken(limits))
-    codes = compare_codes(opened, checkpoint)
-    if codes is not None and codes.different:
-        broken = (*broken, f"weights: {codes}")
+    parity["chunked_prefill"] = _chunked(session, ids, expected, trial.chunk)
     found: tuple[LayerDifference, ...] = ()
     if layers:
         progress("compare layer by layer")
-        found = localize(opened, reference, ids)
-    cost = None
-    if manifest.kv.dtype == "int8":
+        found = localize(bundle, reference, ids)
+    kv_cost = bfloat16 = None
+    if bundle.manifest.kv.dtype == "int8":
         progress("what the rounded KV cache costs")
-        cost = _compare(reference.unrounded(ids), expected)
-    bfloat16 = None
+        kv_cost = _compare(reference.unrounded(ids), expected)
     if rounded is not None:
         progress("prefill with everything rounded as declared")
         bfloat16 = _compare(expected, rounded.forward(ids, all_positions=True))
-    return Report(parity, limits, broken, found, str(codes or ""), cost, bfloat16)
+    return _Judged(parity, found, kv_cost, bfloat16)
+
+
+def _quantisation_cost(
+    checkpoint: str | Path, session: Answering, trial: _Trial, progress: Progress
+) -> dict[str, Parity]:
+    """The same prompt and as many steps against the module as the checkpoint has it, its KV cache in float32."""
+    progress("load the Hugging Face module with the original weights")
+    reference = Reference(checkpoint)
+    progress("what quantisation costs")
+    session.reset()
+    expected = reference.forward(trial.ids)
+    cost = {"prefill": _compare(expected, session.forward(trial.ids, all_positions=True))}
+    cost["decode"] = _decode(reference, session, expected[:, -1:], trial.new_tokens)
+    return cost
+
+
+def _judge_in_words(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    held = "the checkpoint's weights"
+    if manifest.weights == STORED:
+        held = "the checkpoint's own codes, which the bundle holds too"
+    elif holds_made_codes(bundle):
+        held = "the dequantised weights: what the bundle's codes stand for, not the checkpoint's original weights"
+    rounded = "; keys and values rounded to 8 bits, as the bundle's are" if manifest.kv.dtype == "int8" else ""
+    return f"Hugging Face eager float32 with {held}{rounded}"
 
 
 def _compare(expected: Ids, ours: Ids) -> Parity:
@@ -130,7 +180,7 @@ def _compare(expected: Ids, ours: Ids) -> Parity:
     return meter.result()
 
 
-def _decode(reference: Reference, session: Session | NetworkSession, last: Ids, count: int) -> Parity:
+def _decode(reference: Reference, session: Answering, last: Ids, count: int) -> Parity:
     """Both continue with the reference's choice, so that one flipped token is not counted again and again."""
     meter = Meter()
     for _ in range(count):
@@ -140,7 +190,7 @@ def _decode(reference: Reference, session: Session | NetworkSession, last: Ids, 
     return meter.result()
 
 
-def _chunked(session: Session | NetworkSession, ids: Ids, expected: Ids, chunk: int) -> Parity:
+def _chunked(session: Answering, ids: Ids, expected: Ids, chunk: int) -> Parity:
     session.reset()
     meter = Meter()
     for start in range(0, ids.shape[1], chunk):

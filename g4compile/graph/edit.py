@@ -1,19 +1,15 @@
-"""Editing a graph: nodes inserted before an anchor, constants shared by value, names that keep the origin.
-
-Passes use this and `onnx_ir`'s own replace and remove; nothing else creates nodes.
-"""
+"""Editing a graph: constants shared by value, readers given another value, names that keep the origin."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-Size = int | str | ir.SymbolicDim | None
 Constant = int | float | Sequence[int] | np.ndarray[Any, Any]
 
 
@@ -59,60 +55,6 @@ def untransposed(value: ir.Value) -> ir.Value | None:
         return None
     order = node.attributes["perm"].as_ints()
     return node.inputs[0] if list(order) == [*range(rank - 2), rank - 1, rank - 2] else None
-
-
-class Inserter:
-    """Creates nodes before ``anchor``, named after the module the anchor came from."""
-
-    def __init__(self, anchor: ir.Node) -> None:
-        graph = anchor.graph
-        assert isinstance(graph, ir.Graph)
-        self.anchor, self.graph = anchor, graph
-        self.made: list[ir.Node] = []
-
-    def constant(self, value: Constant, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
-        return constant(self.graph, value, dtype)
-
-    def op(
-        self,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, Any] | None = None,
-        *,
-        shape: Sequence[Size] | None = None,
-        dtype: ir.DataType | None = None,
-    ) -> ir.Value:
-        """A standard op with one output. ``dtype`` defaults to the first input's; an unknown ``shape`` stays unknown."""
-        return self.add(ir.node(op_type, inputs, dict(attributes or {})), [shape], dtype or inputs[0].dtype)[0]  # type: ignore[union-attr]  # first inputs are never omitted
-
-    def cast(self, x: ir.Value, dtype: ir.DataType) -> ir.Value:
-        """``x`` in ``dtype``; itself when it is that already."""
-        if x.dtype == dtype:
-            return x
-        return self.op("Cast", [x], {"to": int(dtype)}, shape=None if x.shape is None else list(x.shape), dtype=dtype)
-
-    def node(
-        self,
-        domain: str,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Sequence[ir.Attr],
-        overload: str,
-        count: int,
-    ) -> list[ir.Value]:
-        """Any op, its attributes as they are; shapes and dtypes of its ``count`` outputs stay unknown."""
-        node = ir.Node(domain, op_type, inputs, attributes, overload=overload, num_outputs=count)
-        return self.add(node, [None] * count, None)
-
-    def add(self, node: ir.Node, shapes: Sequence[Sequence[Size] | None], dtype: ir.DataType | None) -> list[ir.Value]:
-        """A node made elsewhere: named, its outputs shaped, put before the anchor."""
-        node.name = f"{module_of(self.anchor)}/{node.op_type}"
-        for value, shape in zip(node.outputs, shapes, strict=True):
-            value.shape = None if shape is None else ir.Shape(shape)
-            value.type = None if dtype is None else ir.TensorType(dtype)
-        self.graph.insert_before(self.anchor, node)
-        self.made.append(node)
-        return list(node.outputs)
 
 
 def replace(old: ir.Value, new: ir.Value) -> None:

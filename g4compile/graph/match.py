@@ -1,8 +1,8 @@
 """Matching a dataflow pattern against a graph, with a reason when it does not match.
 
-A pattern is a tree of `Op`s over `Any_` leaves, matched from an output value towards its inputs:
+A pattern is a tree of `Node`s over `Any_` leaves, matched from an output value towards its inputs:
 
-    Op("Mul", Any_("x"), Op("Sqrt", Any_("x")))
+    Node("Mul", Any_("x"), Node("Sqrt", Any_("x")))
 
 A leaf name bound twice must be the same value. `Mul` and `Add` match in either order. Matching keeps no state
 between sites. A failed match returns the `Miss` that got furthest: how many nodes matched, and what was wrong.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,13 @@ from g4compile.graph.edit import constant_array
 from g4compile.graph.stage import describe, op_name
 
 _COMMUTATIVE = {"Add", "Mul"}
+
+
+class Named(Protocol):
+    """A class of an op, which says its name."""
+
+    @classmethod
+    def name(cls) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class Ints:
 
 
 @dataclass(frozen=True)
-class Op:
-    """A node of type ``op`` (`Add`, `g4.RMSNorm`); ``name`` binds the node, ``value`` the value it is matched at."""
+class Node:
+    """A node of type ``op`` (`Add`, or an op of ours by its class); ``name`` binds the node, ``value`` the value it is matched at."""
 
     op: str
     inputs: tuple[Pattern, ...]
@@ -56,9 +63,11 @@ class Op:
     name: str = ""
     value: str = ""
 
-    def __init__(self, op: str, *inputs: Pattern, name: str = "", value: str = "", **attributes: Any) -> None:
+    def __init__(
+        self, op: str | type[Named], *inputs: Pattern, name: str = "", value: str = "", **attributes: Any
+    ) -> None:
         for field_name, item in (
-            ("op", op),
+            ("op", op if isinstance(op, str) else op.name()),
             ("inputs", inputs),
             ("attributes", attributes),
             ("name", name),
@@ -75,7 +84,7 @@ class Skip:
     inner: Pattern
 
 
-Pattern = Any_ | Number | Ints | Op | Skip
+Pattern = Any_ | Number | Ints | Node | Skip
 Bindings = dict[str, Any]
 
 
@@ -118,7 +127,7 @@ def _match(pattern: Pattern, value: ir.Value | None, bindings: Bindings, depth: 
     return miss if miss is not None else _bind(pattern.name, node, bindings, depth)
 
 
-def _operands(pattern: Op, node: ir.Node, bindings: Bindings, depth: int) -> Miss | None:
+def _operands(pattern: Node, node: ir.Node, bindings: Bindings, depth: int) -> Miss | None:
     orders = [tuple(node.inputs)]
     if pattern.op in _COMMUTATIVE:
         orders.append(tuple(reversed(node.inputs)))

@@ -18,38 +18,12 @@ STAGES = ("traced", "canonical", "fused", "scheduled", "quantized")
 LEGAL = "legal:"
 _KEY = "g4.stage"
 
-# Standard ops by their name, ours with the domain in front.
-_SHAPING = {
-    "Reshape",
-    "Transpose",
-    "Unsqueeze",
-    "Squeeze",
-    "Concat",
-    "Slice",
-    "Gather",
-    "Split",
-    "Shape",
-    "Expand",
-    "Identity",
-    "Cast",
-}
-_ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Tanh", "Cos", "Sin", "ReduceSum", "Softmax", "TopK", "Equal", "Or", "Where"}
-_NORM_PARTS = {"Pow", "ReduceMean", "Neg", "Gelu"}
-_ROUTED = {"g4.Linear", "g4.MoEExperts", "g4.CacheUpdate"}
-_TRACED = frozenset(_SHAPING | _ARITHMETIC | _NORM_PARTS | _ROUTED | {"g4.CausalAttention"})
-_CANONICAL = frozenset((_TRACED - {"Pow", "ReduceMean", "Gelu", "Identity"}) | {"g4.RMSNorm", "g4.GeGLU"})
-_FUSED = frozenset((_CANONICAL - {"g4.CausalAttention", "Neg"}) | {"g4.RopeKeyValue", "g4.DualRopeAttention"})
-_SCHEDULED = frozenset(
-    (_FUSED - {"g4.CacheUpdate"}) | {"g4.CausalMask", "g4.WindowedMask", "g4.RingMask", "TensorScatter", "Mod"}
-)
-SPECS: dict[str, frozenset[str]] = {
-    "traced": _TRACED,
-    "canonical": _CANONICAL,
-    "fused": _FUSED,
-    "scheduled": _SCHEDULED,
-    "quantized": _SCHEDULED
-    | {"g4.Dequantize", "DequantizeLinear", "g4.AllReduce", "g4.RoundActivations", "g4.QuantizeKV", "g4.DequantizeKV"},
-}
+Spec = Set[str]  # standard ops by their name, ours with the domain in front
+
+
+def span(first: str, last: str) -> tuple[str, ...]:
+    """The named stages from ``first`` to ``last``."""
+    return STAGES[STAGES.index(first) : STAGES.index(last) + 1]
 
 
 def stage_of(model: ir.Model) -> str:

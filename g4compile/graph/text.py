@@ -1,26 +1,25 @@
 """The text form of a graph: ONNX text syntax, values renumbered, weights as references.
 
 A weight prints as `float[64,64] model.norm.weight = ["location": "KEY", "steps": "transpose"]`; node names are
-module paths, so the origin of every node survives. `parse` gives the graph back, its ops without bodies, and each weight
-as its ``read`` makes it of a reference (`weights/text.py` has the one to use).
+module paths, so the origin of every node survives. `parse` gives the graph back: its ops without bodies, and its
+weights as ``read`` makes them of references (`weights/text.py` has the one to use).
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
 
+from g4compile.bundle.weight_codes import Word, parse_words
 from g4compile.errors import InputError
-from g4compile.graph.references import Reference
+from g4compile.graph.references import Reader, Recorded, Reference, static_shape
 from g4compile.graph.stage import stage_of
 
 _STEPS = "steps"
-# Key, dtype, shape and steps of a reference -> the tensor that stands for it.
-Reader = Callable[[str, ir.DataType, tuple[int, ...], tuple[str, ...]], Reference]
 # Between two declarations of the header: a comma before a type name. They print on a line each.
 _ENTRY = re.compile(r", (?=(?:float|float16|bfloat16|double|int64|int32|uint8|bool)[\[ ])")
 
@@ -51,8 +50,8 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
             value.const_value = tensors[name]
     for initializer in proto.graph.initializer:
         tensor = tensors.get(initializer.name)
-        if isinstance(tensor, Reference) and tensor.steps:
-            initializer.external_data.add(key=_STEPS, value=" ".join(tensor.steps))
+        if isinstance(tensor, Reference) and tensor.words:
+            initializer.external_data.add(key=_STEPS, value=" ".join(map(str, tensor.words)))
     return proto
 
 
@@ -70,7 +69,8 @@ def to_text(model: ir.Model) -> str:
 
 
 def parse(text: str, read: Reader, where: str = "text") -> ir.Model:
-    """Read the text form. Raises InputError with the parser's position on a syntax error."""
+    """Read the text form. Raises InputError with the parser's position on a syntax error, and for a step of a weight
+    that cannot be read."""
     try:
         proto = onnx.parser.parse_model(text)
     except onnx.parser.ParseError as error:
@@ -88,15 +88,28 @@ def parse(text: str, read: Reader, where: str = "text") -> ir.Model:
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise InputError("this is not a valid graph", where=where, why=str(cause)) from error
-    for name, value in model.graph.initializers.items():
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor):
-            shape = tuple(int(size) for size in tensor.shape)  # type: ignore[arg-type]  # weights are static
-            value.const_value = read(str(tensor.location), tensor.dtype, shape, steps[name])
-            value.const_value.name = name
+    external = {
+        value: value.const_value
+        for value in model.graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }
+    recorded = [
+        Recorded(str(tensor.location), tensor.dtype, static_shape(tensor), _words(str(value.name), steps, where))
+        for value, tensor in external.items()
+    ]
+    for value, reference in zip(external, read(recorded), strict=True):
+        reference.name = value.name
+        value.const_value = reference
     return model
 
 
-def _steps(tensor: onnx.TensorProto) -> tuple[str, ...]:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    return tuple(entries.get(_STEPS, "").split())
+def _words(name: str, steps: Mapping[str, Sequence[str]], where: str) -> tuple[Word, ...]:
+    try:
+        return parse_words(steps[name])
+    except InputError as error:
+        raise InputError(error.what, where=f"{where}, weight {name}", why=error.why, fix=error.fix) from error
+
+
+def _steps(tensor: onnx.TensorProto) -> list[str]:
+    entries: dict[str, str] = {entry.key: entry.value for entry in tensor.external_data}
+    return entries.get(_STEPS, "").split()

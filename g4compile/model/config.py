@@ -14,10 +14,9 @@ from typing import Any
 
 from g4compile.errors import InputError
 from g4compile.model import presets
+from g4compile.model.classes import CLASSES, TEXT_TYPES
 
 SLIDING, FULL = "sliding_attention", "full_attention"
-_TEXT_TYPES = ("gemma4_text", "gemma4_unified_text")
-_MODEL_TYPES = {"gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text"}
 _ROPE_TYPES = ("default", "proportional")
 # Token ids that stand for encoder outputs, with transformers' defaults.
 _PLACEHOLDERS = {"image_token_id": 258_880, "video_token_id": 258_884, "audio_token_id": 258_881}
@@ -133,15 +132,15 @@ def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFact
             where=where,
             fix="give the target model's checkpoint",
         )
-    if model_type in _TEXT_TYPES:
+    if model_type in TEXT_TYPES.values():
         text_raw: Mapping[str, Any] = raw
-    elif model_type in _MODEL_TYPES:
+    elif model_type in TEXT_TYPES:
         nested = raw.get("text_config")
         if not isinstance(nested, Mapping):
             raise InputError("the config has no text_config", where=where)
-        text_raw = {"model_type": _MODEL_TYPES[model_type], **nested}
+        text_raw = {"model_type": TEXT_TYPES[model_type], **nested}
     else:
-        known = ", ".join((*_MODEL_TYPES, *_TEXT_TYPES))
+        known = ", ".join((*TEXT_TYPES, *TEXT_TYPES.values()))
         raise InputError(
             f"this is not a Gemma 4 checkpoint: its model_type is {model_type!r}",
             where=where,
@@ -150,11 +149,8 @@ def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFact
     text = _Reader(text_raw, where).text_facts(raw)
     has = [name for name, key in (("image", "vision_config"), ("audio", "audio_config")) if raw.get(key)]
     named = raw.get("architectures")
-    default = {"gemma4_text": "Gemma4ForCausalLM", "gemma4_unified_text": "Gemma4UnifiedForCausalLM"}.get(
-        model_type, ""
-    )
-    architecture = str(named[0]) if named else default
-    multimodal = model_type in _MODEL_TYPES
+    architecture = str(named[0]) if named else CLASSES[model_type].model
+    multimodal = model_type in TEXT_TYPES
     placeholders = [raw.get(key, default) for key, default in _PLACEHOLDERS.items()] if multimodal else []
     ids = tuple(int(token) for token in placeholders if token is not None)
     return ModelFacts(model_type, architecture, text, ("text", *has), ids, _quantization(raw, where), raw)

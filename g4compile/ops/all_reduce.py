@@ -6,7 +6,7 @@ shown by running them in step (`targets/tensorrt/interpreter/`). Source: NCCL, `
 
 from __future__ import annotations
 
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Attribute, Input, Op, Output, span
 
 
 def reference(x: Array, *, ranks: int) -> Array:
@@ -19,13 +19,11 @@ AllReduce <ranks> (x) => (y) {
 }
 """
 
-ALL_REDUCE = Op(
-    name="AllReduce",
-    doc=__doc__ or "",
-    inputs=(Operand("x", "[...]"),),
-    outputs=(Operand("y", "[...]"),),
-    attributes={"ranks": int},
-    reference=reference,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _BODY},
-).register()
+
+class AllReduce(Op):
+    x = Input("[...]")
+    y = Output("[...]")
+    ranks = Attribute(int)
+    stages = span("quantized", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

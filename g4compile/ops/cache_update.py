@@ -6,22 +6,13 @@ decided later (`schedule-kv-cache`). Source: transformers `Cache.update`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+from g4compile.ops.op import Array, Input, Op, Output, span
 
 
 def reference(new: Array, past: Array) -> Array:
     return np.concatenate([past, new], axis=2)
-
-
-def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
-    batch, heads, count, width = shapes[0]
-    past = shapes[1][2]
-    total = past + count if isinstance(past, int) and isinstance(count, int) else f"{past} + {count}"
-    return [(batch, heads, total, width)]
 
 
 _BODY = """
@@ -30,12 +21,11 @@ CacheUpdate (new, past) => (all) {
 }
 """
 
-CACHE_UPDATE = Op(
-    name="CacheUpdate",
-    doc=__doc__ or "",
-    inputs=(Operand("new", "[B, K, S, D]"), Operand("past", "[B, K, P, D]")),
-    outputs=(Operand("all", "[B, K, P+S, D]"),),
-    reference=reference,
-    infer=infer,
-    bodies={"": _BODY},
-).register()
+
+class CacheUpdate(Op):
+    new = Input("[B, K, S, D]")
+    past = Input("[B, K, P, D]")
+    all = Output("[B, K, P+S, D]")
+    stages = span("traced", "fused")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -8,11 +8,9 @@ The traced form; `fuse-dual-rope-attention` takes it in. Source: transformers `e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+from g4compile.ops.op import Array, Attribute, Input, Op, Output, span
 
 
 def softmax(scores: Array) -> Array:
@@ -39,11 +37,6 @@ def reference(query: Array, key: Array, value: Array, *, scale: float, window: i
     if window:
         allowed &= keys > at - window
     return attend(query, key, value, allowed, scale).swapaxes(1, 2)
-
-
-def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
-    batch, heads, new, _ = shapes[0]
-    return [(batch, new, heads, shapes[2][3])]
 
 
 _BODY = """
@@ -73,13 +66,14 @@ CausalAttention <scale, window> (query, key, value) => (out) {
 }
 """
 
-CAUSAL_ATTENTION = Op(
-    name="CausalAttention",
-    doc=__doc__ or "",
-    inputs=(Operand("query", "[B, N, S, D]"), Operand("key", "[B, K, T, D]"), Operand("value", "[B, K, T, D]")),
-    outputs=(Operand("out", "[B, S, N, D]"),),
-    attributes={"scale": float, "window": int},
-    reference=reference,
-    infer=infer,
-    bodies={"": _BODY},
-).register()
+
+class CausalAttention(Op):
+    query = Input("[B, N, S, D]")
+    key = Input("[B, K, T, D]")
+    value = Input("[B, K, T, D]")
+    out = Output("[B, S, N, D]")
+    scale = Attribute(float)
+    window = Attribute(int)
+    stages = span("traced", "canonical")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

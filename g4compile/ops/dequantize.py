@@ -9,11 +9,9 @@ Source: ONNX Runtime's MatMulNBits and GatherBlockQuantized (`ContribOperators.m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+from g4compile.ops.op import Array, Attribute, Input, Op, OptionalInput, Output, span
 
 
 def _unpack(packed: Array, bits: int) -> Array:
@@ -32,10 +30,6 @@ def reference(
     weights = (levels - zeros) * scales[..., None]
     flat: Array = weights.reshape(*scales.shape[:-1], -1)[..., :columns].astype(np.float32)
     return flat
-
-
-def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
-    return [(*shapes[1][:-1], int(attributes["columns"]))]
 
 
 _UNPACK = """
@@ -91,20 +85,18 @@ _ZEROS = """
 """
 _HEAD = "Dequantize <bits, columns, activation_bits> (codes, scales{}) => (weight) {{"
 
-DEQUANTIZE = Op(
-    name="Dequantize",
-    doc=__doc__ or "",
-    inputs=(
-        Operand("codes", "[..., N, blocks, bytes]", "U"),
-        Operand("scales", "[..., N, blocks]"),
-        Operand("zero_points", "[..., N, bytes]", "U", optional=True),
-    ),
-    outputs=(Operand("weight", "[..., N, columns]"),),
-    attributes={"bits": int, "columns": int, "activation_bits": int},
-    reference=reference,
-    infer=infer,
-    bodies={
+
+class Dequantize(Op):
+    codes = Input("[..., N, blocks, bytes]", "U")
+    scales = Input("[..., N, blocks]")
+    zero_points = OptionalInput("[..., N, packed]", "U")
+    weight = Output("[..., N, columns]")
+    bits = Attribute(int)
+    columns = Attribute(int, size="columns")
+    activation_bits = Attribute(int)
+    stages = span("quantized", "quantized")
+    reference = staticmethod(reference)
+    bodies = {
         "": _HEAD.format(", zero_points") + _UNPACK + _ZEROS + _SCALE,
         "no_zero_points": _HEAD.format("") + _UNPACK + _MIDDLE + _SCALE,
-    },
-).register()
+    }

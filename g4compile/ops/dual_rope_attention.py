@@ -14,10 +14,8 @@ Source: transformers `Gemma4TextAttention.forward`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from g4compile.ops import causal_attention, rms_norm
-from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+from g4compile.ops.op import Array, Attribute, Input, Op, OptionalInput, Output, span
 from g4compile.ops.rope_key_value import rope, split_heads
 
 
@@ -42,10 +40,6 @@ def reference(
     else:
         out = causal_attention.attend(rotated, key, value, mask == 0, scale).swapaxes(1, 2)
     return out.reshape(query.shape)
-
-
-def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
-    return [shapes[0]]
 
 
 _ROTATE = """
@@ -83,21 +77,21 @@ DualRopeAttention <heads, epsilon, scale, window, rotary> (query, query_norm, co
 }}
 """
 
-DUAL_ROPE_ATTENTION = Op(
-    name="DualRopeAttention",
-    doc=__doc__ or "",
-    inputs=(
-        Operand("query", "[B, S, N*D]"),
-        Operand("query_norm", "[D]"),
-        Operand("cos", "[B, S, R/2]"),
-        Operand("sin", "[B, S, R/2]"),
-        Operand("key", "[B, K, T, D]"),
-        Operand("value", "[B, K, T, D]"),
-        Operand("mask", "[B, 1, S, T]", "M", optional=True),
-    ),
-    outputs=(Operand("out", "[B, S, N*D]"),),
-    attributes={"heads": int, "epsilon": float, "scale": float, "window": int, "rotary": int},
-    reference=reference,
-    infer=infer,
-    bodies={"": _MASKED, "no_mask": _UNMASKED},
-).register()
+
+class DualRopeAttention(Op):
+    query = Input("[B, S, N*D]")
+    query_norm = Input("[D]")
+    cos = Input("[B, S, R/2]")
+    sin = Input("[B, S, R/2]")
+    key = Input("[B, K, T, D]")
+    value = Input("[B, K, T, D]")
+    mask = OptionalInput("[B, 1, S, T]", "M")
+    out = Output("[B, S, N*D]")
+    heads = Attribute(int, size="N")
+    epsilon = Attribute(float)
+    scale = Attribute(float)
+    window = Attribute(int)
+    rotary = Attribute(int, size="R")
+    stages = span("fused", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _MASKED, "no_mask": _UNMASKED}

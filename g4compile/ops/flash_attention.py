@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from g4compile.ops import causal_attention
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Input, Op, Output
 
 
 def reference(q: Array, k: Array, v: Array, first: Array) -> Array:
@@ -37,17 +37,12 @@ FlashAttention (q, k, v, first) => (out) {
 }
 """
 
-FLASH_ATTENTION = Op(
-    name="FlashAttention",
-    doc=__doc__ or "",
-    inputs=(
-        Operand("q", "[B, N, S, D]"),
-        Operand("k", "[B, K, T, D]"),
-        Operand("v", "[B, K, T, D]"),
-        Operand("first", "[B]", "I"),
-    ),
-    outputs=(Operand("out", "[B, N, S, D]"),),
-    reference=reference,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _BODY},
-).register()
+
+class FlashAttention(Op):
+    q = Input("[B, N, S, D]")
+    k = Input("[B, K, T, D]")
+    v = Input("[B, K, T, D]")
+    first = Input("[B]", "I")
+    out = Output("[B, N, S, D]")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

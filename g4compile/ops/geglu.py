@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Input, Op, Output, span
 
 
 def gelu_tanh(x: Array) -> Array:
@@ -30,12 +30,11 @@ GeGLU (gate, up) => (y) {
 }
 """
 
-GEGLU = Op(
-    name="GeGLU",
-    doc=__doc__ or "",
-    inputs=(Operand("gate", "[..., I]"), Operand("up", "[..., I]")),
-    outputs=(Operand("y", "[..., I]"),),
-    reference=reference,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _BODY},
-).register()
+
+class GeGLU(Op):
+    gate = Input("[..., I]")
+    up = Input("[..., I]")
+    y = Output("[..., I]")
+    stages = span("canonical", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -6,7 +6,7 @@ they want the weight laid out and quantised. Source: `torch.nn.Linear`.
 
 from __future__ import annotations
 
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Input, Op, Output, span
 
 
 def reference(x: Array, weight: Array) -> Array:
@@ -21,12 +21,11 @@ Linear (x, weight) => (y) {
 }
 """
 
-LINEAR = Op(
-    name="Linear",
-    doc=__doc__ or "",
-    inputs=(Operand("x", "[..., I]"), Operand("weight", "[O, I]")),
-    outputs=(Operand("y", "[..., O]"),),
-    reference=reference,
-    infer=lambda shapes, attributes: [(*shapes[0][:-1], shapes[1][0])],
-    bodies={"": _BODY},
-).register()
+
+class Linear(Op):
+    x = Input("[..., I]")
+    weight = Input("[O, I]", weight=True)
+    y = Output("[..., O]")
+    stages = span("traced", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from g4compile.ops.geglu import gelu_tanh
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Input, Op, Output, span
 
 
 def reference(x: Array, index: Array, weight: Array, gate_up: Array, down: Array) -> Array:
@@ -54,18 +54,14 @@ MoEExperts (x, index, weight, gate_up, down) => (out) {
 }
 """
 
-MOE_EXPERTS = Op(
-    name="MoEExperts",
-    doc=__doc__ or "",
-    inputs=(
-        Operand("x", "[..., H]"),
-        Operand("index", "[..., k]", "I"),
-        Operand("weight", "[..., k]", "M"),
-        Operand("gate_up", "[E, 2I, H]"),
-        Operand("down", "[E, H, I]"),
-    ),
-    outputs=(Operand("out", "[..., H]"),),
-    reference=reference,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _BODY},
-).register()
+
+class MoEExperts(Op):
+    x = Input("[..., H]")
+    index = Input("[..., k]", "I")
+    weight = Input("[..., k]", "M")
+    gate_up = Input("[E, 2I, H]", weight=True)
+    down = Input("[E, H, I]", weight=True)
+    out = Output("[..., H]")
+    stages = span("traced", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -1,8 +1,8 @@
-"""QuantizeKV and DequantizeKV: keys (or values) as 8-bit codes with one scale a token and head.
+"""QuantizeKV: keys (or values) as 8-bit codes with one scale per token and head; `DequantizeKV` is the way back.
 
-    scale = max(|x|) / 127 over D;   code = round(x / scale), halves to even;   x' = code * scale
+    scale = max(|x|) / 127 over D;   code = round(x / scale), halves to even
 
-Shapes: x [B, K, S, D] -> codes int8 [B, K, S, D], scales float32 [B, K, S, 1], and back. A vector of zeros has scale 0
+Shapes: x [B, K, S, D] -> codes int8 [B, K, S, D], scales float32 [B, K, S, 1]. A vector of zeros has scale 0
 and codes 0. A token is rounded once, when it is written, so what a step computes does not depend on how a prompt was cut
 into chunks. The same rounding in PyTorch: `compare/reference.py`.
 """
@@ -11,21 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Input, Op, Output, span
 
 
-def quantize(x: Array) -> tuple[Array, Array]:
+def reference(x: Array) -> tuple[Array, Array]:
     scales = np.abs(x).max(-1, keepdims=True) / x.dtype.type(127)
     safe = np.where(scales == 0, x.dtype.type(1), scales)
     return np.rint(x / safe).astype(np.int8), scales.astype(np.float32)
 
 
-def dequantize(codes: Array, scales: Array) -> Array:
-    values: Array = codes.astype(np.float32) * scales
-    return values
-
-
-_QUANTIZE = """
+_BODY = """
 QuantizeKV (x) => (codes, scales) {
   sizes = Abs (x)
   last = Constant <value_ints = [-1]> ()
@@ -41,28 +36,12 @@ QuantizeKV (x) => (codes, scales) {
   codes = Cast <to = 3> (whole)
 }
 """
-_DEQUANTIZE = """
-DequantizeKV (codes, scales) => (x) {
-  whole = Cast <to = 1> (codes)
-  x = Mul (whole, scales)
-}
-"""
 
-QUANTIZE_KV = Op(
-    name="QuantizeKV",
-    doc=__doc__ or "",
-    inputs=(Operand("x", "[B, K, S, D]", "M"),),
-    outputs=(Operand("codes", "[B, K, S, D]", "Q"), Operand("scales", "[B, K, S, 1]", "M")),
-    reference=quantize,
-    infer=lambda shapes, attributes: [shapes[0], (*shapes[0][:-1], 1)],
-    bodies={"": _QUANTIZE},
-).register()
-DEQUANTIZE_KV = Op(
-    name="DequantizeKV",
-    doc=__doc__ or "",
-    inputs=(Operand("codes", "[B, K, S, D]", "Q"), Operand("scales", "[B, K, S, 1]", "M")),
-    outputs=(Operand("x", "[B, K, S, D]", "M"),),
-    reference=dequantize,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _DEQUANTIZE},
-).register()
+
+class QuantizeKV(Op):
+    x = Input("[B, K, S, D]", "M")
+    codes = Output("[B, K, S, D]", "Q")
+    scales = Output("[B, K, S, 1]", "M")
+    stages = span("quantized", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -1,102 +1,90 @@
-"""What an op is: schema, NumPy reference, shape rule, and a body in standard ONNX ops.
-
-The reference and the body are two independent statements of the same meaning; tests compare them. A body runs
-anywhere ONNX runs, so a graph is executable at every stage. `overload` picks the body of an op that has an
-optional operand.
-"""
+"""All ops of ours, found by their files: `rms_norm.py` holds `RMSNorm`. What follows from their facts: specs, bodies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+import pkgutil
+from functools import cache
+from importlib import import_module
 
-import numpy as np
-import onnx
 import onnx_ir as ir
-from onnx.defs import OpSchema, has, register_schema
 
-DOMAIN, VERSION, OPSET = "g4", 1, 24
-
-Dim = int | str
-Shape = tuple[Dim, ...]
-Array = np.ndarray[Any, Any]
-Attributes = Mapping[str, Any]
-
-_FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
-_TYPES = {"T": _FLOATS, "I": ["tensor(int64)"], "M": ["tensor(float)"], "U": ["tensor(uint8)"], "Q": ["tensor(int8)"],
-          "W": [*_FLOATS, "tensor(int8)"]}  # fmt: skip
+from g4compile import ops
+from g4compile.graph.stage import STAGES, Spec
+from g4compile.ops.fields import Precision
+from g4compile.ops.op import Op
+from g4compile.ops.schema import DOMAIN, VERSION
+from g4compile.ops.standard import STANDARD
 
 
-@dataclass(frozen=True)
-class Operand:
-    """One input or output. ``kind``: `T` activations and weights, `I` int64, `M` float32 masks, `U` packed codes, `Q` int8,
-    `W` weights, or codes of them in int8."""
-
-    name: str
-    shape: str
-    kind: str = "T"
-    optional: bool = False
+@cache
+def all_ops() -> dict[str, type[Op]]:
+    """Every op by its ONNX name, without the domain."""
+    for module in pkgutil.iter_modules(ops.__path__):
+        import_module(f"{ops.__name__}.{module.name}")
+    return {kind.__name__: kind for kind in sorted(Op.__subclasses__(), key=lambda kind: kind.__name__)}
 
 
-@dataclass(frozen=True)
-class Op:
-    """One `g4` op. ``infer`` maps input shapes and attributes to output shapes; dtypes follow ``kind``."""
+def view(node: ir.Node) -> Op | None:
+    """The typed view of ``node``; None for an op that is not ours."""
+    kind = all_ops().get(node.op_type) if node.domain == DOMAIN else None
+    return None if kind is None else kind(node)
 
-    name: str
-    doc: str
-    inputs: tuple[Operand, ...]
-    outputs: tuple[Operand, ...]
-    reference: Callable[..., Array | tuple[Array, ...]]
-    infer: Callable[[Sequence[Shape], Attributes], list[Shape]]
-    bodies: Mapping[str, str]
-    attributes: Mapping[str, type] = field(default_factory=dict)
 
-    def register(self) -> Op:
-        """Register the schema, so that `onnx.checker` checks our nodes; once per process."""
-        if not has(self.name, domain=DOMAIN):
-            register_schema(self._schema())
-        return self
+@cache
+def specs() -> dict[str, Spec]:
+    """What may stand in a graph, by stage."""
+    stages = {kind.name(): kind.stages for kind in all_ops().values()}
+    stages |= {name: fact.stages for name, fact in STANDARD.items()}
+    return {stage: frozenset(name for name, among in stages.items() if stage in among) for stage in STAGES}
 
-    def _schema(self) -> OpSchema:
-        def parameter(operand: Operand) -> OpSchema.FormalParameter:
-            option = (
-                OpSchema.FormalParameterOption.Optional if operand.optional else OpSchema.FormalParameterOption.Single
-            )
-            return OpSchema.FormalParameter(operand.name, operand.kind, operand.shape, param_option=option)
 
-        kinds = {operand.kind for operand in (*self.inputs, *self.outputs)}
-        attribute_types = {int: OpSchema.AttrType.INT, float: OpSchema.AttrType.FLOAT}
-        return OpSchema(
-            self.name,
-            DOMAIN,
-            VERSION,
-            doc=self.doc,
-            inputs=[parameter(operand) for operand in self.inputs],
-            outputs=[parameter(operand) for operand in self.outputs],
-            type_constraints=[(kind, _TYPES[kind], "") for kind in sorted(kinds)],
-            attributes=[
-                OpSchema.Attribute(name, attribute_types[kind], "", required=True)
-                for name, kind in self.attributes.items()
-            ],
-        )
+def precision(node: ir.Node) -> Precision:
+    """What ``node`` computes in when activations are narrow."""
+    kind = all_ops().get(node.op_type) if node.domain == DOMAIN else None
+    if kind is not None:
+        return kind.precision
+    fact = STANDARD.get(node.op_type)
+    return Precision.NARROW if fact is None else fact.precision
 
-    def overload(self, operands: int) -> str:
-        """Which body a node with ``operands`` inputs has: the one named by the optional operand it lacks."""
-        missing = [operand.name for operand in self.inputs[operands:]]
-        return f"no_{missing[0]}" if missing else ""
 
-    @cached_property
-    def functions(self) -> dict[str, ir.Function]:
-        """The bodies as ONNX functions, by overload."""
-        return {
-            overload: ir.serde.deserialize_function(self._parse(overload, body))
-            for overload, body in self.bodies.items()
-        }
+def is_arithmetic(node: ir.Node) -> bool:
+    """Whether ``node`` computes elementwise and rounds, so that a constant operand must fit the dtype it computes in."""
+    fact = STANDARD.get(node.op_type) if node.domain == "" else None
+    return fact is not None and fact.arithmetic
 
-    def _parse(self, overload: str, body: str) -> onnx.FunctionProto:
-        named = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}, "{DOMAIN}" : {VERSION}]>\n{body}'
-        function = onnx.parser.parse_function(named)
-        function.overload = overload
-        return function
+
+def is_elementwise(node: ir.Node) -> bool:
+    """Whether each element of the result reads one element of each operand (standard ops)."""
+    fact = STANDARD.get(node.op_type) if node.domain == "" else None
+    return fact is not None and fact.elementwise
+
+
+def weight_operands(node: ir.Node) -> tuple[int, ...]:
+    """Operands of ``node`` that may be quantised weights."""
+    found = view(node)
+    if found is not None:
+        return tuple(operand.index for operand in found.operands if operand.weight)
+    fact = STANDARD.get(node.op_type) if node.domain == "" else None
+    return () if fact is None else fact.tables
+
+
+def check_operands(graph: ir.Graph) -> None:
+    """Raise SpecError unless the operands of every node of ours fit its shape strings."""
+    for node in graph.all_nodes():
+        found = view(node)
+        if found is not None:
+            found.check()
+
+
+def attach_bodies(model: ir.Model) -> None:
+    """Give ``model`` the body of every op of ours that it uses (and no other), so that any ONNX runtime can run it."""
+    model.functions.clear()
+    pending = [node.op_identifier() for node in model.graph.all_nodes() if node.domain == DOMAIN]
+    while pending:
+        identifier = pending.pop()
+        if identifier in model.functions:
+            continue
+        function = all_ops()[identifier[1]].functions()[identifier[2]].clone()
+        model.functions[identifier] = function
+        pending += [node.op_identifier() for node in function.all_nodes() if node.domain == DOMAIN]
+    model.graph.opset_imports[DOMAIN] = VERSION

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Attribute, Input, Op, OptionalInput, Output, Precision, span
 
 
 def reference(x: Array, scale: Array | None = None, *, epsilon: float) -> Array:
@@ -43,13 +43,13 @@ RMSNorm <epsilon> (x) => (y) {
 }
 """
 
-RMS_NORM = Op(
-    name="RMSNorm",
-    doc=__doc__ or "",
-    inputs=(Operand("x", "[..., D]"), Operand("scale", "[D]", optional=True)),
-    outputs=(Operand("y", "[..., D]"),),
-    attributes={"epsilon": float},
-    reference=reference,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _SCALED, "no_scale": _UNSCALED},
-).register()
+
+class RMSNorm(Op):
+    x = Input("[..., D]")
+    scale = OptionalInput("[D]")
+    y = Output("[..., D]")
+    epsilon = Attribute(float)
+    stages = span("canonical", "quantized")
+    precision = Precision.INSIDE_WIDE
+    reference = staticmethod(reference)
+    bodies = {"": _SCALED, "no_scale": _UNSCALED}

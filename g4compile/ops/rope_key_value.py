@@ -11,12 +11,10 @@ is the *un-normed, un-rotated* projection. Source: transformers `Gemma4TextAtten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from g4compile.ops import rms_norm
-from g4compile.ops.registry import Array, Attributes, Op, Operand, Shape
+from g4compile.ops.op import Array, Attribute, Input, Op, Output, span
 
 
 def split_heads(x: Array, heads: int) -> Array:
@@ -49,12 +47,6 @@ def reference(
     return rope(key, cos, sin), value
 
 
-def infer(shapes: Sequence[Shape], attributes: Attributes) -> list[Shape]:
-    batch, new, _ = shapes[0]
-    out: Shape = (batch, attributes["kv_heads"], new, shapes[2][0])
-    return [out, out]
-
-
 _BODY = """
 RopeKeyValue <kv_heads, epsilon, rotary> (key_in, value_in, key_norm, cos, sin) => (key, value) {
   heads_scalar = Constant <value_int: int = @kv_heads> ()
@@ -78,19 +70,18 @@ RopeKeyValue <kv_heads, epsilon, rotary> (key_in, value_in, key_norm, cos, sin) 
 }
 """
 
-ROPE_KEY_VALUE = Op(
-    name="RopeKeyValue",
-    doc=__doc__ or "",
-    inputs=(
-        Operand("key_in", "[B, S, K*D]"),
-        Operand("value_in", "[B, S, K*D]"),
-        Operand("key_norm", "[D]"),
-        Operand("cos", "[B, S, R/2]"),
-        Operand("sin", "[B, S, R/2]"),
-    ),
-    outputs=(Operand("key", "[B, K, S, D]"), Operand("value", "[B, K, S, D]")),
-    attributes={"kv_heads": int, "epsilon": float, "rotary": int},
-    reference=reference,
-    infer=infer,
-    bodies={"": _BODY},
-).register()
+
+class RopeKeyValue(Op):
+    key_in = Input("[B, S, K*D]")
+    value_in = Input("[B, S, K*D]")
+    key_norm = Input("[D]")
+    cos = Input("[B, S, R/2]")
+    sin = Input("[B, S, R/2]")
+    key = Output("[B, K, S, D]")
+    value = Output("[B, K, S, D]")
+    kv_heads = Attribute(int, size="K")
+    epsilon = Attribute(float)
+    rotary = Attribute(int, size="R")
+    stages = span("fused", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

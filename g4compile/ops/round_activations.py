@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from g4compile.ops.registry import Array, Op, Operand
+from g4compile.ops.op import Array, Attribute, Input, Op, Output, span
 
 
 def reference(x: Array, *, scale: float) -> Array:
@@ -33,13 +33,11 @@ RoundActivations <scale> (x) => (y) {
 }
 """
 
-ROUND_ACTIVATIONS = Op(
-    name="RoundActivations",
-    doc=__doc__ or "",
-    inputs=(Operand("x", "[...]"),),
-    outputs=(Operand("y", "[...]"),),
-    attributes={"scale": float},
-    reference=reference,
-    infer=lambda shapes, attributes: [shapes[0]],
-    bodies={"": _BODY},
-).register()
+
+class RoundActivations(Op):
+    x = Input("[...]")
+    y = Output("[...]")
+    scale = Attribute(float)
+    stages = span("quantized", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -22,6 +22,8 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from g4compile.graph import edit
+from g4compile.graph.axes import sizes_of
+from g4compile.graph.build import Builder
 
 _SMALL = 1 << 16
 _NEUTRAL = {"Mul": 1.0, "Div": 1.0, "Add": 0.0, "Sub": 0.0}
@@ -54,14 +56,13 @@ class CanonicalizeConstants:
         graph = onnx.helper.make_graph(
             [proto], "fold", inputs, [onnx.helper.make_tensor_value_info(proto.output[0], 0, None)]
         )
-        opset = model_opset(node)
+        opset = Builder(node).graph.opset_imports[""]
         evaluator = ReferenceEvaluator(
             onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
         )
         (result,) = evaluator.run(None, dict(zip(proto.input, arrays, strict=True)))
         result = np.asarray(result)
-        assert isinstance(node.graph, ir.Graph)
-        edit.replace(output, edit.constant(node.graph, result, ir.DataType.from_numpy(result.dtype)))
+        edit.replace(output, Builder(node).constant(result, ir.DataType.from_numpy(result.dtype)))
         return True
 
     def _drop_neutral(self, node: ir.Node) -> None:
@@ -88,17 +89,10 @@ class CanonicalizeConstants:
                 return
 
 
-def model_opset(node: ir.Node) -> int:
-    """The standard opset of the graph ``node`` is in."""
-    assert isinstance(node.graph, ir.Graph)
-    return node.graph.opset_imports[""]
-
-
 def _drop_expand(node: ir.Node) -> None:
     """Readers that broadcast to the same sizes through their other operand read what was expanded."""
     source, expanded = node.inputs[0], node.outputs[0]
-    assert source is not None and source.shape is not None and expanded.shape is not None
-    before, after = list(source.shape), list(expanded.shape)
+    before, after = sizes_of(source), sizes_of(expanded)
     if len(before) != len(after):
         return
     widened = [axis - len(after) for axis in range(len(after)) if before[axis] != after[axis]]
@@ -106,6 +100,6 @@ def _drop_expand(node: ir.Node) -> None:
         if reader.op_type not in _NEUTRAL:
             continue
         other = reader.inputs[1 - index]
-        sizes = list(other.shape) if other is not None and other.shape is not None else []
+        sizes = sizes_of(other)
         if all(-axis <= len(sizes) and sizes[axis] == after[axis] for axis in widened):
             reader.replace_input_with(index, source)

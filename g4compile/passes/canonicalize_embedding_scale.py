@@ -17,11 +17,11 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.graph import edit
-from g4compile.graph.match import Any_, Miss, Number, Op, match
+from g4compile.graph.match import Any_, Miss, Node, Number, match
 from g4compile.passes.base import expect
 from g4compile.weights.references import CheckpointTensor
 
-_SCALED = Op("Mul", Op("Gather", Any_("table"), Any_("ids"), axis=0, name="lookup"), Number("scale"))
+_SCALED = Node("Mul", Node("Gather", Any_("table"), Any_("ids"), axis=0, name="lookup"), Number("scale"))
 
 
 @dataclass(frozen=True)

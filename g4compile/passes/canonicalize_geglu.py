@@ -15,11 +15,12 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.graph import edit
-from g4compile.graph.match import Any_, Miss, Op, match
-from g4compile.ops.insert import insert_op
+from g4compile.graph.build import Builder
+from g4compile.graph.match import Any_, Miss, Node, match
+from g4compile.ops.geglu import GeGLU
 from g4compile.passes.base import expect
 
-_GEGLU = Op("Mul", Op("Gelu", Any_("gate"), approximate="tanh"), Any_("up"))
+_GEGLU = Node("Mul", Node("Gelu", Any_("gate"), approximate="tanh"), Any_("up"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ class CanonicalizeGeGLU:
                 nearest = result.reason
                 continue
             output = readers[0].outputs[0]
-            (value,) = insert_op(edit.Inserter(readers[0]), "GeGLU", [result["gate"], result["up"]])
-            edit.replace(output, value)
+            edit.replace(output, GeGLU.insert(Builder(readers[0]), result["gate"], result["up"]))
             found += 1
         expect(self.name, "gated units", found, self.gates, nearest)

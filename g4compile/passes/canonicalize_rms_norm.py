@@ -20,14 +20,15 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.graph import edit
-from g4compile.graph.match import Any_, Bindings, Ints, Miss, Number, Op, Skip, match
-from g4compile.ops.insert import insert_op
+from g4compile.graph.build import Builder
+from g4compile.graph.match import Any_, Bindings, Ints, Miss, Node, Number, Skip, match
+from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
 
-_SQUARE = Op("Pow", Any_("x"), Number(value=2))
-_MEAN = Op("ReduceMean", _SQUARE, Ints(value=(-1,)), keepdims=1)
-_NORM = Op("Mul", Any_("x"), Op("Pow", Op("Add", _MEAN, Number("epsilon")), Number(value=-0.5)))
-_SCALED = Op("Mul", _NORM, Skip("Cast", Any_("scale")))
+_SQUARE = Node("Pow", Any_("x"), Number(value=2))
+_MEAN = Node("ReduceMean", _SQUARE, Ints(value=(-1,)), keepdims=1)
+_NORM = Node("Mul", Any_("x"), Node("Pow", Node("Add", _MEAN, Number("epsilon")), Number(value=-0.5)))
+_SCALED = Node("Mul", _NORM, Skip("Cast", Any_("scale")))
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,20 @@ class CanonicalizeRMSNorm:
             if isinstance(result, Miss):
                 nearest = result.reason
                 continue
-            self._rewrite(consumers[0].outputs[0], result)
+            self._rewrite(consumers[0], result)
             found += 1
         expect(self.name, "norms", found, self.norms, nearest)
 
-    def _rewrite(self, normed: ir.Value, bindings: Bindings) -> None:
-        output, operands = normed, [bindings["x"]]
-        readers = normed.consumers()
+    def _rewrite(self, last: ir.Node, bindings: Bindings) -> None:
+        """Replace what ``last`` computes, and a scale and casts behind it."""
+        anchor, operands = last, [bindings["x"]]
+        readers = last.outputs[0].consumers()
         scaled = match(_SCALED, readers[0].outputs[0]) if len(readers) == 1 and readers[0].op_type == "Mul" else None
         if isinstance(scaled, dict) and scaled["scale"].is_initializer():
-            output = readers[0].outputs[0]
+            anchor = readers[0]
             operands.append(scaled["scale"])
         source = bindings["x"].producer()
-        back = output.consumers()
+        back = anchor.outputs[0].consumers()
         if source is not None and source.op_type == "Cast" and len(back) == 1 and back[0].op_type == "Cast":
-            operands[0], output = source.inputs[0], back[0].outputs[0]
-        anchor = output.producer()
-        assert anchor is not None
-        (value,) = insert_op(edit.Inserter(anchor), "RMSNorm", operands, {"epsilon": bindings["epsilon"]})
-        edit.replace(output, value)
+            operands[0], anchor = source.inputs[0], back[0]
+        edit.replace(anchor.outputs[0], RMSNorm.insert(Builder(anchor), *operands, epsilon=bindings["epsilon"]))

@@ -20,11 +20,9 @@ import onnx_ir as ir
 
 from g4compile.errors import MatchError
 from g4compile.graph import edit
-from g4compile.graph.stage import describe, op_name
-from g4compile.passes.token_axis import along_last_axis
-
-_ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Cast", "Tanh"}
-_LAST_AXIS = {"g4.RMSNorm", "g4.Linear", "g4.MoEExperts", "g4.GeGLU"}
+from g4compile.graph.axes import sizes_of
+from g4compile.graph.stage import describe
+from g4compile.passes.token_axis import along_last_axis, keeps_leading_axes
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,9 @@ class CanonicalizeTokenAxes:
             if node.op_type != "Reshape" or not _flattens(node):
                 continue
             source, flat = node.inputs[0], node.outputs[0]
-            assert source is not None and source.shape is not None
-            self._unflatten(flat, list(source.shape)[:-1])
-            edit.replace(flat, source)
+            self._unflatten(flat, sizes_of(source)[:-1])
+            if source is not None:
+                edit.replace(flat, source)
 
     def _unflatten(self, flat: ir.Value, leading: list[int | ir.SymbolicDim]) -> None:
         """Give every value computed from the flat tokens its token axes back, until a Reshape does it itself."""
@@ -49,9 +47,9 @@ class CanonicalizeTokenAxes:
                 if node in seen:
                     continue
                 seen.add(node)
-                if node.op_type == "Reshape" and _restores(node):
-                    assert node.inputs[0] is not None
-                    edit.replace(node.outputs[0], node.inputs[0])
+                restored = _restored(node)
+                if restored is not None:
+                    edit.replace(node.outputs[0], restored)
                     continue
                 if not _on_last_axis(node):
                     raise MatchError(
@@ -59,8 +57,7 @@ class CanonicalizeTokenAxes:
                         where=self.name,
                     )
                 for value in node.outputs:
-                    assert value.shape is not None
-                    value.shape = ir.Shape([*leading, *list(value.shape)[1:]])
+                    value.shape = ir.Shape([*leading, *sizes_of(value)[1:]])
                     pending.append(value)
 
 
@@ -76,15 +73,14 @@ def _flattens(node: ir.Node) -> bool:
     )
 
 
-def _restores(node: ir.Node) -> bool:
-    """A Reshape back to [batch, new, ...], whose target is computed from the shape of the token ids."""
-    target = node.inputs[1]
+def _restored(node: ir.Node) -> ir.Value | None:
+    """What a Reshape back to [batch, new, ...] reads: its target is computed from the shape of the token ids."""
+    target = node.inputs[1] if node.op_type == "Reshape" else None
     producer = target.producer() if target is not None else None
-    return producer is not None and producer.op_type == "Concat"
+    return node.inputs[0] if producer is not None and producer.op_type == "Concat" else None
 
 
 def _on_last_axis(node: ir.Node) -> bool:
-    name = op_name(node)
-    if name == "Gather":
+    if node.op_type == "Gather":
         return node.attributes["axis"].as_int() == 0 and node.inputs[0] is not None and node.inputs[0].is_initializer()
-    return name in _ELEMENTWISE or name in _LAST_AXIS or along_last_axis(node)
+    return keeps_leading_axes(node) or along_last_axis(node)

@@ -29,34 +29,39 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.graph import edit
-from g4compile.graph.match import Any_, Bindings, Ints, Miss, Op, Skip, match
-from g4compile.ops.insert import insert_op
+from g4compile.graph.build import Builder
+from g4compile.graph.match import Any_, Bindings, Ints, Miss, Node, Skip, match
+from g4compile.ops.cache_update import CacheUpdate
+from g4compile.ops.causal_attention import CausalAttention
+from g4compile.ops.dual_rope_attention import DualRopeAttention
+from g4compile.ops.rms_norm import RMSNorm
+from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.base import expect
 
 _HEADS_FIRST = (0, 2, 1, 3)
 _END = 2**63 - 1
 
 
-def _angle(function: str) -> Op:
+def _angle(function: str) -> Node:
     """cos or sin of angles that are the same list twice, spread over the heads."""
-    return Op(
+    return Node(
         "Unsqueeze",
-        Skip("Cast", Op(function, Op("Concat", Any_("angles"), Any_("angles"), axis=-1))),
+        Skip("Cast", Node(function, Node("Concat", Any_("angles"), Any_("angles"), axis=-1))),
         Ints(value=(-2,)),
     )
 
 
-_SPLIT = Op("Reshape", Any_("projected"), Ints("split"))
-_NORMED = Op("g4.RMSNorm", _SPLIT, Any_("scale"), name="norm", value="x")
-_LOW = Op("Slice", Any_("x"), Ints(value=(0,)), Ints("half"), Ints(value=(-1,)))
-_HIGH = Op("Slice", Any_("x"), Ints("half"), Ints(value=(_END,)), Ints(value=(-1,)))
-_TURNED = Op("Concat", Op("Neg", _HIGH), _LOW, axis=-1)
-_ROTATED = Op("Add", Op("Mul", _NORMED, _angle("Cos")), Op("Mul", _TURNED, _angle("Sin")))
-_QUERY = Op("Transpose", _ROTATED, perm=_HEADS_FIRST)
-_KEY = Op("g4.CacheUpdate", Op("Transpose", _ROTATED, perm=_HEADS_FIRST, value="new"), Any_("past"))
-_VALUE = Op(
-    "g4.CacheUpdate",
-    Op("Transpose", Op("g4.RMSNorm", _SPLIT, name="norm"), perm=_HEADS_FIRST, value="new"),
+_SPLIT = Node("Reshape", Any_("projected"), Ints("split"))
+_NORMED = Node(RMSNorm, _SPLIT, Any_("scale"), name="norm", value="x")
+_LOW = Node("Slice", Any_("x"), Ints(value=(0,)), Ints("half"), Ints(value=(-1,)))
+_HIGH = Node("Slice", Any_("x"), Ints("half"), Ints(value=(_END,)), Ints(value=(-1,)))
+_TURNED = Node("Concat", Node("Neg", _HIGH), _LOW, axis=-1)
+_ROTATED = Node("Add", Node("Mul", _NORMED, _angle("Cos")), Node("Mul", _TURNED, _angle("Sin")))
+_QUERY = Node("Transpose", _ROTATED, perm=_HEADS_FIRST)
+_KEY = Node(CacheUpdate, Node("Transpose", _ROTATED, perm=_HEADS_FIRST, value="new"), Any_("past"), name="update")
+_VALUE = Node(
+    CacheUpdate,
+    Node("Transpose", Node(RMSNorm, _SPLIT, name="norm"), perm=_HEADS_FIRST, value="new"),
     Any_("past"),
 )
 
@@ -71,25 +76,23 @@ class FuseDualRopeAttention:
     producers: int | None = None
 
     def apply(self, model: ir.Model) -> None:
-        nearest = Miss(-1, "no g4.CausalAttention is left")
+        nearest = Miss(-1, f"no {CausalAttention.name()} is left")
         layers, producers = 0, 0
-        sites = [node for node in model.graph if node.op_type == "CausalAttention"]
-        for key, value in dict.fromkeys((node.inputs[1], node.inputs[2]) for node in sites):
-            assert key is not None and value is not None
+        sites = CausalAttention.all_in(model.graph)
+        for key, value in dict.fromkeys((site.key, site.value) for site in sites):
             miss = _fuse_producer(key, value)
             producers += miss is None
             nearest = max(nearest, miss or nearest, key=lambda miss: miss.depth)
-        for node in sites:
-            miss = _fuse_attention(node)
+        for site in sites:
+            miss = _fuse_attention(site)
             layers += miss is None
             nearest = max(nearest, miss or nearest, key=lambda miss: miss.depth)
         expect(self.name, "layers that own keys and values", producers, self.producers, nearest.reason)
         expect(self.name, "attention layers", layers, self.layers, nearest.reason)
 
 
-def _match_rotation(pattern: Op, value: ir.Value | None) -> Bindings | Miss:
+def _match_rotation(pattern: Node, value: ir.Value) -> Bindings | Miss:
     """Match a rotated projection, whose pairs must be half a head apart."""
-    assert value is not None
     found = match(pattern, value)
     if isinstance(found, dict) and found["split"][-1] != 2 * found["half"][0]:
         return Miss(
@@ -98,30 +101,34 @@ def _match_rotation(pattern: Op, value: ir.Value | None) -> Bindings | Miss:
     return found
 
 
-def _fuse_attention(node: ir.Node) -> Miss | None:
-    query = _match_rotation(_QUERY, node.inputs[0])
+def _fuse_attention(site: CausalAttention) -> Miss | None:
+    query = _match_rotation(_QUERY, site.query)
     if isinstance(query, Miss):
         return query
     heads, width = query["split"][2:]
-    readers = node.outputs[0].consumers()
-    merge = Op("Reshape", Any_("attended"), Ints(value=(0, 0, heads * width)))
+    readers = site.out.consumers()
+    merge = Node("Reshape", Any_("attended"), Ints(value=(0, 0, heads * width)))
     merged = (
         match(merge, readers[0].outputs[0])
         if len(readers) == 1
-        else Miss(0, f"{len(readers)} nodes read the attention {node.name}")
+        else Miss(0, f"{len(readers)} nodes read the attention {site.node.name}")
     )
     if isinstance(merged, Miss):
         return merged
-    insert = edit.Inserter(node)
-    attributes = {
-        "heads": heads,
-        "epsilon": query["norm"].attributes["epsilon"].as_float(),
-        "scale": node.attributes["scale"].as_float(),
-        "window": node.attributes["window"].as_int(),
-        "rotary": width,
-    }
-    operands = [query["projected"], query["scale"], *_half_angles(insert, query), *node.inputs[1:]]
-    (out,) = insert_op(insert, "DualRopeAttention", operands, attributes)
+    builder = Builder(site.node)
+    out = DualRopeAttention.insert(
+        builder,
+        query["projected"],
+        query["scale"],
+        *_half_angles(builder, query),
+        site.key,
+        site.value,
+        heads=heads,
+        epsilon=RMSNorm.of(query["norm"]).epsilon,
+        scale=site.scale,
+        window=site.window,
+        rotary=width,
+    )
     edit.replace(readers[0].outputs[0], out)
     return None
 
@@ -132,27 +139,22 @@ def _fuse_producer(key: ir.Value, value: ir.Value) -> Miss | None:
         return keys
     if isinstance(values, Miss):
         return values
-    epsilon = keys["norm"].attributes["epsilon"].as_float()
-    if values["norm"].attributes["epsilon"].as_float() != epsilon or keys["split"] != values["split"]:
+    epsilon = RMSNorm.of(keys["norm"]).epsilon
+    if RMSNorm.of(values["norm"]).epsilon != epsilon or keys["split"] != values["split"]:
         return Miss(
             9, f"key and value of {key.name} differ in epsilon or in heads: {keys['split']} and {values['split']}"
         )
-    update = key.producer()
-    assert update is not None  # matched just above
-    insert = edit.Inserter(update)
-    operands = [keys["projected"], values["projected"], keys["scale"], *_half_angles(insert, keys)]
-    new_key, new_value = insert_op(
-        insert, "RopeKeyValue", operands, {"kv_heads": keys["split"][2], "epsilon": epsilon, "rotary": keys["split"][3]}
+    builder = Builder(keys["update"])
+    operands = [keys["projected"], values["projected"], keys["scale"], *_half_angles(builder, keys)]
+    new_key, new_value = RopeKeyValue.insert_all(
+        builder, *operands, kv_heads=keys["split"][2], epsilon=epsilon, rotary=keys["split"][3]
     )
     edit.replace(keys["new"], new_key)
     edit.replace(values["new"], new_value)
     return None
 
 
-def _half_angles(insert: edit.Inserter, rotation: Bindings) -> list[ir.Value]:
+def _half_angles(builder: Builder, rotation: Bindings) -> list[ir.Value]:
     """cos and sin of one half, in the dtype of what they rotate; equal ones are merged by `canonicalize-dead-code`."""
-    angles, dtype = rotation["angles"], rotation["projected"].dtype
-    halves = [insert.op(function, [angles], shape=list(angles.shape)) for function in ("Cos", "Sin")]
-    if angles.dtype == dtype:
-        return halves
-    return [insert.op("Cast", [half], {"to": int(dtype)}, shape=list(angles.shape), dtype=dtype) for half in halves]
+    halves = [builder.op(function, rotation["angles"]) for function in ("Cos", "Sin")]
+    return [builder.cast(half, rotation["projected"].dtype) for half in halves]

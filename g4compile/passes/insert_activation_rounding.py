@@ -15,9 +15,10 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from g4compile.graph.edit import Inserter, replace
-from g4compile.graph.stage import op_name
-from g4compile.ops.insert import insert_op
+from g4compile.graph.build import Builder
+from g4compile.ops.dequantize import Dequantize
+from g4compile.ops.linear import Linear
+from g4compile.ops.round_activations import RoundActivations
 from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.stored import STORED, activation_scales
 
@@ -29,31 +30,22 @@ class InsertActivationRounding:
 
     def apply(self, model: ir.Model) -> None:
         rounded: dict[tuple[ir.Value, float], ir.Value] = {}
-        for node in list(model.graph):
-            codes = _codes(node)
+        for product in Linear.all_in(model.graph):
+            codes = _codes(product)
             if codes is None or codes.matrix.quantizer != STORED:
                 continue
             before, after = activation_scales(codes.matrix.weight.bound, codes.key)
-            x, weight = node.inputs
-            assert x is not None and weight is not None
-            insert = Inserter(node)
+            builder, x = Builder(product.node), product.x
             if before:
                 if (x, before) not in rounded:
-                    (rounded[x, before],) = insert_op(insert, "RoundActivations", [x], {"scale": before})
+                    rounded[x, before] = RoundActivations.insert(builder, x, scale=before)
                 x = rounded[x, before]
-            (product,) = insert_op(insert, "Linear", [x, weight])
-            if after:
-                (product,) = insert_op(insert, "RoundActivations", [product], {"scale": after})
-            replace(node.outputs[0], product)
-            model.graph.remove(node, safe=True)
+            y = Linear.insert(builder, x, product.weight)
+            product.replace_by(RoundActivations.insert(builder, y, scale=after) if after else y)
 
 
-def _codes(node: ir.Node) -> QuantizedTensor | None:
+def _codes(product: Linear) -> QuantizedTensor | None:
     """The codes that a product multiplies with, when it reads codes."""
-    if op_name(node) != "g4.Linear" or node.inputs[1] is None:
-        return None
-    dequantize = node.inputs[1].producer()
-    if dequantize is None or op_name(dequantize) != "g4.Dequantize" or dequantize.inputs[0] is None:
-        return None
-    codes = dequantize.inputs[0].const_value
+    dequantize = Dequantize.producing(product.weight)
+    codes = dequantize.codes.const_value if dequantize is not None else None
     return codes if isinstance(codes, QuantizedTensor) else None

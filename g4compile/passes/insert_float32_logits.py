@@ -20,7 +20,9 @@ import onnx_ir as ir
 
 from g4compile.errors import MatchError
 from g4compile.graph import edit
+from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe, op_name
+from g4compile.ops.linear import Linear
 
 _CAP = {"Div", "Tanh", "Mul"}
 _FLOAT = ir.DataType.FLOAT
@@ -39,21 +41,17 @@ class InsertFloat32Logits:
         while node is not None and op_name(node) in _CAP:
             cap.append(node)
             node = node.inputs[0].producer() if node.inputs[0] is not None else None
-        if node is None or op_name(node) != "g4.Linear":
-            raise MatchError(
-                "the logits are not a product, capped or not", where=self.name, why=describe(node) if node else ""
-            )
+        if node is None or not Linear.matches(node):
+            found = describe(node) if node is not None else "they are no result of a node"
+            raise MatchError("the logits are not a product, capped or not", where=self.name, why=found)
         if logits.dtype == _FLOAT:
             return
         product = node.outputs[0]
         if not cap:
-            insert = edit.Inserter(node)
-            copy = ir.node(node.op_type, node.inputs, domain=node.domain, overload=node.overload)
-            (narrow,) = insert.add(copy, [list(product.shape or ())], product.dtype)
-            edit.replace(product, insert.cast(narrow, _FLOAT))
-            model.graph.remove(node, safe=True)
+            linear, builder = Linear(node), Builder(node)
+            linear.replace_by(builder.cast(Linear.insert(builder, linear.x, linear.weight), _FLOAT))
             return
-        wide = edit.Inserter(cap[-1]).cast(product, _FLOAT)
+        wide = Builder(cap[-1]).cast(product, _FLOAT)
         for part in reversed(cap):
             for index, operand in enumerate(part.inputs):
                 array = edit.constant_array(operand)

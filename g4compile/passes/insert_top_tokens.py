@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from g4compile.errors import MatchError
 from g4compile.graph import edit
+from g4compile.graph.axes import sizes_of
 
 TOP_LOGITS, TOP_TOKENS = "top_logits", "top_tokens"
 
@@ -32,10 +33,11 @@ class InsertTopTokens:
     def apply(self, model: ir.Model) -> None:
         logits = next((value for value in model.graph.outputs if value.name == "logits"), None)
         node = logits.producer() if logits is not None else None
-        if logits is None or node is None or logits.shape is None or not isinstance(logits.shape[-1], int):
+        vocabulary = logits.shape[-1] if logits is not None and logits.shape is not None else None
+        if logits is None or node is None or not isinstance(vocabulary, int):
             raise MatchError("the graph computes no output logits over a known vocabulary", where=self.name)
-        shape = [*list(logits.shape)[:-1], min(self.count, logits.shape[-1])]
-        size = edit.constant(model.graph, [shape[-1]])  # type: ignore[list-item]  # a static size
+        shape = [*sizes_of(logits)[:-1], min(self.count, vocabulary)]
+        size = edit.constant(model.graph, [min(self.count, vocabulary)])
         top = ir.node("TopK", [logits, size], {"axis": -1}, num_outputs=2, name=f"{edit.module_of(node)}/TopK")
         model.graph.insert_after(node, top)
         named = zip(top.outputs, (TOP_LOGITS, TOP_TOKENS), (logits.dtype, ir.DataType.INT64), strict=True)

@@ -17,9 +17,12 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import MatchError
-from g4compile.graph import edit
+from g4compile.graph.axes import sizes_of
+from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
-from g4compile.ops.insert import insert_op
+from g4compile.ops.causal_mask import CausalMask
+from g4compile.ops.dual_rope_attention import DualRopeAttention
+from g4compile.ops.windowed_mask import WindowedMask
 from g4compile.passes.base import expect
 
 
@@ -37,32 +40,26 @@ class InsertWindowedMasks:
             raise MatchError("the graph has no input position_ids to build masks from", where=self.name)
         masks: dict[int, ir.Value] = {}
         lengths: dict[int, object] = {}
-        found, nearest = 0, "no g4.DualRopeAttention is left"
-        for node in list(model.graph):
-            if node.op_type != "DualRopeAttention":
+        found, nearest = 0, f"no {DualRopeAttention.name()} is left"
+        for attention in DualRopeAttention.all_in(model.graph):
+            if attention.mask is not None:
+                nearest = f"{describe(attention.node)} has a mask already"
                 continue
-            if len(node.inputs) > 6:
-                nearest = f"{describe(node)} has a mask already"
-                continue
-            key = node.inputs[4]
-            assert key is not None and key.shape is not None
-            window = node.attributes["window"].as_int()
-            insert = edit.Inserter(node)
+            window, length = attention.window, sizes_of(attention.key)[2]
             if window not in masks:
-                lengths[window] = key.shape[2]
-                masks[window] = (
-                    insert_op(insert, "WindowedMask", [positions, key], {"window": window})[0]
-                    if window
-                    else insert_op(insert, "CausalMask", [positions, key])[0]
-                )
-            if key.shape[2] != lengths[window]:
+                lengths[window] = length
+                masks[window] = _mask(Builder(attention.node), positions, attention.key, window)
+            if length != lengths[window]:
                 raise MatchError(
-                    f"layers of window {window} have keys of lengths {lengths[window]} and {key.shape[2]}",
-                    where=describe(node),
+                    f"layers of window {window} have keys of lengths {lengths[window]} and {length}",
+                    where=describe(attention.node),
                 )
-            attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-            (out,) = insert_op(insert, "DualRopeAttention", [*node.inputs, masks[window]], attributes)  # type: ignore[list-item]  # all six operands are present
-            edit.replace(node.outputs[0], out)
-            model.graph.remove(node, safe=True)
+            attention.replace(mask=masks[window])
             found += 1
         expect(self.name, "attention layers", found, self.layers, nearest)
+
+
+def _mask(builder: Builder, positions: ir.Value, keys: ir.Value, window: int) -> ir.Value:
+    if window:
+        return WindowedMask.insert(builder, positions, keys, window=window)
+    return CausalMask.insert(builder, positions, keys)

@@ -8,20 +8,22 @@ it came from, and what would make it legal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import SpecError
-from g4compile.graph.edit import Inserter, replace
+from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe, op_name
-from g4compile.ops import DOMAIN, OPS
+from g4compile.ops.op import Op
+from g4compile.ops.registry import view
 
-# Inserts what replaces a node and returns the values that stand for its outputs.
-Lowering = Callable[[ir.Node, Inserter], list[ir.Value]]
+# Builds what stands for a node of an op of ours, from its view: a value per output.
+Lowering = Callable[[Any, Builder], Sequence[ir.Value]]
+Lowerings = Mapping[type[Op], Lowering]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Legalize:
 
     target: str
     legal: frozenset[str]
-    lowerings: Mapping[str, Lowering]
+    lowerings: Lowerings
     dtypes: frozenset[ir.DataType]
     name: ClassVar[str] = "legalize"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
@@ -41,48 +43,43 @@ class Legalize:
             node = pending.pop()
             if op_name(node) in self.legal:
                 continue
-            lowering = self.lowerings.get(op_name(node)) or (inline_body if node.domain == DOMAIN else None)
-            if lowering is None:
+            op = view(node)
+            if op is None:
                 raise SpecError(
                     f"{self.target} cannot run {op_name(node)}",
                     where=describe(node),
                     why="it is not legal, has no lowering for this target and no body",
                     fix="add a lowering to the target",
                 )
-            insert = Inserter(node)
-            for old, new in zip(node.outputs, lowering(node, insert), strict=True):
-                replace(old, new)
-            model.graph.remove(node, safe=True)
-            pending += insert.made
+            builder = Builder(node)
+            lowering = self.lowerings.get(type(op))
+            op.replace_by(*(inline_body(op, builder) if lowering is None else lowering(op, builder)))
+            pending += builder.made
         for node in model.graph.all_nodes():
             for value in node.outputs:
                 if value.dtype is not None and value.dtype not in self.dtypes:
                     raise SpecError(f"{self.target} cannot hold {value.dtype.name} values", where=describe(node))
 
 
-def inline_body(node: ir.Node, insert: Inserter) -> list[ir.Value]:
-    """The op's own body in place of the node; its constants become shared initializers."""
-    function = OPS[node.op_type].functions[node.overload]
-    values: dict[ir.Value, ir.Value | None] = dict(zip(function.inputs, node.inputs, strict=True))
+def inline_body(op: Op, builder: Builder) -> list[ir.Value]:
+    """The op's own body in place of its node; the body's constants become shared initializers."""
+    function = op.functions()[op.node.overload]
+    values: dict[ir.Value | None, ir.Value | None] = {None: None}
+    values.update(zip(function.inputs, op.node.inputs, strict=True))
     for inner in function:
-        attributes = [_resolved(attribute, node) for attribute in inner.attributes.values()]
+        attributes = [_resolved(attribute, op.node) for attribute in inner.attributes.values()]
         if inner.op_type == "Constant":
-            values[inner.outputs[0]] = insert.constant(*_constant_of(attributes[0]))
+            values[inner.outputs[0]] = builder.constant(*_constant_of(attributes[0]))
             continue
-        made = insert.node(
-            inner.domain,
-            inner.op_type,
-            [values[value] if value is not None else None for value in inner.inputs],
-            attributes,
-            inner.overload,
-            len(inner.outputs),
+        operands = [values[value] for value in inner.inputs]
+        copy = ir.Node(
+            inner.domain, inner.op_type, operands, attributes, overload=inner.overload, num_outputs=len(inner.outputs)
         )
-        values.update(zip(inner.outputs, made, strict=True))
-    for inside, outside in zip(function.outputs, node.outputs, strict=True):
-        made_value = values[inside]
-        assert made_value is not None
-        made_value.shape, made_value.type = outside.shape, outside.type
-    return [value for inside in function.outputs if (value := values[inside]) is not None]
+        values.update(zip(inner.outputs, builder.insert(copy), strict=True))
+    found = [value for inside in function.outputs if (value := values[inside]) is not None]
+    for made, outside in zip(found, op.node.outputs, strict=True):
+        made.shape, made.type = outside.shape, outside.type
+    return found
 
 
 def _resolved(attribute: ir.Attr, node: ir.Node) -> ir.Attr:

@@ -24,7 +24,8 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import InputError
-from g4compile.graph import edit
+from g4compile.graph.build import Builder
+from g4compile.ops.moe_experts import MoEExperts
 from g4compile.passes.base import expect
 from g4compile.passes.experts.dense import dense_experts
 from g4compile.passes.experts.gather import gathered_experts
@@ -53,13 +54,12 @@ class LowerMoEToGatherScatter:
             raise InputError(
                 f"tokens = {self.tokens} does not go with form = {self.form}", fix="form=grouped,tokens=64"
             )
-        found = 0
-        for node in list(model.graph):
-            if node.op_type == "MoEExperts":
-                edit.replace(node.outputs[0], self._form(node, edit.Inserter(node)))
-                model.graph.remove(node, safe=True)
-                found += 1
-        expect(self.name, "layers with experts", found, self.layers, "no g4.MoEExperts is left")
+        sites = MoEExperts.all_in(model.graph)
+        for site in sites:
+            site.replace_by(self._lowered(site, Builder(site.node)))
+        expect(self.name, "layers with experts", len(sites), self.layers, f"no {MoEExperts.name()} is left")
 
-    def _form(self, node: ir.Node, insert: edit.Inserter) -> ir.Value:
-        return grouped_experts(node, insert, self.tokens) if self.form == GROUPED else _FORMS[self.form](node, insert)
+    def _lowered(self, experts: MoEExperts, builder: Builder) -> ir.Value:
+        if self.form == GROUPED:
+            return grouped_experts(experts, builder, self.tokens)
+        return _FORMS[self.form](experts, builder)

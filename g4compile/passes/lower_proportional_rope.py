@@ -22,7 +22,12 @@ import onnx_ir as ir
 from g4compile.bundle.weight_steps import COLUMNS, ROWS
 from g4compile.errors import MatchError
 from g4compile.graph import edit
+from g4compile.graph.axes import resize, static_size
 from g4compile.graph.stage import describe, op_name
+from g4compile.ops.cache_update import CacheUpdate
+from g4compile.ops.dual_rope_attention import DualRopeAttention
+from g4compile.ops.linear import Linear
+from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.base import expect
 from g4compile.weights.references import CheckpointTensor
 
@@ -49,7 +54,7 @@ class LowerProportionalRope:
                 continue
             node.replace_input_with(1, edit.constant(model.graph, array[:turning], ir.DataType.FLOAT))
             for reader in _narrow(node.outputs[0], turning):
-                found += op_name(reader) == "g4.DualRopeAttention"
+                found += DualRopeAttention.matches(reader)
                 _reorder(reader, 2 * turning)
         expect(self.name, "attention layers with proportional RoPE", found, self.layers, nearest)
 
@@ -60,8 +65,7 @@ def _narrow(angles: ir.Value, pairs: int) -> list[ir.Node]:
     pending = [angles]
     while pending:
         value = pending.pop()
-        assert value.shape is not None
-        value.shape = ir.Shape([*list(value.shape)[:-1], pairs])
+        resize(value, -1, pairs)
         for reader in value.consumers():
             if op_name(reader) in _ANGLES:
                 pending.append(reader.outputs[0])
@@ -71,39 +75,42 @@ def _narrow(angles: ir.Value, pairs: int) -> list[ir.Node]:
 
 
 def _reorder(node: ir.Node, rotary: int) -> None:
-    """Turn the first ``rotary`` numbers of what ``node`` turns; reorder the weights before it, and behind its values."""
-    if op_name(node) == "g4.DualRopeAttention":
-        projection, norm = node.inputs[0], node.inputs[1]
-    elif op_name(node) == "g4.RopeKeyValue":
-        projection, norm = node.inputs[0], node.inputs[2]
+    """Rotate the first ``rotary`` dimensions of what ``node`` rotates; reorder the weights before it, and behind its values."""
+    if DualRopeAttention.matches(node):
+        attention = DualRopeAttention(node)
+        width = static_size(attention.query_norm, 0)
+        _permute(node, attention.query_norm, ROWS, width, rotary)
+        _permute(node, _weight_of(attention.query), ROWS, width, rotary)
+        if _values_are_keys(attention):
+            readers = attention.out.consumers()
+            if len(readers) != 1 or not Linear.matches(readers[0]):
+                raise MatchError(f"{describe(node)} is not read by one product alone", where=_NAME)
+            _permute(node, Linear(readers[0]).weight, COLUMNS, width, rotary)
+        attention.set("rotary", rotary)
+    elif RopeKeyValue.matches(node):
+        keys = RopeKeyValue(node)
+        width = static_size(keys.key_norm, 0)
+        _permute(node, keys.key_norm, ROWS, width, rotary)
+        _permute(node, _weight_of(keys.key_in), ROWS, width, rotary)
+        keys.set("rotary", rotary)
     else:
         raise MatchError(f"{describe(node)} reads the angles of proportional RoPE", where=_NAME)
-    assert norm is not None and norm.shape is not None and isinstance(norm.shape[0], int)
-    width = norm.shape[0]
-    _permute(node, norm, ROWS, width, rotary)
-    _permute(node, _weight_of(projection), ROWS, width, rotary)
-    if op_name(node) == "g4.DualRopeAttention" and _values_are_keys(node):
-        readers = node.outputs[0].consumers()
-        if len(readers) != 1 or op_name(readers[0]) != "g4.Linear":
-            raise MatchError(f"{describe(node)} is not read by one product alone", where=_NAME)
-        _permute(node, readers[0].inputs[1], COLUMNS, width, rotary)
-    node.attributes["rotary"] = ir.AttrInt64("rotary", rotary)
 
 
-def _weight_of(projection: ir.Value | None) -> ir.Value | None:
-    producer = projection.producer() if projection is not None else None
-    return producer.inputs[1] if producer is not None and op_name(producer) == "g4.Linear" else None
+def _weight_of(projection: ir.Value) -> ir.Value | None:
+    product = Linear.producing(projection)
+    return None if product is None else product.weight
 
 
-def _values_are_keys(node: ir.Node) -> bool:
+def _values_are_keys(attention: DualRopeAttention) -> bool:
     """Whether the values (behind their cache) are normed from the key projection."""
-    value = node.inputs[5]
-    update = value.producer() if value is not None else None
-    new = update.inputs[0] if update is not None and op_name(update) == "g4.CacheUpdate" else None
-    source = new.producer() if new is not None else None
-    if source is None or op_name(source) != "g4.RopeKeyValue":
-        raise MatchError(f"the values of {describe(node)} do not come from projections through a cache", where=_NAME)
-    return source.inputs[0] is source.inputs[1]
+    update = CacheUpdate.producing(attention.value)
+    source = RopeKeyValue.producing(update.new) if update is not None else None
+    if source is None:
+        raise MatchError(
+            f"the values of {describe(attention.node)} do not come from projections through a cache", where=_NAME
+        )
+    return source.key_in is source.value_in
 
 
 def _permute(node: ir.Node, weight: ir.Value | None, axis: str, width: int, rotary: int) -> None:

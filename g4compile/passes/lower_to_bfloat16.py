@@ -26,16 +26,16 @@ import onnx_ir as ir
 
 from g4compile.errors import SpecError
 from g4compile.graph import edit
-from g4compile.graph.stage import describe, op_name
-from g4compile.ops import OPS
-from g4compile.ops.registry import DOMAIN
+from g4compile.graph.build import Builder
+from g4compile.graph.stage import describe
+from g4compile.ops.moe_experts import MoEExperts
+from g4compile.ops.op import Op, Precision
+from g4compile.ops.registry import is_arithmetic, precision, view
+from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
 from g4compile.weights.references import CheckpointTensor
 
 _WIDE, _NARROW = ir.DataType.FLOAT, ir.DataType.BFLOAT16
-_IN_FLOAT32 = {"Add", "Cos", "Sin", "Softmax", "TopK"}
-_INSIDE_FLOAT32 = {"g4.RMSNorm"}  # read what is there, and give bfloat16
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Tanh"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LowerToBfloat16:
     def apply(self, model: ir.Model) -> None:
         graph = model.graph
         routers, found = _routers(graph)
-        expect(self.name, "routers", found, self.layers, "no g4.MoEExperts is left")
+        expect(self.name, "routers", found, self.layers, f"no {MoEExperts.name()} is left")
         for value in [*graph.inputs, *graph.initializers.values()]:
             if value.dtype == _WIDE and (value.is_graph_input() or isinstance(value.const_value, CheckpointTensor)):
                 value.type = ir.TensorType(_NARROW)
@@ -60,18 +60,19 @@ class LowerToBfloat16:
 
     def _lower(self, node: ir.Node, wide: bool) -> None:
         """Give ``node`` operands and results in the dtype it is for; ``wide``: it is part of a router."""
-        name = op_name(node)
-        if name == "Cast":
+        if node.op_type == "Cast":
             return
-        if node.domain == DOMAIN and not wide and name not in _INSIDE_FLOAT32:
-            self._by_schema(node)
+        op, policy = view(node), precision(node)
+        if op is not None and not wide and policy != Precision.INSIDE_WIDE:
+            self._by_schema(op)
             return
         operands = [value for value in node.inputs if value is not None and value.dtype in (_WIDE, _NARROW)]
         if not operands:
             return
         exact = all(_fits(edit.constant_array(value)) for value in operands)
-        result = _WIDE if wide or self._stays_wide(name, operands) else _NARROW
-        inside = _WIDE if name in _INSIDE_FLOAT32 or (name in _ELEMENTWISE and not exact) else result
+        result = _WIDE if wide or _stays_wide(policy, operands) else _NARROW
+        rounds = is_arithmetic(node) and not exact
+        inside = _WIDE if policy == Precision.INSIDE_WIDE or rounds else result
         self._feed(node, [index for index, value in enumerate(node.inputs) if value in operands], inside)
         for value in node.outputs:
             if value.dtype == _WIDE:
@@ -79,49 +80,49 @@ class LowerToBfloat16:
         if inside != result:
             _round(node)
 
-    def _by_schema(self, node: ir.Node) -> None:
+    def _by_schema(self, op: Op) -> None:
         """An op of ours: activations and weights in bfloat16, masks and shares in float32."""
-        op = OPS[node.op_type]
-        for index, operand in enumerate(op.inputs[: len(node.inputs)]):
-            self._feed(node, [index], {"T": _NARROW, "M": _WIDE}.get(operand.kind))
-        for value, operand in zip(node.outputs, op.outputs, strict=True):
-            if operand.kind == "T":
+        for operand in op.operands[: len(op.node.inputs)]:
+            self._feed(op.node, [operand.index], {"T": _NARROW, "M": _WIDE}.get(operand.kind))
+        for value, result in zip(op.node.outputs, op.results, strict=True):
+            if result.kind == "T":
                 value.type = ir.TensorType(_NARROW)
-
-    def _stays_wide(self, name: str, operands: list[ir.Value]) -> bool:
-        """A norm rounds its result, whatever it reads; other ops stay in float32 when they read it."""
-        if name in _INSIDE_FLOAT32:
-            return False
-        computed = (value for value in operands if edit.constant_array(value) is None)
-        return name in _IN_FLOAT32 or any(value.dtype == _WIDE for value in computed)
 
     def _feed(self, node: ir.Node, indices: Iterable[int], dtype: ir.DataType | None) -> None:
         """Give ``node`` its float operands in ``dtype``."""
-        insert = edit.Inserter(node)
+        build = Builder(node)
         for index in indices:
             value = node.inputs[index]
             if dtype is None or value is None or value.dtype not in (_WIDE, _NARROW) or value.dtype == dtype:
                 continue
             array = edit.constant_array(value)
             if array is None:
-                node.replace_input_with(index, insert.cast(value, dtype))
+                node.replace_input_with(index, build.cast(value, dtype))
                 continue
             if not _fits(array):
                 raise SpecError(f"{describe(node)} reads a constant that bfloat16 cannot hold", where=self.name)
-            node.replace_input_with(index, edit.constant(insert.graph, array, dtype))
+            node.replace_input_with(index, build.constant(array, dtype))
+
+
+def _stays_wide(policy: Precision, operands: list[ir.Value]) -> bool:
+    """A norm rounds its result, whatever it reads; other ops stay in float32 when they read it."""
+    if policy == Precision.INSIDE_WIDE:
+        return False
+    computed = (value for value in operands if edit.constant_array(value) is None)
+    return policy == Precision.WIDE or any(value.dtype == _WIDE for value in computed)
 
 
 def _routers(graph: ir.Graph) -> tuple[set[ir.Node], int]:
     """What the experts' indices and shares are computed by, from a norm on; and how many layers have experts."""
     routers: set[ir.Node] = set()
-    sites = [node for node in graph if op_name(node) == "g4.MoEExperts"]
-    pending = [value.producer() for node in sites for value in node.inputs[1:3] if value is not None]
+    sites = MoEExperts.all_in(graph)
+    pending = [value.producer() for site in sites for value in (site.index, site.weight)]
     while pending:
         node = pending.pop()
         if node is None or node in routers:
             continue
         routers.add(node)
-        if op_name(node) != "g4.RMSNorm":
+        if not RMSNorm.matches(node):
             pending += [value.producer() for value in node.inputs if value is not None]
     return routers, len(sites)
 
@@ -134,8 +135,7 @@ def _fits(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None) -> bo
 
 def _round(node: ir.Node) -> None:
     """Readers of ``node`` read its result in bfloat16."""
-    (output,), graph = node.outputs, node.graph
-    assert isinstance(graph, ir.Graph)
+    (output,), graph = node.outputs, Builder(node).graph
     readers = list(output.uses())
     cast = ir.node("Cast", [output], {"to": int(_NARROW)}, name=f"{edit.module_of(node)}/Cast")
     cast.outputs[0].shape, cast.outputs[0].type = output.shape, ir.TensorType(_NARROW)

@@ -20,9 +20,11 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import MatchError
-from g4compile.graph.edit import Inserter, Size
+from g4compile.graph.axes import sizes_of
+from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
-from g4compile.ops.insert import insert_op
+from g4compile.ops.dequantize_kv import DequantizeKV
+from g4compile.ops.quantize_kv import QuantizeKV
 from g4compile.passes.base import expect
 
 _PAST, _PRESENT, SCALE = "past_key_values.", "present.", "_scale"
@@ -51,41 +53,40 @@ class QuantizeKVCache:
 
 
 def _double(graph: ir.Graph, past: ir.Value, node: ir.Node) -> None:
-    insert = Inserter(node)
+    build = Builder(node)
     new, *position = node.inputs[1:]
-    assert new is not None and past.shape is not None
-    codes, scales = insert_op(insert, "QuantizeKV", [new])
+    codes, scales = QuantizeKV.insert_all(build, new)
     past.type = ir.TensorType(ir.DataType.INT8)
-    one = [*list(past.shape)[:-1], 1]
+    one = [*sizes_of(past)[:-1], 1]
     past_scale = ir.Value(name=f"{past.name}{SCALE}", shape=ir.Shape(one), type=ir.TensorType(ir.DataType.FLOAT))
     graph.inputs.insert(graph.inputs.index(past) + 1, past_scale)
     old = node.outputs[0]
-    width = list(past.shape)[-1]
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    both = [
-        insert.op(node.op_type, [kept, added, *position], attributes, shape=_narrowed(old.shape, size))
-        for kept, added, size in ((past, codes, width), (past_scale, scales, 1))
-    ]
-    (keys,) = insert_op(insert, "DequantizeKV", both)
+    both = []
+    for kept, added in ((past, codes), (past_scale, scales)):
+        doubled = build.op(node.op_type, kept, added, *position, **attributes)
+        doubled.shape = _with_width(old.shape, kept)
+        both.append(doubled)
+    keys = DequantizeKV.insert(build, *both)
     kept_ones = [old] if old.is_graph_output() else [node.outputs[0] for node in old.consumers() if _is_kept(node)]
     if len(kept_ones) != 1:
         raise MatchError(f"the graph gives back {len(kept_ones)} slices of {past.name}, not one", where=describe(node))
     present, outputs, replaced = kept_ones[0], both, [node]
-    if present is not old:
-        cut = present.producer()
-        assert cut is not None
-        replaced, rest = [cut, node], list(cut.inputs)[1:]
-        outputs = [
-            insert.op("Slice", [whole, *rest], shape=_narrowed(present.shape, size))
-            for whole, size in zip(both, (width, 1), strict=True)
-        ]
+    cut = present.producer()
+    if present is not old and cut is not None:
+        replaced, outputs = [cut, node], []
+        for whole, kept in zip(both, (past, past_scale), strict=True):
+            sliced = build.op("Slice", whole, *list(cut.inputs)[1:])
+            sliced.shape = _with_width(present.shape, kept)
+            outputs.append(sliced)
     _give(graph, present, outputs)
     old.replace_all_uses_with(keys)
     graph.remove(replaced, safe=True)
 
 
-def _narrowed(shape: ir.Shape | None, size: Size) -> list[Size] | None:
-    return None if shape is None else [*list(shape)[:-1], size]
+def _with_width(shape: ir.Shape | None, like: ir.Value) -> ir.Shape | None:
+    """``shape`` with the last size of ``like``."""
+    return None if shape is None else ir.Shape([*list(shape)[:-1], sizes_of(like)[-1]])
 
 
 def _is_kept(reader: ir.Node) -> bool:

@@ -15,27 +15,25 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from g4compile.graph.edit import Inserter
-from g4compile.graph.stage import op_name
+from g4compile.graph.build import Builder
 from g4compile.model.keys import module_of_key
-from g4compile.ops.insert import insert_op
+from g4compile.ops.dequantize import Dequantize
+from g4compile.ops.registry import weight_operands
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
-from g4compile.weights.recipe import Rule, load_recipe
+from g4compile.weights.recipe import Recipe, Rule, load_recipe
 from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.stored import STORED, stored_rule
 
 Weights = dict[ir.Value, tuple[ir.Node, CheckpointTensor]]
-# Which operands of an op are weights that may be quantised.
-_WEIGHTS = {"g4.Linear": (1,), "Gather": (0,), "g4.MoEExperts": (3, 4)}
 
 
 @dataclass(frozen=True)
 class QuantizeWeights:
-    """``recipe``: a built-in name, a file, or `stored` for the codes that the bound checkpoint holds."""
+    """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound checkpoint holds."""
 
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
-    recipe: str = "int4"
+    recipe: Recipe | str = "int4"
 
     def apply(self, model: ir.Model) -> None:
         weights = _weights(model)
@@ -46,11 +44,12 @@ class QuantizeWeights:
         for value, (reader, tensor) in weights.items():
             rule = rules[value]
             if rule.form is not None:
-                _replace(model.graph, value, tensor, reader, rule)
+                matrix = QuantizedMatrix(tensor, rule.form, rule.quantizer)
+                _replace(model.graph, value, matrix, reader, rule)
 
 
-def _recipe_rules(weights: Weights, name: str) -> dict[ir.Value, Rule]:
-    recipe = load_recipe(name)
+def _recipe_rules(weights: Weights, source: Recipe | str) -> dict[ir.Value, Rule]:
+    recipe = source if isinstance(source, Recipe) else load_recipe(source)
     recipe.check(module_of_key(tensor.key) for _, tensor in weights.values())
     return {value: recipe.rule(module_of_key(tensor.key)) for value, (_, tensor) in weights.items()}
 
@@ -59,7 +58,7 @@ def _weights(model: ir.Model) -> Weights:
     """Weights in the order of their first readers."""
     found: Weights = {}
     for node in model.graph:
-        for index in _WEIGHTS.get(op_name(node), ()):
+        for index in weight_operands(node):
             value = node.inputs[index]
             if (
                 value is not None
@@ -70,9 +69,7 @@ def _weights(model: ir.Model) -> Weights:
     return found
 
 
-def _replace(graph: ir.Graph, weight: ir.Value, tensor: CheckpointTensor, reader: ir.Node, rule: Rule) -> None:
-    assert rule.form is not None
-    matrix = QuantizedMatrix(tensor, rule.form, rule.quantizer)
+def _replace(graph: ir.Graph, weight: ir.Value, matrix: QuantizedMatrix, reader: ir.Node, rule: Rule) -> None:
     operands = []
     for part in matrix.parts:
         reference = QuantizedTensor(matrix, part)
@@ -84,12 +81,13 @@ def _replace(graph: ir.Graph, weight: ir.Value, tensor: CheckpointTensor, reader
         )
         graph.register_initializer(value)
         operands.append(value)
-    attributes = {
-        "bits": rule.form.bits,
-        "columns": matrix.columns,
-        "activation_bits": 8 if rule.activations == "int8" else 0,
-    }
-    (dequantized,) = insert_op(Inserter(reader), "Dequantize", operands, attributes)
+    dequantized = Dequantize.insert(
+        Builder(reader),
+        *operands,
+        bits=matrix.form.bits,
+        columns=matrix.columns,
+        activation_bits=8 if rule.activations == "int8" else 0,
+    )
     for node, index in list(weight.uses()):
         node.replace_input_with(index, dequantized)
     del graph.initializers[str(weight.name)]

@@ -23,9 +23,14 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import MatchError
-from g4compile.graph import edit
-from g4compile.graph.stage import describe, op_name
-from g4compile.ops.insert import insert_op
+from g4compile.graph.axes import resize
+from g4compile.graph.build import Builder
+from g4compile.graph.stage import describe
+from g4compile.ops.cache_update import CacheUpdate
+from g4compile.ops.dual_rope_attention import DualRopeAttention
+from g4compile.ops.registry import view
+from g4compile.ops.ring_mask import RingMask
+from g4compile.ops.windowed_mask import WindowedMask
 from g4compile.passes.base import expect
 
 _END = 2**63 - 1
@@ -47,68 +52,62 @@ class ScheduleKVCache:
         positions = next((value for value in model.graph.inputs if value.name == "position_ids"), None)
         if positions is None:
             raise MatchError("the graph has no input position_ids to place keys by", where=self.name)
-        found = 0
-        for node in list(model.graph):
-            if node.op_type == "CacheUpdate":
-                windows = {
-                    reader.attributes["window"].as_int()
-                    for reader in node.outputs[0].consumers()
-                    if reader.op_type == "DualRopeAttention"
-                }
-                if len(windows) != 1:
-                    raise MatchError(
-                        f"the attentions that read {describe(node)} have the windows {sorted(windows)}, not one",
-                        where=self.name,
-                    )
-                self._place(model.graph, node, positions, windows.pop())
-                found += 1
-        expect(self.name, "KV caches", found, self.caches, "no g4.CacheUpdate is left")
+        sites, placed = CacheUpdate.all_in(model.graph), list[ir.Value]()
+        for site in sites:
+            readers = site.all.consumers()
+            windows = {DualRopeAttention(one).window for one in readers if DualRopeAttention.matches(one)}
+            if len(windows) != 1:
+                raise MatchError(
+                    f"the attentions that read {describe(site.node)} have the windows {sorted(windows)}, not one",
+                    where=self.name,
+                )
+            placed.append(self._place(model.graph, site, positions, windows.pop()))
+        _infer_readers(model.graph, placed)
+        expect(self.name, "KV caches", len(sites), self.caches, f"no {CacheUpdate.name()} is left")
 
-    def _place(self, graph: ir.Graph, node: ir.Node, positions: ir.Value, window: int) -> None:
-        new, past = node.inputs
-        assert new is not None and past is not None and past.shape is not None
-        insert = edit.Inserter(node)
-        batch, heads, _, width = past.shape
-        output = node.outputs[0]
+    def _place(self, graph: ir.Graph, site: CacheUpdate, positions: ir.Value, window: int) -> ir.Value:
+        """The keys (or values) that readers see."""
+        new, past, output, build = site.new, site.past, site.all, Builder(site.node)
         if window and self.ring:
             if self.ring < window:
-                raise MatchError(f"a ring of {self.ring} slots cannot hold a window of {window}", where=describe(node))
-            past.shape = ir.Shape([batch, heads, self.ring, width])
-            first = insert.op("Gather", [positions, insert.constant(0)], {"axis": 1}, shape=[batch])
-            at = insert.op("Mod", [first, insert.constant(self.ring)], shape=[batch])
-            keys = kept = self._scatter(insert, past, new, at, "circular")
+                raise MatchError(
+                    f"a ring of {self.ring} slots cannot hold a window of {window}", where=describe(site.node)
+                )
+            resize(past, 2, self.ring)
+            first = build.op("Gather", positions, build.constant(0), axis=1)
+            at = build.op("Mod", first, build.constant(self.ring))
+            keys = kept = build.op("TensorScatter", past, new, at, axis=2, mode="circular")
             _mask_ring(output)
         elif window:
-            keys = insert.op("Concat", [past, new], {"axis": 2}, shape=list(output.shape or ()))
-            keep = window - 1 + self.rewind
-            kept = insert.op(
-                "Slice",
-                [keys, insert.constant([-keep]), insert.constant([_END]), insert.constant([2])],
-                shape=[batch, heads, "kept_sliding", width],
-            )
+            keys = build.op("Concat", past, new, axis=2)
+            keys.shape = output.shape
+            bounds = [build.constant([bound]) for bound in (1 - window - self.rewind, _END, 2)]
+            kept = build.op("Slice", keys, *bounds)
+            resize(kept, 2, "kept_sliding")
         else:
-            past.shape = ir.Shape([batch, heads, "capacity", width])
-            at = insert.op("Gather", [positions, insert.constant(0)], {"axis": 1}, shape=[batch])
-            keys = kept = self._scatter(insert, past, new, at, "linear")
+            resize(past, 2, "capacity")
+            at = build.op("Gather", positions, build.constant(0), axis=1)
+            keys = kept = build.op("TensorScatter", past, new, at, axis=2, mode="linear")
         if output.is_graph_output():
             kept.name, output.name = output.name, None
             graph.outputs[graph.outputs.index(output)] = kept
         output.replace_all_uses_with(keys)
-        graph.remove(node, safe=True)
+        site.remove()
+        return keys
 
-    def _scatter(self, insert: edit.Inserter, past: ir.Value, new: ir.Value, at: ir.Value, mode: str) -> ir.Value:
-        assert past.shape is not None
-        return insert.op("TensorScatter", [past, new, at], {"axis": 2, "mode": mode}, shape=list(past.shape))
+
+def _infer_readers(graph: ir.Graph, placed: list[ir.Value]) -> None:
+    """Masks and attention see as many keys as the caches have now."""
+    readers = {reader for keys in placed for reader in keys.consumers()}
+    for node in graph:
+        op = view(node) if node in readers else None
+        if op is not None:
+            op.infer()
 
 
 def _mask_ring(keys: ir.Value) -> None:
     """Masks over ``keys`` become those of a ring. They keep their place, behind the keys they read."""
-    for mask in keys.consumers():
-        if op_name(mask) == "g4.WindowedMask":
-            insert = edit.Inserter(mask)
-            positions, _ = mask.inputs
-            assert positions is not None
-            (ring,) = insert_op(insert, "RingMask", [positions, keys], {"window": mask.attributes["window"].as_int()})
-            edit.replace(mask.outputs[0], ring)
-            assert isinstance(mask.graph, ir.Graph)
-            mask.graph.remove(mask, safe=True)
+    for reader in keys.consumers():
+        if WindowedMask.matches(reader):
+            mask = WindowedMask(reader)
+            mask.replace_by(RingMask.insert(Builder(reader), mask.position_ids, keys, window=mask.window))

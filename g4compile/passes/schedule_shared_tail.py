@@ -20,7 +20,9 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import MatchError
-from g4compile.graph import edit
+from g4compile.graph.axes import resize
+from g4compile.graph.build import Builder
+from g4compile.ops.linear import Linear
 from g4compile.passes.base import expect
 from g4compile.passes.token_axis import operand_axes, token_axes
 
@@ -47,7 +49,7 @@ class ScheduleSharedTail:
         graph.inputs.append(keep)
         tail = [node for node in graph if node.outputs[0] in axes and not any(value in whole for value in node.outputs)]
         self._cut(graph, tail, whole, axes, keep)
-        found = sum(node.op_type == "Linear" for node in tail)
+        found = sum(Linear.matches(node) for node in tail)
         expect(
             self.name,
             "products on kept positions",
@@ -68,25 +70,18 @@ class ScheduleSharedTail:
                 if value is None or value not in whole:
                     continue
                 if value not in cut:
-                    insert = edit.Inserter(node)
+                    build = Builder(node)
                     if starts is None:
-                        starts = insert.op(
-                            "Unsqueeze",
-                            [insert.op("Sub", [insert.constant(0), keep], shape=[]), insert.constant([0])],
-                            shape=[1],
-                        )
-                    shape = list(value.shape) if value.shape is not None else None
-                    if shape is not None:
-                        shape[axis] = ir.SymbolicDim("kept")
-                    cut[value] = insert.op(
-                        "Slice", [value, starts, insert.constant([_END]), insert.constant([axis])], shape=shape
-                    )
+                        negated = build.op("Sub", build.constant(0), keep)
+                        starts = build.op("Unsqueeze", negated, build.constant([0]))
+                    bounds = [build.constant([_END]), build.constant([axis])]
+                    cut[value] = build.op("Slice", value, starts, *bounds)
+                    cut[value].shape = value.shape
+                    resize(cut[value], axis, "kept")
                 node.replace_input_with(index, cut[value])
             for output in node.outputs:
                 if output.shape is not None and output in axes:
-                    sizes = list(output.shape)
-                    sizes[axes[output]] = ir.SymbolicDim("kept")
-                    output.shape = ir.Shape(sizes)
+                    resize(output, axes[output], "kept")
 
 
 def _whole_values(graph: ir.Graph, logits: ir.Value, axes: dict[ir.Value, int]) -> set[ir.Value]:

@@ -56,8 +56,7 @@ class ScheduleStep:
                 dead.append(starts)
                 for cut in starts.outputs[0].consumers():
                     whole = cut.inputs[0]
-                    assert whole is not None
-                    if self.keep == ALL or self.tokens == 1:
+                    if whole is not None and (self.keep == ALL or self.tokens == 1):
                         edit.replace(cut.outputs[0], whole)
                         dead.append(cut)
                     else:

@@ -23,10 +23,28 @@ import onnx_ir as ir
 from g4compile.bundle.weight_steps import COLUMNS, ROWS
 from g4compile.errors import MatchError
 from g4compile.graph import edit
-from g4compile.graph.stage import describe, op_name
-from g4compile.ops.insert import insert_op
+from g4compile.graph.axes import resize, static_size
+from g4compile.graph.build import Builder
+from g4compile.graph.stage import describe
+from g4compile.ops.all_reduce import AllReduce
+from g4compile.ops.dual_rope_attention import DualRopeAttention
+from g4compile.ops.geglu import GeGLU
+from g4compile.ops.linear import Linear
+from g4compile.ops.moe_experts import MoEExperts
+from g4compile.ops.registry import view
+from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.base import expect
 from g4compile.weights.references import CheckpointTensor
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Of each of ``parts`` equal parts of ``axis``: the share ``share`` of ``shares``."""
+
+    axis: str
+    parts: int
+    share: int
+    shares: int
 
 
 @dataclass(frozen=True)
@@ -42,119 +60,105 @@ class ScheduleTensorParallel:
     def apply(self, model: ir.Model) -> None:
         if not 0 <= self.rank < self.ranks:
             raise MatchError(f"there is no rank {self.rank} of {self.ranks}", where=self.name)
-        rules = {
-            "g4.RopeKeyValue": self._keys,
-            "g4.DualRopeAttention": self._attention,
-            "g4.GeGLU": self._mlp,
-            "g4.MoEExperts": self._experts,
-        }
-        found = sum(rules[op_name(node)](node) for node in list(model.graph) if op_name(node) in rules)
+        found = 0
+        for node in list(model.graph):
+            op = view(node)
+            if isinstance(op, RopeKeyValue):
+                self._keys(op)
+            elif isinstance(op, DualRopeAttention):
+                found += self._attention(op)
+            elif isinstance(op, GeGLU):
+                found += self._mlp(op)
+            elif isinstance(op, MoEExperts):
+                found += self._experts(op)
         expect(self.name, "sums over ranks", found, self.sums, "no product behind attention or an MLP is left")
 
-    def _keys(self, node: ir.Node) -> int:
-        heads = node.attributes["kv_heads"].as_int()
+    def _keys(self, op: RopeKeyValue) -> None:
+        heads = op.kv_heads
         if heads % self.ranks and self.ranks % heads:
-            raise MatchError(f"{heads} KV heads cannot be shared out to {self.ranks} ranks", where=describe(node))
+            raise MatchError(f"{heads} KV heads cannot be shared out to {self.ranks} ranks", where=describe(op.node))
         shares = min(heads, self.ranks)  # a head that is not split is held by several ranks
-        for value in dict.fromkeys(node.inputs[:2]):
-            self._split(node, _linear_of(value), ROWS, 1, self.rank * shares // self.ranks, shares)
+        for value in dict.fromkeys((op.key_in, op.value_in)):
+            self._split(op.node, Linear.producing(value), _Cut(ROWS, 1, self.rank * shares // self.ranks, shares))
         own = heads // shares
-        node.attributes["kv_heads"] = ir.AttrInt64("kv_heads", own)
-        for value in node.outputs:
-            self._narrow_cache(value, own)
-        return 0
+        op.set("kv_heads", own)
+        for value in op.node.outputs:
+            _narrow_cache(value, own)
 
-    def _narrow_cache(self, value: ir.Value, heads: int) -> None:
-        """New keys or values and the buffers they are written to have this rank's heads."""
-        _resize(value, 1, heads)
-        for reader in value.consumers():
-            if reader.op_type == "TensorScatter":
-                for cache in (reader.inputs[0], reader.outputs[0]):
-                    assert cache is not None
-                    _resize(cache, 1, heads)
+    def _attention(self, op: DualRopeAttention) -> int:
+        if op.heads % self.ranks:
+            raise MatchError(
+                f"{op.heads} query heads cannot be shared out to {self.ranks} ranks", where=describe(op.node)
+            )
+        self._split(op.node, Linear.producing(op.query), self._own(ROWS))
+        op.set("heads", op.heads // self.ranks)
+        return self._sum_behind(op.node, op.out)
 
-    def _attention(self, node: ir.Node) -> int:
-        heads = node.attributes["heads"].as_int()
-        if heads % self.ranks:
-            raise MatchError(f"{heads} query heads cannot be shared out to {self.ranks} ranks", where=describe(node))
-        self._split(node, _linear_of(node.inputs[0]), ROWS, 1, self.rank, self.ranks)
-        node.attributes["heads"] = ir.AttrInt64("heads", heads // self.ranks)
-        self._share(node.outputs[0])
-        return self._sum_behind(node)
-
-    def _mlp(self, node: ir.Node) -> int:
-        producers = [_linear_of(value) for value in node.inputs]
+    def _mlp(self, op: GeGLU) -> int:
+        producers = [Linear.producing(value) for value in (op.gate, op.up)]
         if None in producers:
             return 0  # a gate of per-layer inputs, which are on every rank
         for producer in producers:
-            self._split(node, producer, ROWS, 1, self.rank, self.ranks)
-        self._share(node.outputs[0])
-        return self._sum_behind(node)
+            self._split(op.node, producer, self._own(ROWS))
+        return self._sum_behind(op.node, op.y)
 
-    def _experts(self, node: ir.Node) -> int:
-        self._shard(node, 3, ROWS, 2, self.rank, self.ranks)  # gate rows, then up rows: a share of each
-        self._shard(node, 4, COLUMNS, 1, self.rank, self.ranks)
-        self._sum(node)
+    def _experts(self, op: MoEExperts) -> int:
+        self._shard(
+            op.node, op.gate_up, _Cut(ROWS, 2, self.rank, self.ranks)
+        )  # gate rows, then up rows: a share of each
+        self._shard(op.node, op.down, self._own(COLUMNS))
+        self._sum(op.node)
         return 1
 
-    def _sum_behind(self, node: ir.Node) -> int:
-        readers = node.outputs[0].consumers()
-        if len(readers) != 1 or op_name(readers[0]) != "g4.Linear":
+    def _own(self, axis: str) -> _Cut:
+        return _Cut(axis, 1, self.rank, self.ranks)
+
+    def _sum_behind(self, node: ir.Node, output: ir.Value) -> int:
+        """``output`` of ``node`` has a share of its columns; the product that reads it is summed over ranks."""
+        resize(output, -1, static_size(output, -1) // self.ranks)
+        readers = output.consumers()
+        if len(readers) != 1 or not Linear.matches(readers[0]):
             raise MatchError(f"{describe(node)} is not read by one product alone", where=self.name)
-        self._shard(readers[0], 1, COLUMNS, 1, self.rank, self.ranks)
+        self._shard(readers[0], Linear(readers[0]).weight, self._own(COLUMNS))
         self._sum(readers[0])
         return 1
 
-    def _split(self, node: ir.Node, linear: ir.Node | None, axis: str, parts: int, share: int, shares: int) -> None:
-        if linear is None:
+    def _split(self, node: ir.Node, product: Linear | None, cut: _Cut) -> None:
+        if product is None:
             raise MatchError(f"{describe(node)} does not read a product", where=self.name)
-        self._shard(linear, 1, axis, parts, share, shares)
-        _resize(linear.outputs[0], -1, _size(linear.outputs[0], -1) // shares)
+        self._shard(product.node, product.weight, cut)
+        resize(product.y, -1, static_size(product.y, -1) // cut.shares)
 
-    def _share(self, value: ir.Value) -> None:
-        _resize(value, -1, _size(value, -1) // self.ranks)
-
-    def _shard(self, node: ir.Node, operand: int, axis: str, parts: int, share: int, shares: int) -> None:
-        weight = node.inputs[operand]
-        stored = weight.const_value if weight is not None else None
-        if weight is None or not isinstance(stored, CheckpointTensor) or len(weight.uses()) != 1:
+    def _shard(self, node: ir.Node, weight: ir.Value, cut: _Cut) -> None:
+        stored = weight.const_value
+        if not isinstance(stored, CheckpointTensor) or len(weight.uses()) != 1:
             raise MatchError(
                 f"a weight of {describe(node)} is not a tensor of the checkpoint that it alone reads", where=self.name
             )
-        place = -1 if axis == COLUMNS else -2
-        if _size(weight, place) % (parts * shares):
+        size = static_size(weight, -1 if cut.axis == COLUMNS else -2)
+        if size % (cut.parts * cut.shares):
             raise MatchError(
-                f"{_size(weight, place)} {axis} of {stored.key} cannot be shared out to {shares} ranks",
-                where=describe(node),
+                f"{size} {cut.axis} of {stored.key} cannot be shared out to {cut.shares} ranks", where=describe(node)
             )
-        if shares > 1:
-            weight.const_value = stored.sharded(axis, parts, share, shares)
+        if cut.shares > 1:
+            weight.const_value = stored.sharded(cut.axis, cut.parts, cut.share, cut.shares)
             weight.shape = weight.const_value.shape
 
     def _sum(self, node: ir.Node) -> None:
         output = node.outputs[0]
         readers = list(output.uses())
-        following = output.consumers()[0]
-        (total,) = insert_op(edit.Inserter(following), "AllReduce", [output], {"ranks": self.ranks})
-        total.producer().name = f"{edit.module_of(node)}/AllReduce"  # type: ignore[union-attr]  # made just here
+        build = Builder(output.consumers()[0])
+        total = AllReduce.insert(build, output, ranks=self.ranks)
+        build.made[0].name = f"{edit.module_of(node)}/{build.made[0].op_type}"
         for reader, index in readers:
             reader.replace_input_with(index, total)
 
 
-def _linear_of(value: ir.Value | None) -> ir.Node | None:
-    producer = value.producer() if value is not None else None
-    return producer if producer is not None and op_name(producer) == "g4.Linear" else None
-
-
-def _size(value: ir.Value, axis: int) -> int:
-    assert value.shape is not None
-    size = value.shape[axis]
-    assert isinstance(size, int)
-    return size
-
-
-def _resize(value: ir.Value, axis: int, size: int) -> None:
-    assert value.shape is not None
-    sizes = list(value.shape)
-    sizes[axis] = size
-    value.shape = ir.Shape(sizes)
+def _narrow_cache(value: ir.Value, heads: int) -> None:
+    """New keys or values and the buffers they are written to have ``heads``."""
+    resize(value, 1, heads)
+    for reader in value.consumers():
+        if reader.op_type == "TensorScatter":
+            for cache in (reader.inputs[0], reader.outputs[0]):
+                if cache is not None:
+                    resize(cache, 1, heads)

@@ -1,7 +1,8 @@
 """Which axis of a value counts tokens, and through which operands a node acts on each token alone.
 
-Axes are negative (counted from the end), so that broadcasting keeps them aligned. A value without a token axis
-has no entry. Used by `schedule-shared-tail`; one table, so that a new op is one line.
+Axes are negative (counted from the end), so that broadcasting keeps them aligned. A value without a token axis has no entry.
+For ops of ours both follow from the shape strings: the axis `S`, or what `...` stands for, is the same token in operands and
+outputs.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile.graph import edit
-from g4compile.graph.stage import op_name
+from g4compile.ops.op import Op
+from g4compile.ops.registry import is_elementwise, view
+from g4compile.ops.shapes import axis_of, leading_axes
 
-_ELEMENTWISE = {"Mul", "Add", "Sub", "Div", "Tanh", "Cast", "Cos", "Sin", "Equal", "Or", "Where", "g4.GeGLU"}
-_MASKS = ("g4.CausalMask", "g4.WindowedMask", "g4.RingMask")
-_FIRST_OPERAND = {"g4.RMSNorm", "g4.Linear", "g4.DualRopeAttention", "g4.MoEExperts"}
+_TOKENS = "S"
 
 
 def token_axes(graph: ir.Graph) -> dict[ir.Value, int]:
     """The token axis of every value that has one, from the ids and positions ([B, S]: axis -1) on."""
     axes = {value: -1 for value in graph.inputs if value.name in ("input_ids", "position_ids")}
     for node in graph:
-        out = _output_axis(node, axes)
+        op = view(node)
+        if op is not None:
+            axes.update(_output_axes(op, axes))
+            continue
+        out = _standard_output_axis(node, axes)
         if out is not None:
             axes.update(dict.fromkeys(node.outputs, out))
     return axes
@@ -36,26 +41,77 @@ def along_last_axis(node: ir.Node) -> bool:
     return False
 
 
-def _output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
-    name = op_name(node)
+def keeps_leading_axes(node: ir.Node) -> bool:
+    """Whether ``node`` means the same whatever axes stand before the last."""
+    op = view(node)
+    if op is None:
+        return is_elementwise(node)
+    return all(leading_axes(result.shape, 2) for result in op.results)
+
+
+def operand_axes(node: ir.Node, axes: dict[ir.Value, int]) -> dict[int, int]:
+    """Operand index -> axis to cut it on, for operands of which the node reads only the tokens it writes.
+
+    An operand with a token axis that is missing here is read whole. Empty for a node whose result has no token axis.
+    """
+    if node.outputs[0] not in axes:
+        return {}
+    op = view(node)
+    if op is not None:
+        return _by_token(op, axes)
+    if node.op_type == "Transpose":
+        operand = node.inputs[0]
+        return {0: axes[operand]} if operand in axes else {}
+    indices = {"Gather": (0, 1), "Reshape": (0,), "Unsqueeze": (0,)}.get(node.op_type, range(len(node.inputs)))
+    return {index: axes[value] for index in indices if (value := node.inputs[index]) is not None and value in axes}
+
+
+def _by_token(op: Op, axes: dict[ir.Value, int]) -> dict[int, int]:
+    found = {}
+    for index, text in op.operand_texts():
+        value = op.node.inputs[index]
+        rank = len(value.shape) if value is not None and value.shape is not None else 0
+        place = axis_of(text, _TOKENS, rank)
+        if place is not None:
+            found[index] = place
+        elif value in axes and axes[value] in leading_axes(text, rank):
+            found[index] = axes[value]
+    return found
+
+
+def _output_axes(op: Op, axes: dict[ir.Value, int]) -> dict[ir.Value, int]:
+    """Of each output: where its `S` is, when an operand with tokens has one; else what the operands' `...` says."""
+    by_token = _by_token(op, axes)
+    inputs = op.node.inputs
+    known = {axis for index, axis in by_token.items() if inputs[index] in axes}
+    found = {}
+    for value, result in zip(op.node.outputs, op.results, strict=True):
+        rank = len(value.shape) if value.shape is not None else 0
+        place = axis_of(result.shape, _TOKENS, rank)
+        if place is not None and known:
+            found[value] = place
+        elif len(known) == 1 and (axis := next(iter(known))) in leading_axes(result.shape, rank):
+            found[value] = axis
+    return found
+
+
+def _standard_output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
     own = [axes.get(value) if value is not None else None for value in node.inputs]
     first = own[0] if own else None
-    if name in _ELEMENTWISE:
+    if is_elementwise(node):
         known = {axis for axis in own if axis is not None}
         return known.pop() if len(known) == 1 else None
-    if name in _FIRST_OPERAND or along_last_axis(node):
+    if along_last_axis(node):
         return first
-    if name in (*_MASKS, "g4.RopeKeyValue"):
-        return None if first is None else -2
-    if name == "Gather":
+    if node.op_type == "Gather":
         return _gather_axis(node, own)
-    if name == "Transpose" and first is not None:
+    if node.op_type == "Transpose" and first is not None:
         order = node.attributes["perm"].as_ints()
         return list(order).index(len(order) + first) - len(order)
-    if name == "Reshape" and first == -2:
+    if node.op_type == "Reshape" and first == -2:
         target = edit.constant_array(node.inputs[1])
         return None if target is None or target[0] != 0 or target[1] != 0 else 1 - (len(target) - 1) - 1
-    if name == "Unsqueeze" and first is not None:
+    if node.op_type == "Unsqueeze" and first is not None:
         added = edit.constant_array(node.inputs[1])
         return None if added is None or len(added) != 1 or added[0] >= 0 else first - (1 if added[0] >= first else 0)
     return None
@@ -70,25 +126,3 @@ def _gather_axis(node: ir.Node, own: list[int | None]) -> int | None:
     if own[0] is not None and index is not None and index.ndim == 0 and axis < 0 and axis != own[0]:
         return own[0] + 1 if axis > own[0] else own[0]
     return None
-
-
-def operand_axes(node: ir.Node, axes: dict[ir.Value, int]) -> dict[int, int]:
-    """Operand index -> axis to cut it on, for operands of which the node reads only the tokens it writes.
-
-    An operand with a token axis that is missing here is read whole. Empty for ops that are not in the table.
-    """
-    name = op_name(node)
-    if node.outputs[0] not in axes:
-        return {}
-    if name == "g4.DualRopeAttention":
-        rows = {0: -2, 2: -2, 3: -2}
-        return {**rows, 6: -2} if len(node.inputs) > 6 else rows
-    if name == "g4.MoEExperts":
-        return {0: -2, 1: -2, 2: -2}
-    if name in _MASKS:
-        return {0: -1}
-    if name == "Transpose":
-        operand = node.inputs[0]
-        return {0: axes[operand]} if operand in axes else {}
-    indices = {"Gather": (0, 1), "Reshape": (0,), "Unsqueeze": (0,)}.get(name, range(len(node.inputs)))
-    return {index: axes[value] for index in indices if (value := node.inputs[index]) is not None and value in axes}

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
-from g4compile.bundle.manifest import MANIFEST, Bundle
+from g4compile.bundle.manifest import MANIFEST
 from g4compile.errors import InputError
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
 

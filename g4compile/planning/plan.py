@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from g4compile.compiler import kv_of, target_named, weights_of
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts, load_config, model_facts
 from g4compile.model.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
@@ -20,10 +19,12 @@ from g4compile.planning.memory import Memory, memory
 from g4compile.planning.storage import FLOAT, paged, stored_bytes, tensor_bytes
 from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
+from g4compile.targets import target_named
 from g4compile.targets.base import FLOAT32, REWIND
+from g4compile.targets.choices import kv_of, recipe_of
 from g4compile.targets.onnx.bundle import kv_token_bytes
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.recipe import Recipe, load_recipe
+from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED, stored_rule
 from g4compile.weights.writer import INLINE
 
@@ -82,14 +83,14 @@ def plan(
     if context is not None and not 1 <= context <= text.max_positions:
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
     kv = kv_of(chosen, kv)
-    weights = weights_of(facts, chosen, weights)
-    found = inventory(text)
-    recipe = _recipe(weights, source, found)
+    taken = recipe_of(facts, chosen, weights)
+    weights, found = taken.name if isinstance(taken, Recipe) else taken, inventory(text)
+    recipe = _recipe(taken, source, found)
     if recipe is not None:
         recipe.check(weight.module for weight in found if len(weight.shape) > 1)
     parts: dict[str, int] = {}
     for weight in found:
-        parts[weight.part] = parts.get(weight.part, 0) + stored_bytes(weight, recipe)
+        parts[weight.group] = parts.get(weight.group, 0) + stored_bytes(weight, recipe)
     parts["constants"] = _constant_bytes(text)
     products = [weight for weight in found if weight.use == PRODUCT]
     read = sum(int(weight.share * tensor_bytes(weight, recipe)) for weight in products) + sum(
@@ -103,7 +104,7 @@ def plan(
     return Plan(
         model_type=facts.model_type,
         target=chosen.name,
-        weights=weights if recipe is None else recipe.name,
+        weights=weights,
         context=tokens,
         parameters=sum(weight.elements for weight in found),
         bytes_by_part=parts,
@@ -126,17 +127,15 @@ def plan(
     )
 
 
-def _recipe(weights: str, source: str | Path, found: list[Weight]) -> Recipe | None:
+def _recipe(weights: Recipe | str, source: str | Path, found: list[Weight]) -> Recipe | None:
     if weights == FLOAT32:
         return None
-    if weights != STORED:
-        return load_recipe(weights)
+    if isinstance(weights, Recipe):
+        return weights
     checkpoint = Checkpoint.open(source)
     rules = []
     for weight in (weight for weight in found if len(weight.shape) == 2):
-        key = checkpoint_key(
-            f"{'' if weight.module == 'lm_head' else 'model.'}{weight.module}.weight", checkpoint.facts
-        )
+        key = checkpoint_key(weight.parameter, checkpoint.facts)
         rules.append(stored_rule(checkpoint, key, weight.shape))
     return Recipe(STORED, tuple(rules))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError
 from g4compile.runtime.sampling import Sampling
 

@@ -16,8 +16,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle, EngineStep, TensorSpec, WeightSpec
-from g4compile.bundle.weight_steps import apply_steps
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA, EngineStep, TensorSpec, WeightSpec
+from g4compile.bundle.weight_codes import parse_steps
+from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
 from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.device import Cuda, Device
@@ -26,7 +28,6 @@ from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
 
-DATA = "weights.data"
 _STAGING = 64 << 20  # bytes of host memory that is kept for copies of weights
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _DTYPES = {
@@ -89,8 +90,7 @@ class EngineSession(Conversation):
             data = np.memmap(self.bundle.folder / DATA, np.uint8, "r", offset=weight.offset, shape=(weight.bytes,))
             self._send(weight.name, np.asarray(data))
             return
-        dtype = _DTYPES[weight.dtype]
-        array = apply_steps(self._files.read(weight.key).astype(dtype, copy=False), weight.steps)
+        array = prepare(self._files.read(weight.key), weight.dtype, parse_steps(weight.steps))
         if array.shape != weight.shape:
             raise CheckpointError(
                 f"tensor {weight.key} has the shape {list(array.shape)}, the engine was compiled for {list(weight.shape)}",

@@ -20,11 +20,11 @@ from typing import Any
 
 import onnxruntime as ort
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA
 from g4compile.errors import BundleError
 
 _PREFIX = "prepacked-"
-DATA = "weights.data"
 _DONTNEED = 4  # of madvise(2)
 _SAVE = {
     "session.save_external_prepacked_constant_initializers": "1",

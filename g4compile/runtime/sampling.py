@@ -1,41 +1,51 @@
-"""Choosing a token from logits: greedy, or temperature with top-k and top-p, from a seed."""
+"""Choosing a token from logits: greedy, or temperature with top-k and top-p, from a seed.
+
+`docs/sampling.md` states it so that a runtime in any language chooses the same tokens from the same logits.
+"""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from g4compile.errors import InputError
+from g4compile.errors import Defect, InputError
+from g4compile.runtime.random_numbers import exp, uniform
 
 Logits = np.ndarray[Any, Any]
+_SEEDS = 1 << 64
+_SIGN = np.uint32(1 << 31)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sampling:
-    """``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 keep all tokens."""
+    """``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed``: 64 bits; None draws one from the
+    system. ``draws``: tokens drawn so far, which with the seed decides the next random number.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
-    _random: np.random.Generator = field(init=False, repr=False)
+    draws: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+        if not 0 <= self.temperature < np.inf or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise InputError(
                 f"cannot sample with temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}",
-                fix="temperature >= 0, top_k >= 0, 0 < top_p <= 1",
+                fix="temperature >= 0 and finite, top_k >= 0, 0 < top_p <= 1",
             )
-        object.__setattr__(self, "_random", np.random.default_rng(self.seed))
+        self._seed = secrets.randbits(64) if self.seed is None else self.seed
+        if not 0 <= self._seed < _SEEDS:
+            raise InputError(f"cannot sample with the seed {self.seed}", fix="a seed from 0 to 2^64 - 1")
 
     def choose(self, logits: Logits) -> int:
         """The next token from float32 logits [V]."""
         if self.temperature == 0:
             return int(np.argmax(logits))
-        order = np.argsort(-logits, kind="stable")
-        return self._draw(logits[order], order)
+        return self._draw(logits, np.arange(len(logits)))
 
     def enough(self, count: int) -> bool:
         """Whether the ``count`` likeliest tokens decide."""
@@ -43,18 +53,36 @@ class Sampling:
 
     def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are `enough`."""
-        order = np.lexsort((tokens, -logits))  # of equal ones the first of the vocabulary
         if self.temperature == 0:
-            return int(tokens[order[0]])
-        return self._draw(logits[order], tokens[order])
+            return int(_likeliest_first(logits, tokens, 1)[1][0])
+        return self._draw(logits, tokens)
 
     def _draw(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
-        """One of ``tokens``, the likeliest first."""
-        if self.top_k:
-            logits, tokens = logits[: self.top_k], tokens[: self.top_k]
-        scaled = logits.astype(np.float64) / self.temperature
-        chances = np.exp(scaled - scaled[0])
-        chances /= chances.sum()
-        kept = int(np.searchsorted(np.cumsum(chances), self.top_p)) + 1
-        tokens, chances = tokens[:kept], chances[:kept]
-        return int(self._random.choice(tokens, p=chances / chances.sum()))
+        greatest = logits.max()
+        if not np.isfinite(greatest):
+            raise Defect(f"the model gave {greatest} as a logit, so no token can be drawn")
+        ordered, tokens = _likeliest_first(logits, tokens, self.top_k or len(tokens))
+        with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity, whose `exp` is 0
+            scaled = (ordered.astype(np.float64) - np.float64(greatest)) / self.temperature
+        sums = np.cumsum(exp(scaled))  # one after another, the likeliest first
+        kept = int(np.searchsorted(sums, self.top_p * sums[-1]))  # the last that is kept
+        point = uniform(self._seed, self.draws) * sums[kept]
+        self.draws += 1
+        return int(tokens[np.searchsorted(sums[: kept + 1], point, side="right")])
+
+
+def _likeliest_first(logits: Logits, tokens: np.ndarray[Any, Any], count: int) -> tuple[Logits, np.ndarray[Any, Any]]:
+    """The ``count`` greatest ``logits`` [count], the greatest first, and their tokens; of equal ones the lowest token first.
+
+    Each pair becomes one number of 64 bits: the logit's bits, made to rise as it falls, above the token. No two are equal,
+    so any way of sorting gives one order, and the fastest is taken.
+    """
+    bits = (logits.astype(np.float32) + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    falling = np.where(bits & _SIGN, bits, ~(bits | _SIGN))
+    keys = falling.astype(np.uint64) << np.uint64(32) | tokens.astype(np.uint64)
+    if count < len(keys):
+        keys = np.partition(keys, count - 1)[:count]
+    keys.sort()
+    falling = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(falling & _SIGN, falling, ~(falling | _SIGN))
+    return bits.view(np.float32), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DATA
 from g4compile.errors import InputError
 from g4compile.runtime.conversation import Conversation, Ids, Logits
-from g4compile.runtime.graphs import DATA, open_graph, release_pages
+from g4compile.runtime.graphs import open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.

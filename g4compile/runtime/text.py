@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.errors import BundleError
 
 Message = Mapping[str, str]
+_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")  # a token of one byte, as tokenizers' `ByteFallback` decodes it
 
 
 class TextCodec:
@@ -29,6 +31,8 @@ class TextCodec:
                 fix="give token ids (--ids), or compile from a checkpoint with tokenizer.json",
             )
         self._tokenizer = Tokenizer.from_file(str(file))
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._special = {token for token, content in added.items() if content.special}
         self._bos = bundle.manifest.bos_token_id
         self._settings = _json(bundle.folder / "tokenizer_config.json")
         self._template = _template(bundle.folder, self._settings)
@@ -65,25 +69,37 @@ class TextCodec:
         return self.encode(text)
 
     def decode(self, ids: Iterable[int]) -> str:
-        return "".join(self.stream(ids))
+        """Text of ``ids``, special tokens left out. Byte tokens that make no valid UTF-8 are replacement characters."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Text of ``ids`` as it becomes certain: pieces are held back until their UTF-8 characters are whole."""
-        from tokenizers.decoders import DecodeStream
+        """Text of ``ids`` as it becomes certain; the pieces joined are what `decode` gives.
 
-        decoder = DecodeStream(skip_special_tokens=True)
-        seen: list[int] = []
-        length = 0
+        A run of byte tokens is held back until another token ends it: one byte that makes its UTF-8 invalid turns every byte
+        of the run into a replacement character. Other tokens are text of their own, whatever stands beside them.
+        """
+        run: list[int] = []
         for token in ids:
-            seen.append(token)
-            piece = decoder.step(self._tokenizer, token)
-            if piece:
-                length += len(piece)
-                yield piece
-        # Generation may stop inside a character: what is left is shown as the replacement character, not lost.
-        rest = self._tokenizer.decode(seen, skip_special_tokens=True)[length:]
-        if rest:
-            yield rest
+            if self._is_silent(token):
+                continue
+            run.append(token)
+            if not self._is_byte(token):
+                yield from self._piece(run)
+                run = []
+        yield from self._piece(run)
+
+    def _piece(self, ids: Sequence[int]) -> Iterator[str]:
+        text = self.decode(ids)
+        if text:
+            yield text
+
+    def _is_silent(self, token: int) -> bool:
+        """Whether decoding leaves the token out: a run of bytes goes on behind it."""
+        return token in self._special or self._tokenizer.id_to_token(token) is None
+
+    def _is_byte(self, token: int) -> bool:
+        return bool(_BYTE.fullmatch(self._tokenizer.id_to_token(token) or ""))
 
 
 def _refuse(message: str) -> None:

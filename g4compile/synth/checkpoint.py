@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from g4compile.errors import InputError
+from g4compile.model.classes import CLASSES
 from g4compile.model.config import ModelFacts, load_config, model_facts
-from g4compile.model.keys import checkpoint_key
+from g4compile.model.contents import stale_of_shared
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
@@ -73,7 +74,7 @@ def synthesize(
     facts = model_facts(config, where=str(source))
     tensors = [
         tensor
-        for key, shape in sorted(_shapes(facts).items())
+        for key, shape in sorted(published_shapes(facts).items())
         for tensor in _stored(key, shape, DTYPES[dtype], recipe, seed)
     ]
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,17 +99,12 @@ def _set_dtype(config: dict[str, Any], dtype: str) -> None:
             config[key] = {**config[key], "dtype": dtype}
 
 
-def _shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
+def published_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
     """Key -> shape of everything the published checkpoint of this config stores."""
     import torch
     import transformers
 
-    config_class = {
-        "gemma4": "Gemma4Config",
-        "gemma4_unified": "Gemma4UnifiedConfig",
-        "gemma4_text": "Gemma4TextConfig",
-        "gemma4_unified_text": "Gemma4UnifiedTextConfig",
-    }[facts.model_type]
+    config_class = CLASSES[facts.model_type].config
     raw = {key: value for key, value in facts.raw.items() if key != "quantization_config"}
     config = getattr(transformers, config_class)(**raw)
     with torch.device("meta"):
@@ -118,23 +114,13 @@ def _shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
         shapes.pop("lm_head.weight", None)
     if facts.model_type == "gemma4_unified":
         shapes = {_on_disk(key): shape for key, shape in shapes.items()}
-    return {**shapes, **dict(_stale(facts))}
+    return {**shapes, **stale_of_shared(facts)}
 
 
 def _on_disk(key: str) -> str:
     for pattern, name in _UNIFIED_ON_DISK:
         key = pattern.sub(name, key)
     return key
-
-
-def _stale(facts: ModelFacts) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for layer in facts.text.layers:
-        if not layer.owns_kv:
-            attention = checkpoint_key(f"model.layers.{layer.index}.self_attn", facts)
-            width = layer.kv_heads * layer.head_dim
-            yield f"{attention}.k_proj.weight", (width, facts.text.hidden_size)
-            yield f"{attention}.v_proj.weight", (width, facts.text.hidden_size)
-            yield f"{attention}.k_norm.weight", (layer.head_dim,)
 
 
 def _write_shards(

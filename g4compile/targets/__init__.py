@@ -1,19 +1,24 @@
-"""Targets: what may stay in a graph, how the rest is lowered, and how the result is written."""
+"""Targets: which graphs they make of a model, what may stand in those, how the rest is lowered, and how the result is written."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from g4compile.errors import InputError
 from g4compile.passes.registry import passes_of
 from g4compile.targets import onnx, tensorrt
 from g4compile.targets.base import Target
-from g4compile.targets.onnx.cpu import ONNX_CPU
-from g4compile.targets.onnx.mobile import ONNX_MOBILE
+from g4compile.targets.onnx.target import ONNX_CPU, ONNX_MOBILE
 from g4compile.targets.tensorrt.target import TENSORRT, TENSORRT_RTX
 
 TARGETS: dict[str, Target] = {target.name: target for target in (ONNX_CPU, ONNX_MOBILE, TENSORRT_RTX, TENSORRT)}
 
-__all__ = ["TARGETS", "Target", "target_passes"]
+
+def target_named(name: str) -> Target:
+    """The target called ``name``. Raises InputError."""
+    if name not in TARGETS:
+        raise InputError(f"there is no target {name}", fix=f"targets: {', '.join(TARGETS)}")
+    return TARGETS[name]
 
 
 def target_passes() -> dict[str, type[Any]]:

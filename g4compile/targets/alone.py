@@ -28,7 +28,7 @@ class LegalizeFor:
         """As the target's own pass. Raises InputError for a target that does not exist."""
         if self.target not in TARGETS:
             raise InputError(f"there is no target {self.target}", fix=f"targets: {', '.join(TARGETS)}")
-        TARGETS[self.target].legalize.apply(model)
+        TARGETS[self.target].legalize().apply(model)
 
 
 def known_passes() -> dict[str, type[Any]]:

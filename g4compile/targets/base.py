@@ -1,21 +1,33 @@
-"""What a target is: legal ops and dtypes, lowerings, a named pass list, and how it writes a bundle."""
+"""The contract of a target: which options it has, which graphs it makes of a model, by which phases, and how it writes them.
+
+options = target.options(weights="int4", context=4096)         refuses what the target does not have
+for lowered in lower(program, target, options): ...            the one driver: `inspect`, `compile` and `verify` use it
+emitted = target.emit(order, lowered graphs)                   writes them; runs no pass
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import onnx_ir as ir
 
-from g4compile import pipeline
+from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
+from g4compile.errors import InputError
 from g4compile.graph.stage import LEGAL
 from g4compile.model.config import ModelFacts, TextFacts
-from g4compile.passes.legalize import Legalize, Lowering
+from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
 from g4compile.weights.journal import Journal
+from g4compile.weights.recipe import Recipe
 
+Array = np.ndarray[Any, Any]
 FLOAT32 = "float32"
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 # Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
@@ -24,37 +36,59 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What a compile was asked for, checked. ``weights``: float32, bfloat16, stored, or a recipe's name or file.
-
-    ``context``: most tokens of a session. Of engines alone: ``batch`` sequences, ``chunk`` tokens a prefill step, and the
-    GPUs they are for, as compute capabilities (89 for 8.9), and over how many ``ranks`` a model is split.
-    """
+    """What every target is told, checked. ``weights``: float32, bfloat16, stored, or the name of the ``recipe``, which was read
+    once. ``kv``: how keys and values are kept. ``context``: most tokens of a session; 0 for what the model was made for. ``shared_tail``: behind the last
+    layer that writes keys and values, only the positions asked for are computed."""
 
     weights: str = FLOAT32
     kv: str = FLOAT32
     context: int = 0
-    batch: int = 1
-    chunk: int = 128
-    compute_capabilities: tuple[int, ...] = ()
-    ranks: int = 1
     shared_tail: bool = True
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One graph that a target makes of a part of the model: by its ``name`` (`any`, `decode`), of one ``rank``."""
+
+    part: str = "decoder"
+    name: str = "any"
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The legal graph of ``variant``."""
+
+    variant: Variant
+    model: ir.Model
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a target needs from a machine: a Python ``module`` of at least version ``lowest`` of the ``package`` that has it, and
+    the command that installs it."""
+
+    module: str
+    package: str
+    lowest: str
+    install: str
 
 
 @dataclass(frozen=True)
 class Order:
-    """One bundle to write into ``folder``: the [traced] graph of ``facts``, its weights bound, and ``options``.
+    """One bundle to write into ``folder``, of a model of ``facts`` with ``options``. ``max_memory``: bytes for weights in flight."""
 
-    ``max_memory``: bytes for weights in flight.
-    """
-
-    model: ir.Model
     facts: ModelFacts
     options: Options
     folder: Path
     journal: Journal
     max_memory: int
-    observe: tuple[pipeline.Observer, ...]
     progress: Progress
+
+    def written(self, done: int, total: int, name: str) -> None:
+        """Report ``done`` of ``total`` bytes of weights."""
+        self.progress(name, done, total)
 
 
 @dataclass(frozen=True)
@@ -66,7 +100,85 @@ class Emitted:
     activations: str
     quantized: dict[str, QuantizedSpec] = field(default_factory=dict)
     engine: EngineSpec | None = None
-    versions: tuple[str, ...] = ()
+
+
+class Answering(Protocol):
+    """What `verify` asks: a session, or what stands in for one."""
+
+    def reset(self) -> None: ...
+
+    def forward(self, input_ids: Array, *, all_positions: bool = False) -> Array:
+        """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Who answers for a bundle in `verify`. ``rounded``: the same with every value rounded as it declares, where the first
+    computes exactly. ``ran``: what was run, in words, where that is not the bundle itself."""
+
+    session: Answering
+    rounded: Answering | None = None
+    ran: str = ""
+
+
+class Target(ABC):
+    """A kind of bundle. One instance a name; instances hold no state.
+
+    ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no context:
+    all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones that make no
+    sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside what a builder takes.
+    """
+
+    name: str
+    options_class: ClassVar[type[Options]] = Options
+    default_weights: str = FLOAT32
+    kv: tuple[str, ...] = (FLOAT32, "int8")
+    context: int | None = None
+    accepts: tuple[str, ...] | None = None
+    refuses: dict[str, str] = {}
+    traces_apart: bool = False
+    needs: tuple[Need, ...] = ()
+
+    def options(self, **given: Any) -> Options:
+        """The options of a compile. Raises InputError for one that this target does not have."""
+        names = [one.name for one in dataclasses.fields(self.options_class)]
+        for name in given:
+            if name not in names:
+                raise InputError(
+                    f"the target {self.name} has no option {name}",
+                    where=f"--{name.replace('_', '-')}",
+                    fix=f"its options: {', '.join(sorted(names))}",
+                )
+        return self.options_class(**given)
+
+    @property
+    def stage(self) -> str:
+        """The stage of its legal graphs."""
+        return f"{LEGAL}{self.name}"
+
+    @abstractmethod
+    def legalize(self) -> Legalize:
+        """The generic pass with this target's data."""
+
+    def check(self, facts: ModelFacts, options: Options) -> None:  # noqa: B027 - many targets can do all they are told
+        """Raise InputError or MachineError for what cannot be done, before anything is."""
+
+    def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
+        """The graphs that it makes of a model."""
+        return (Variant(),)
+
+    @abstractmethod
+    def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        """From [traced] to the legal graph of ``variant``. Those that all variants begin with run once."""
+
+    @abstractmethod
+    def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
+        """Write the graphs and their weights into the order's folder. Runs no pass."""
+
+    @abstractmethod
+    def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
+        """Who answers for ``bundle`` when it is compared with ``checkpoint``. Raises BundleError, MachineError."""
 
 
 def io_specs(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
@@ -79,38 +191,3 @@ def io_specs(values: Sequence[ir.Value]) -> tuple[TensorSpec, ...]:
         )
         for value in values
     )
-
-
-@dataclass(frozen=True)
-class Target:
-    """``legal`` ops may stay; others are lowered by ``lowerings``, else by their own body, else refused.
-
-    ``pipeline``: all phases from [traced] to the target's legal graph. ``check`` raises InputError or MachineError for what
-    the target cannot do, before anything is done. ``weights``, ``kv`` and ``context``: what a compile takes when it is told
-    nothing (of ``kv`` the first; no context: all the model was made for). ``accepts``: weights it takes, or None for
-    any; ``refuses``: ones that make no sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds
-    is not beside what a builder takes.
-    """
-
-    name: str
-    legal: frozenset[str]
-    dtypes: frozenset[ir.DataType]
-    pipeline: Callable[[TextFacts, Options], tuple[Phase, ...]]
-    emit: Callable[[Order], Emitted]
-    lowerings: Mapping[str, Lowering] = field(default_factory=dict)
-    weights: str = FLOAT32
-    kv: tuple[str, ...] = (FLOAT32, "int8")
-    context: int | None = None
-    accepts: tuple[str, ...] | None = None
-    refuses: Mapping[str, str] = field(default_factory=dict)
-    check: Callable[[ModelFacts, Options], None] = lambda facts, options: None
-    traces_apart: bool = False
-
-    @property
-    def stage(self) -> str:
-        return f"{LEGAL}{self.name}"
-
-    @property
-    def legalize(self) -> Legalize:
-        """The generic pass with this target's data."""
-        return Legalize(self.name, self.legal, self.lowerings, self.dtypes)

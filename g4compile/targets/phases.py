@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from g4compile.model.config import FULL, TextFacts
+from g4compile.model.inventory import GATE, LOOKUP, NORM, PRODUCT, inventory, scale_free_norms
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -19,24 +22,20 @@ from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_kv_cache import ScheduleKVCache
 from g4compile.passes.schedule_shared_tail import ScheduleSharedTail
 from g4compile.pipeline import Phase
+from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED
 
 
 def canonical(facts: TextFacts) -> Phase:
     """Norms and gated units as one op each, constants folded, tokens unflattened."""
-    layers, owners = len(facts.layers), len(facts.kv_layers)
-    ple, moe = bool(facts.ple_dim), facts.moe is not None
-    # A layer has norms around attention and around the MLP, and one of queries; one behind its per-layer input;
-    # around the experts two more behind, one before and the router's. Owners norm keys and values. Then the last.
-    norms = layers * (5 + ple + 4 * moe) + 2 * owners + 1 + ple
-    gates = layers * (1 + ple)
+    roles = Counter(weight.role for weight in inventory(facts))
     return Phase.to(
         "canonical",
         CanonicalizeConstants(),
-        CanonicalizeRMSNorm(norms=norms),
-        CanonicalizeGeGLU(gates=gates),
+        CanonicalizeRMSNorm(norms=roles[NORM] + len(scale_free_norms(facts))),
+        CanonicalizeGeGLU(gates=roles[GATE]),
         CanonicalizeDeadCode(),
-        CanonicalizeEmbeddingScale(tables=ple + (not facts.tied)),
+        CanonicalizeEmbeddingScale(tables=roles[LOOKUP]),
         CanonicalizeTokenAxes(),
         CanonicalizeDeadCode(),
     )
@@ -53,20 +52,16 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int
     """Masks, cache layout, and which positions are computed where. ``ring``: slots of sliding layers written in place,
     with heads reordered for kernels that turn their first numbers; 0 for windows that move."""
     layers, owners = len(facts.layers), len(facts.kv_layers)
-    shared = layers - 1 - facts.last_producer
     full = sum(layer.kind == FULL for layer in facts.layers)
     passes: list[Pass] = [LowerProportionalRope(layers=full)] if ring else []
     passes += [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners, ring=ring)]
-    ple = 2 * bool(facts.ple_dim)
-    router = int(facts.moe is not None)
-    # q, o, gate, up and down of a layer; of the last producer only those behind its keys and values; lm_head.
-    linears = shared * (5 + ple + router) + 5 + ple + router + 1
+    linears = sum(weight.tail and weight.role in (PRODUCT, GATE) for weight in inventory(facts))
     tail: list[Pass] = [ScheduleSharedTail(linears=linears)] if shared_tail else []
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 
-def quantized(facts: TextFacts, weights: str, kv: str) -> Phase:
-    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), or a recipe's name or file; the KV
+def quantized(facts: TextFacts, weights: Recipe | str, kv: str) -> Phase:
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file; the KV
     cache as ``kv``: float32 or int8."""
     passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
     if weights == STORED:
@@ -80,7 +75,7 @@ def frontend(
     facts: TextFacts,
     rewind: int,
     shared_tail: bool = True,
-    weights: str = "float32",
+    weights: Recipe | str = "float32",
     kv: str = "float32",
     ring: int = 0,
 ) -> tuple[Phase, ...]:

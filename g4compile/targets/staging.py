@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from g4compile.bundle import manifest as bundle
-from g4compile.bundle.manifest import Bundle, FileSpec, Manifest
+from g4compile.bundle.folder import Bundle, sha256
+from g4compile.bundle.manifest import FileSpec, Manifest
 from g4compile.errors import BundleError, MachineError
 from g4compile.weights.journal import Journal
 
@@ -60,7 +61,7 @@ def staging(output: Path, force: bool, identity: str = "") -> Iterator[Path]:
 def finish(folder: Path, output: Path, manifest: Manifest) -> Bundle:
     """Write the manifest of the files in ``folder``, then let the folder take the name ``output``."""
     (folder / Journal.NAME).unlink(missing_ok=True)
-    files = {path.name: FileSpec(path.stat().st_size, bundle.sha256(path)) for path in sorted(folder.iterdir())}
+    files = {path.name: FileSpec(path.stat().st_size, sha256(path)) for path in sorted(folder.iterdir())}
     whole = Manifest(
         **{name: getattr(manifest, name) for name in manifest.__struct_fields__ if name != "files"}, files=files
     )

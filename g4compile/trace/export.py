@@ -1,8 +1,4 @@
-"""The decoder as an exported program: the HF module on the meta device, with its real config and no weights.
-
-One graph serves prefill and decode: batch, new tokens and both past lengths are dynamic. Full and sliding
-layers have a past length each, because their caches hold different numbers of tokens.
-"""
+"""A module of a part as an exported program, with what its importer needs to know beside it."""
 
 from __future__ import annotations
 
@@ -10,24 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
 import torch.fx.config
-import transformers
 
-from g4compile.errors import Defect, MachineError
-from g4compile.model.config import FULL, ModelFacts
-from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
-
-_CLASSES = {
-    "gemma4_text": ("Gemma4TextConfig", "Gemma4ForCausalLM"),
-    "gemma4_unified_text": ("Gemma4UnifiedTextConfig", "Gemma4UnifiedForCausalLM"),
-}
 _NO_STACK_TRACES = "do_not_emit_stack_traces"
-PAST = {FULL: "past_full", "sliding_attention": "past_sliding"}
 
 
 @dataclass(frozen=True)
@@ -40,66 +25,13 @@ class Exported:
     buffers: dict[str, np.ndarray[Any, Any]]
 
 
-class Decoder(torch.nn.Module):
-    """`Gemma4ForCausalLM` with explicit past tensors. All tensors of one dtype, ids int64.
-
-    input_ids [B, S], position_ids [B, S], past: (key, value) [B, K, P, D] for each layer that owns KV ->
-    logits [B, S, V] (soft-capped), present: the same pairs, [B, K, P+S, D]. Placeholders of other modalities are
-    embedded as padding, as `Gemma4Model.forward` does before it puts encoder outputs in their place.
-    """
-
-    def __init__(self, model: Any, placeholder_ids: tuple[int, ...], pad_token_id: int) -> None:
-        super().__init__()
-        self.model, self.placeholder_ids, self.pad_token_id = model, placeholder_ids, pad_token_id
-
-    def forward(
-        self, input_ids: torch.Tensor, position_ids: torch.Tensor, past: list[tuple[torch.Tensor, torch.Tensor]]
-    ) -> Any:
-        cache = TraceCache(past)
-        if self.placeholder_ids:
-            placeholder = input_ids == self.placeholder_ids[0]
-            for token in self.placeholder_ids[1:]:
-                placeholder = placeholder | (input_ids == token)
-            input_ids = torch.where(placeholder, self.pad_token_id, input_ids)
-        out = self.model(
-            input_ids=input_ids,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-            attention_mask={"full_attention": None, "sliding_attention": None},
-        )
-        return out.logits, cache.present
-
-
-def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = False) -> Exported:
-    """Trace the decoder of ``facts`` at ``dtype``. Memory and time do not depend on the weights' size.
-
-    ``source_lines`` notes the line of model code each op comes from, for messages; it takes a fifth longer.
-    """
-    config_name, model_name = _CLASSES[facts.text.model_type]
-    if not hasattr(transformers, model_name):
-        raise MachineError(
-            f"transformers {transformers.__version__} has no {model_name}", fix="pip install 'transformers>=5.14'"
-        )
-    config = getattr(transformers, config_name)(**facts.text_config)
-    config._attn_implementation = config._experts_implementation = IMPLEMENTATION
-    with torch.device("meta"):
-        model = getattr(transformers, model_name)._from_config(config, dtype=dtype).eval()
-    # A set, over which the module loops: its order would change from one process to the next, and the graph with it.
-    model.model.unique_layer_types = sorted(model.model.unique_layer_types)
-    rotary = model.model.rotary_emb
-    # Without its no_grad decorator: `torch.export` records every change of grad mode, and taking them out again
-    # splits and inlines the whole graph, an eighth of the time of an export. Nothing here asks for gradients.
-    rotary.forward = MethodType(type(rotary).forward.__wrapped__, rotary)
-    inputs, dynamic, names = _example(facts, dtype)
+def export_program(
+    module: torch.nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], source_lines: bool
+) -> torch.export.ExportedProgram:
+    """``module`` exported with example ``inputs``; ``dynamic`` has the shape of ``inputs`` and names their free sizes."""
     with warnings.catch_warnings(), torch.no_grad(), _stack_traces(source_lines):
         warnings.simplefilter("ignore")
-        program = torch.export.export(
-            Decoder(model, facts.placeholder_ids, facts.text.pad_token_id), inputs, dynamic_shapes=dynamic, strict=False
-        )
-    owners = [layer.index for layer in facts.text.kv_layers]
-    outputs = ("logits", *(f"present.{i}.{part}" for i in owners for part in ("key", "value")))
-    return Exported(program, names, outputs, _buffers(program, model, config))
+        return torch.export.export(module, inputs, dynamic_shapes=dynamic, strict=False)
 
 
 @contextmanager
@@ -114,35 +46,3 @@ def _stack_traces(wanted: bool) -> Iterator[None]:
         yield
     finally:
         setattr(torch.fx.config, _NO_STACK_TRACES, before)
-
-
-def _example(facts: ModelFacts, dtype: torch.dtype) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]:
-    batch, new = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("new", min=1, max=1 << 20)
-    past_dims = {kind: torch.export.Dim(name, min=0, max=1 << 24) for kind, name in PAST.items()}
-    lengths = dict(zip(PAST, (3, 5), strict=True))
-    # Two tensors: one tensor given twice would be traced as one input.
-    ids, positions = (torch.zeros(2, 4, dtype=torch.long, device="meta") for _ in range(2))
-    past, past_dynamic, names = [], [], ["input_ids", "position_ids"]
-    for layer in facts.text.kv_layers:
-        shape = (2, layer.kv_heads, lengths[layer.kind], layer.head_dim)
-        past.append(tuple(torch.empty(shape, dtype=dtype, device="meta") for _ in range(2)))
-        past_dynamic.append(({0: batch, 2: past_dims[layer.kind]},) * 2)
-        names += [f"past_key_values.{layer.index}.key", f"past_key_values.{layer.index}.value"]
-    return (ids, positions, past), ({0: batch, 1: new}, {0: batch, 1: new}, past_dynamic), tuple(names)
-
-
-def _buffers(program: torch.export.ExportedProgram, model: Any, config: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """Values of the non-persistent buffers: the meta device holds none, so they are computed again on the CPU."""
-    rotary = type(model.model.rotary_emb)(config, device="cpu")
-    values = {}
-    for path in program.graph_signature.non_persistent_buffers:
-        owner_path, _, name = path.removeprefix("model.").rpartition(".")
-        owner = model.get_submodule(owner_path)
-        if name == "embed_scale":
-            value = torch.tensor(owner.scalar_embed_scale, dtype=torch.float32)
-        elif owner is model.model.rotary_emb:
-            value = getattr(rotary, name).float()
-        else:
-            raise Defect(f"the model has a buffer that no rule computes: {path}", where=type(owner).__name__)
-        values[path] = value.numpy()
-    return values

@@ -1,18 +1,27 @@
 """Opaque ops: what stays one node through `torch.export`.
 
 Attention and experts go through transformers' public registration hooks; the cache is any object with
-`update` and `get_seq_length`. An attention name without a mask entry makes the model build no masks.
+`update`. What a hook does not use is refused by name, so that no model is taken for another. An attention name without a mask entry makes the model build no masks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+import transformers
 from transformers import AttentionInterface
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from g4compile.errors import Defect
+
 IMPLEMENTATION = "g4"
+_ANY = object()
+# What transformers passes beside the operands, with the values that change nothing. Positions are in the queries and
+# keys already, which are rotated.
+_ATTENTION = {"dropout": 0.0, "position_ids": _ANY}
+_EXPERTS = {"has_gate": True, "has_bias": False, "is_transposed": False, "is_concatenated": True}
 _LIBRARY = torch.library.Library("g4", "DEF")
 
 
@@ -38,48 +47,84 @@ _define(
 )
 
 
-def _attention(
-    module: torch.nn.Module,
+def attention(
+    module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    scaling: float = 1.0,
+    *,
+    scaling: float,
     sliding_window: int | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
+    """Causal attention of query [B, N, S, D] over key and value [B, K, P+S, D], as transformers' interface asks.
+
+    The result is [B, S, N, D], without weights. Raises Defect for every argument that asks for something else.
+    """
+    _refuse_others("attention", {**others, "attention_mask": attention_mask}, {**_ATTENTION, "attention_mask": None})
+    _refuse_others("attention", {"module.is_causal": getattr(module, "is_causal", None)}, {"module.is_causal": True})
     return torch.ops.g4.attention(query, key, value, float(scaling), int(sliding_window or 0)), None
 
 
-def _experts(
-    module: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+def experts(
+    module: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor, **others: Any
 ) -> torch.Tensor:
+    """Gated experts of hidden_states [T, H], each token by its top_k_index and top_k_weights [T, k] -> [T, H].
+
+    ``module`` has gate_up_proj [E, 2I, H] and down_proj [E, H, I]. Raises Defect for another layout and for every
+    argument more.
+    """
+    _refuse_others("experts", others, {})
+    layout = {f"module.{name}": getattr(module, name, None) for name in _EXPERTS}
+    _refuse_others("experts", layout, {f"module.{name}": value for name, value in _EXPERTS.items()})
     out: torch.Tensor = torch.ops.g4.moe_experts(
         hidden_states, top_k_index, top_k_weights, module.gate_up_proj, module.down_proj
     )
     return out
 
 
-AttentionInterface.register(IMPLEMENTATION, _attention)
-ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, _experts)
+AttentionInterface.register(IMPLEMENTATION, attention)
+ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, experts)
+
+
+def _refuse_others(hook: str, given: Mapping[str, Any], allowed: Mapping[str, Any]) -> None:
+    """Refuse by name what is not among ``allowed``, or has another value than stands there."""
+    for name, value in given.items():
+        if name not in allowed or (allowed[name] is not _ANY and not _is(value, allowed[name])):
+            shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+            raise Defect(
+                f"the model gives {hook} the argument {name}, which the trace would lose",
+                where=f"{name} = {shown}",
+                why=f"transformers {transformers.__version__} computes with more than this g4compile knows",
+            )
+
+
+def _is(value: Any, allowed: Any) -> bool:
+    return type(value) is type(allowed) and bool(value == allowed)
 
 
 class TraceCache:
-    """Explicit past tensors in, present tensors out, one pair for each layer that owns KV, in layer order."""
+    """Explicit past tensors in, present tensors out: a pair for each layer of ``owners``, in layer order.
+
+    Keys and values are [B, K, P, D] before, [B, K, P+S, D] after.
+    """
 
     is_compileable = False
 
-    def __init__(self, past: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        self.past = past
+    def __init__(self, past: list[tuple[torch.Tensor, torch.Tensor]], owners: tuple[int, ...]) -> None:
+        self.past, self.owners = past, owners
         self.present: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def get_seq_length(self, *_: Any) -> int:
-        return 0
-
     def update(
-        self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+        self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *more: Any, **others: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        past_key, past_value = self.past[len(self.present)]
+        """Append the new keys and values [B, K, S, D] of a layer. Raises Defect out of order, or for more arguments."""
+        _refuse_others("the cache", {**{f"number {4 + i}": one for i, one in enumerate(more)}, **others}, {})
+        place = len(self.present)
+        if self.owners[place : place + 1] != (layer_idx,):
+            raise Defect(f"layer {layer_idx} updates the cache out of order", where=f"owners of KV: {self.owners}")
+        past_key, past_value = self.past[place]
         pair = (torch.ops.g4.cache_update(key, past_key), torch.ops.g4.cache_update(value, past_value))
         self.present.append(pair)
         return pair

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from g4compile.graph.edit import constant_name
 from g4compile.graph.stage import set_stage
 from g4compile.model.config import ModelFacts
 from g4compile.model.keys import checkpoint_key
-from g4compile.ops import OPSET, attach_bodies
+from g4compile.ops.registry import attach_bodies
+from g4compile.ops.schema import OPSET
 from g4compile.trace.export import Exported
 from g4compile.weights.references import CheckpointTensor
 
@@ -31,10 +32,10 @@ Scalar = int | float | bool
 
 
 class Importer:
-    """State of one import: the values of FX nodes seen so far, and the graph built from them."""
+    """State of one import: the values of FX nodes seen so far, and the graph built from them by ``rules``."""
 
-    def __init__(self, exported: Exported, facts: ModelFacts) -> None:
-        self.exported, self.facts = exported, facts
+    def __init__(self, exported: Exported, facts: ModelFacts, rules: Mapping[str, Callable[..., Any]]) -> None:
+        self.exported, self.facts, self.rules = exported, facts, rules
         self.values: dict[torch.fx.Node, Any] = {}
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
@@ -46,8 +47,6 @@ class Importer:
 
     def run(self) -> ir.Model:
         """Import all nodes. Raises Defect for an ATen op without a rule."""
-        from g4compile.trace.aten import RULES
-
         graph = self.exported.program.graph
         names = iter(self.exported.inputs)
         stored = self._stored_names()
@@ -63,7 +62,7 @@ class Importer:
             elif node.target is operator.getitem:
                 self.values[node] = self.values[node.args[0]][node.args[1]]
             else:
-                rule = RULES.get(str(node.target))
+                rule = self.rules.get(str(node.target))
                 if rule is None:
                     raise Defect(f"no rule imports {node.target}", where=f"{self._module(node)}: {_source_line(node)}")
                 self.values[node] = rule(self, node, *self._resolve(node.args), **self._resolve(node.kwargs))
@@ -78,7 +77,6 @@ class Importer:
         attributes: Mapping[str, Any] | None = None,
         *,
         domain: str = "",
-        overload: str = "",
         like: Any = None,
         count: int = 1,
     ) -> Any:
@@ -90,11 +88,14 @@ class Importer:
         self._names[base] += 1
         name = base if self._names[base] == 1 else f"{base}_{self._names[base]}"
         outputs = [self._value(meta) for meta in metas[:count]]
-        node = ir.node(
-            op_type, inputs, dict(attributes or {}), domain=domain, overload=overload, outputs=outputs, name=name
-        )
+        node = ir.node(op_type, inputs, dict(attributes or {}), domain=domain, outputs=outputs, name=name)
         self.nodes.append(node)
         return outputs[0] if count == 1 else outputs
+
+    def ours(self, op_type: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Any] | None = None) -> ir.Value:
+        """Append a node of an op of ours, with one output."""
+        value: ir.Value = self.op(op_type, inputs, attributes, domain="g4")
+        return value
 
     def constant(
         self, value: Scalar | list[int] | np.ndarray[Any, Any], dtype: ir.DataType = ir.DataType.INT64

@@ -11,8 +11,11 @@ PANEL = 64  # rows of a weight whose codes of one block stand together
 
 
 def pack_panels(codes: Array, scales: Array, block: int) -> tuple[Array, Array]:
-    """uint8 codes [E, N, K] below 16 and scales [E, N, K / block] -> codes uint8 [E, N / PANEL, K / block, PANEL, block / 2]
-    and scales [E, N / PANEL, K / block, PANEL]. N must be a multiple of PANEL, and K of ``block``."""
+    """uint8 codes [E, N, K] below 16 and scales [E, N, K / block] -> packed codes and scales in panels.
+
+    Codes are uint8 [E, N / PANEL, K / block, PANEL, block / 2], scales [E, N / PANEL, K / block, PANEL]. N must be a
+    multiple of PANEL, and K of ``block``.
+    """
     experts, rows, columns = codes.shape
     blocks = columns // block
     halves = codes.reshape(experts, rows // PANEL, PANEL, blocks, 2, block // 2)
@@ -22,7 +25,10 @@ def pack_panels(codes: Array, scales: Array, block: int) -> tuple[Array, Array]:
 
 
 def unpack_panels(codes: Array, scales: Array) -> Array:
-    """Weights [E, N, K] in the dtype of ``scales`` that codes [E, panels, blocks, PANEL, block / 2] (int8 or uint8) stand for."""
+    """The weights [E, N, K], in the dtype of ``scales``, that codes in panels stand for.
+
+    Codes are int8 or uint8 [E, panels, blocks, PANEL, block / 2], scales [E, panels, blocks, PANEL].
+    """
     packed = codes.view(np.uint8)
     levels = np.concatenate([packed & 15, packed >> 4], -1).astype(scales.dtype) - scales.dtype.type(8)
     by_row = (levels * scales[..., None]).swapaxes(2, 3)

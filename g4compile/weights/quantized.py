@@ -1,64 +1,21 @@
-"""Quantised weights as references: codes, scales and zero points of one matrix, made when a bundle is written.
-
-A `QuantizedTensor` is one part of a matrix that a checkpoint stores in float. The parts of one matrix are made
-together, some rows at a time, by the writer; asked for alone (small graphs in tests), each makes itself.
-"""
+"""Quantised weights as references: codes, scales and zero points of one matrix, in blocks (`formats/blocks.py`)."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import Defect, InputError
-from g4compile.graph.references import Reference
+from g4compile.bundle.weight_codes import PARTS, BlockPart, Flat, Word
+from g4compile.errors import Defect
+from g4compile.graph.references import static_shape
+from g4compile.weights.coded import CodedMatrix, CodedTensor
 from g4compile.weights.formats.blocks import Array, BlockFormat, Codes
 from g4compile.weights.quantize import QUANTIZERS
-from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.stored import STORED, read_stored, stored_codes
 
-PARTS = ("codes", "scales", "zero_points")
 _ROWS_AT_ONCE = 16  # keeps the arrays of one step in a core's cache
-
-
-@dataclass(frozen=True, eq=False)
-class CodedMatrix(ABC):
-    """``weight`` [..., K] as codes and what they are multiplied by: made by rows, and all parts of some rows at once."""
-
-    weight: CheckpointTensor
-    unit: ClassVar[int] = 1  # rows that are made together
-
-    @property
-    def leading(self) -> tuple[int, ...]:
-        return tuple(int(size) for size in self.weight.shape)[:-1]  # type: ignore[arg-type]  # weights are static
-
-    @property
-    def columns(self) -> int:
-        return int(self.weight.shape[-1])  # type: ignore[arg-type]  # weights are static
-
-    @property
-    def rows(self) -> int:
-        return int(np.prod(self.leading))
-
-    @abstractmethod
-    def shape(self, part: str) -> tuple[int, ...]:
-        """Sizes of ``part``."""
-
-    @abstractmethod
-    def quantize(self, start: int, stop: int) -> Codes:
-        """Rows ``start`` to ``stop``, packed."""
-
-    def measure(self) -> None:  # noqa: B027 - most formats look at nothing but the rows they code
-        """What must be known of the whole weight before its rows are coded: called once, before `quantize` in threads."""
-
-    def strips(self, part: str, made: Codes, start: int, stop: int) -> Iterator[tuple[int, Array]]:
-        """Where in a part's bytes its share of the rows ``made`` goes, and what: one strip, unless rows are not in a row."""
-        array: Array = getattr(made, part)
-        yield start * array.nbytes // (stop - start), array
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +66,10 @@ class QuantizedMatrix(CodedMatrix):
         return rows.reshape(*self.leading, self.columns)
 
 
-class QuantizedTensor(Reference):
+class QuantizedTensor(CodedTensor):
     """One ``part`` of ``matrix``. ``flat`` joins the last two sizes of the codes, as lookups want them."""
+
+    matrix: QuantizedMatrix
 
     def __init__(self, matrix: QuantizedMatrix, part: str, flat: bool = False) -> None:
         shape = matrix.shape(part)
@@ -122,12 +81,10 @@ class QuantizedTensor(Reference):
         self.key = matrix.weight.key
 
     @property
-    def steps(self) -> tuple[str, ...]:
-        """The steps of the weight, then what part of which format this is."""
-        form = self.matrix.form
-        zero = "symmetric" if form.symmetric else "asymmetric"
-        last = f"{self.part}=int{form.bits}:{form.block}:{zero}:{self.matrix.quantizer}:{self.matrix.columns}"
-        return (*self.matrix.weight.steps, last, *(["flat"] if self.flat else []))
+    def words(self) -> tuple[Word, ...]:
+        form, matrix = self.matrix.form, self.matrix
+        part = BlockPart(self.part, form.bits, form.block, form.symmetric, matrix.quantizer, matrix.columns)
+        return (*matrix.weight.steps, part, *([Flat()] if self.flat else []))
 
     def flattened(self) -> QuantizedTensor:
         """The same bytes as a table of rows."""
@@ -135,29 +92,4 @@ class QuantizedTensor(Reference):
 
     def _load(self) -> ir.TensorProtocol:
         array = getattr(self.matrix.quantize(0, self.matrix.rows), self.part)
-        sizes = [int(size) for size in self.shape]  # type: ignore[arg-type]  # weights are static
-        return ir.Tensor(array.reshape(sizes), name=self.name)
-
-
-def parse_reference(key: str, dtype: ir.DataType, shape: tuple[int, ...], steps: tuple[str, ...]) -> Reference:
-    """A weight reference from its text form: a `CheckpointTensor`, or the part of a quantised one.
-
-    Raises InputError for steps that cannot be read.
-    """
-    places = [index for index, step in enumerate(steps) if step.partition("=")[0] in PARTS]
-    if not places:
-        return CheckpointTensor(key, dtype, shape, steps)
-    flat = steps[-1] == "flat"
-    part, _, words = steps[places[0]].partition("=")
-    try:
-        bits, block, zero, quantizer, columns = words.split(":")
-        form = BlockFormat(int(bits.removeprefix("int")), int(block), zero == "symmetric")
-        leading = shape[:-1] if flat or part != "codes" else shape[:-2]
-        weight = CheckpointTensor(key, ir.DataType.FLOAT, (*leading, int(columns)), steps[: places[0]])
-        return QuantizedTensor(QuantizedMatrix(weight, form, quantizer), part, flat)
-    except ValueError as error:
-        raise InputError(
-            f"the steps of weight {key} cannot be read",
-            where=" ".join(steps),
-            fix="codes=int4:128:symmetric:nearest:64",
-        ) from error
+        return ir.Tensor(array.reshape(static_shape(self)), name=self.name)

@@ -87,8 +87,11 @@ def load_recipe(source: str | Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        missing = isinstance(error, FileNotFoundError)
         raise InputError(
-            f"there is no recipe {source}", why=str(error), fix=f"recipes: float32, {', '.join(BUILT_IN)}, or a file"
+            f"there is no recipe {source}",
+            why="" if missing else f"the file of that name cannot be read: {error}",
+            fix=f"recipes: float32, {', '.join(BUILT_IN)}, or a file",
         ) from error
     return Recipe(path.name, parse_rules(text, str(path)))
 

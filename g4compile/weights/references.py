@@ -1,7 +1,7 @@
 """Weights as references: an initializer names a checkpoint key and is read when a bundle is written.
 
-The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape the graph wants,
-and the steps between the stored and the wanted form (a transpose, a scale); `bind` attaches the checkpoint it reads from.
+The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape that the graph wants, and
+the steps between the stored and the wanted form (a transpose, a scale). `program.bind` attaches the checkpoint.
 """
 
 from __future__ import annotations
@@ -14,91 +14,107 @@ import onnx_ir as ir
 
 from g4compile.bundle.weight_steps import (
     COLUMNS,
-    REORDER,
+    MOVES,
     ROWS,
-    SCALE,
-    SHARD,
-    TRANSPOSE,
-    apply_steps,
-    parse_reorder,
-    widen,
+    Cast,
+    Reorder,
+    Scale,
+    Shard,
+    Step,
+    Transpose,
+    prepare,
 )
-from g4compile.errors import CheckpointError, Defect, InputError
-from g4compile.graph.references import Reference
+from g4compile.errors import Defect, InputError
+from g4compile.graph.references import Reference, static_shape
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.stored import companions, is_unused, stored_codes
-
-_FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 
 
 class CheckpointTensor(Reference):
-    """One stored tensor as the graph wants it. ``steps`` apply in order after the cast to ``dtype``."""
+    """One stored tensor as the graph wants it: of ``dtype`` and ``shape``, after ``steps``.
+
+    Its values are those of `weight_steps.prepare`, which a runtime calls too.
+    """
 
     def __init__(
         self,
         key: str,
         dtype: ir.DataType,
         shape: tuple[int, ...],
-        steps: tuple[str, ...] = (),
+        steps: tuple[Step, ...] = (),
         source: Checkpoint | None = None,
     ) -> None:
         super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=key)
-        self.key, self._steps, self.source = key, steps, source
+        self.key, self.steps, self.source = key, steps, source
 
     @property
-    def steps(self) -> tuple[str, ...]:
-        return self._steps
+    def words(self) -> tuple[Step, ...]:
+        return self.steps
 
     def __repr__(self) -> str:
         return f"CheckpointTensor({self.key!r}, {self.dtype}, {self.shape}, steps={self.steps})"
 
     def transposed(self) -> CheckpointTensor:
         """The same weights, last two axes swapped."""
-        *batch, rows, columns = (int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
-        steps = self.steps[:-1] if self.steps[-1:] == (TRANSPOSE,) else (*self.steps, TRANSPOSE)
-        return CheckpointTensor(self.key, self.dtype, (*batch, columns, rows), steps, self.source)
+        *batch, rows, columns = static_shape(self)
+        twice = self.steps[-1:] == (Transpose(),)
+        steps = self.steps[:-1] if twice else (*self.steps, Transpose())
+        return self._with(steps, shape=(*batch, columns, rows))
 
     @property
     def scale(self) -> float:
         """The product of the scales among the steps."""
-        return math.prod(float(step.removeprefix(SCALE)) for step in self.steps if step.startswith(SCALE))
+        return math.prod(step.factor for step in self.steps if isinstance(step, Scale))
 
     def scaled(self, factor: float) -> CheckpointTensor:
         """The same weights times ``factor``, rounded once in ``dtype``."""
-        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
-        return CheckpointTensor(self.key, self.dtype, shape, (*self.steps, f"{SCALE}{factor:.9g}"), self.source)
+        return self._with((*self.steps, Scale(factor)))
 
     def in_dtype(self, dtype: ir.DataType) -> CheckpointTensor:
-        """The same weights, rounded to ``dtype`` or widened."""
-        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
-        return CheckpointTensor(self.key, dtype, shape, self.steps, self.source)
+        """The same weights, rounded to ``dtype`` or widened, here in the order: steps so far compute as they did.
+
+        Steps that only move numbers around let the cast of the stored tensor give ``dtype`` at once.
+        """
+        if dtype == self.dtype:
+            return self
+        if self.dtype == ir.DataType.FLOAT and all(isinstance(step, MOVES) for step in self.steps):
+            return self._with(self.steps, dtype=dtype)
+        return self._with((*self.steps, Cast(_word(self.dtype), _word(dtype))), dtype=dtype)
+
+    def unrounded(self) -> CheckpointTensor:
+        """In float32 throughout: the same steps, and no cast that rounds."""
+        steps = tuple(step for step in self.steps if not isinstance(step, Cast))
+        return self._with(steps, dtype=ir.DataType.FLOAT)
 
     def reordered(self, axis: str, width: int, rotary: int) -> CheckpointTensor:
-        """The same weights, ``axis`` (rows or columns) reordered head by head: the pairs that turn first (`turning_first`)."""
-        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
-        step = f"{REORDER}{axis}:{width}:{rotary}"
-        return CheckpointTensor(self.key, self.dtype, shape, (*self.steps, step), self.source)
+        """The same weights, ``axis`` (rows or columns) reordered head by head: rotated dimensions first (`Reorder`)."""
+        return self._with((*self.steps, Reorder(axis, width, rotary)))
 
     def sharded(self, axis: str, parts: int, rank: int, of: int) -> CheckpointTensor:
         """The share ``rank`` of ``of`` of each of ``parts`` equal parts of ``axis`` (rows or columns)."""
-        shape = [int(size) for size in self.shape]  # type: ignore[arg-type]  # shapes of weights are static
+        shape = list(static_shape(self))
         shape[-1 if axis == COLUMNS else -2] //= of
-        step = f"{SHARD}{axis}:{parts}:{rank}:{of}"
-        return CheckpointTensor(self.key, self.dtype, tuple(shape), (*self.steps, step), self.source)
+        return self._with((*self.steps, Shard(axis, parts, rank, of)), shape=tuple(shape))
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """The shape the checkpoint must store."""
-        shape = tuple(int(size) for size in self.shape)  # type: ignore[arg-type]  # shapes of weights are static
-        return (*shape[:-2], shape[-1], shape[-2]) if self.steps.count(TRANSPOSE) % 2 else shape
+        shape = static_shape(self)
+        turned = sum(isinstance(step, Transpose) for step in self.steps) % 2
+        return (*shape[:-2], shape[-1], shape[-2]) if turned else shape
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether some rows of it can be made without the others."""
+        whole = (step for step in self.steps if isinstance(step, Transpose) or _takes_rows(step))
+        return len(self.shape) > 1 and next(whole, None) is None
 
     def read_rows(self, start: int, stop: int) -> np.ndarray[Any, Any]:
         """Rows ``start`` to ``stop`` (all axes but the last counted as one), without reading the others."""
-        if TRANSPOSE in self.steps:
-            raise Defect(f"the transposed weight {self.key} was asked for by rows")
-        head = max([1, *(parse_reorder(step)[1] for step in self.steps if step.startswith(f"{REORDER}{ROWS}"))])
+        if not self.by_rows:
+            raise Defect(f"the weight {self.key} was asked for by rows, which its steps do not allow: {self.steps}")
+        head = max([1, *(step.width for step in self.steps if isinstance(step, Reorder) and step.axis == ROWS)])
         first, last = start // head * head, -(-stop // head) * head  # whole heads, whose rows may change places
-        return self._stepped(self.bound.read_rows(self.key, first, last))[start - first : stop - first]
+        return self._prepared(self.bound.read_rows(self.key, first, last))[start - first : stop - first]
 
     @property
     def bound(self) -> Checkpoint:
@@ -112,11 +128,25 @@ class CheckpointTensor(Reference):
         return self.source
 
     def _load(self) -> ir.TensorProtocol:
-        return ir.Tensor(self._stepped(self.bound.read(self.key)), name=self.key)
+        return ir.Tensor(self._prepared(self.bound.read(self.key)), name=self.key)
 
-    def _stepped(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        array = widen(stored) if self.dtype == ir.DataType.FLOAT else stored.astype(self.dtype.numpy(), copy=False)
-        return apply_steps(array, self.steps)
+    def _prepared(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return prepare(stored, _word(self.dtype), self.steps)
+
+    def _with(
+        self, steps: tuple[Step, ...], shape: tuple[int, ...] | None = None, dtype: ir.DataType | None = None
+    ) -> CheckpointTensor:
+        """The same tensor of the same checkpoint, wanted otherwise."""
+        return CheckpointTensor(self.key, dtype or self.dtype, shape or static_shape(self), steps, self.source)
+
+
+def _word(dtype: ir.DataType) -> str:
+    """The name of a dtype in a manifest."""
+    return str(dtype).lower()
+
+
+def _takes_rows(step: Step) -> bool:
+    return isinstance(step, Shard) and step.axis == ROWS
 
 
 def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:
@@ -126,77 +156,3 @@ def lazy_initializers(model: ir.Model) -> dict[str, CheckpointTensor]:
         for name, value in model.graph.initializers.items()
         if isinstance(value.const_value, CheckpointTensor)
     }
-
-
-# Tensors of other modalities, and ones that published checkpoints carry although no module reads them.
-_OTHER_MODALITIES = (
-    "model.vision_tower.",
-    "model.audio_tower.",
-    "model.embed_vision.",
-    "model.embed_audio.",
-    "model.vision_embedder.",
-)
-_STALE_OF_SHARED = (
-    ".self_attn.k_proj.",
-    ".self_attn.v_proj.",
-    ".self_attn.k_norm.",
-    ".self_attn.v_norm.",
-)
-
-
-def bind(model: ir.Model, checkpoint: Checkpoint) -> None:
-    """Attach ``checkpoint`` to every weight reference of ``model``.
-
-    Raises CheckpointError for a missing tensor, a wrong shape (both shapes named), and a decoder tensor that
-    nothing reads. K and V tensors of layers that share another layer's KV are stale by design and ignored.
-    """
-    wanted = lazy_initializers(model)
-    read: set[str] = set()
-    for tensor in wanted.values():
-        tensor.source = checkpoint
-        codes = stored_codes(checkpoint, tensor.key, tensor.stored_shape) if checkpoint.facts.quantization else None
-        if codes is not None:
-            read.update(companions(checkpoint, codes))
-            continue
-        read.add(tensor.key)
-        stored = checkpoint.tensors.get(tensor.key)
-        if stored is None:
-            raise CheckpointError(
-                f"the checkpoint has no tensor {tensor.key}",
-                where=str(checkpoint.folder),
-                why=_near(tensor.key, checkpoint),
-            )
-        if stored.dtype not in _FLOATS:
-            raise CheckpointError(
-                f"tensor {tensor.key} is stored as {stored.dtype}, which is no float and no code this version reads",
-                where=str(stored.file),
-                fix="codes need their scale beside them and quant_method gemma in config.json",
-            )
-        if stored.shape != tensor.stored_shape:
-            raise CheckpointError(
-                f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(tensor.stored_shape)}",
-                where=str(stored.file),
-            )
-    for key in sorted(set(checkpoint.tensors) - read):
-        if not key.startswith(_OTHER_MODALITIES) and not _is_stale(key, checkpoint):
-            raise CheckpointError(
-                f"unexpected tensor {key}: no module of this config reads it",
-                where=str(checkpoint.tensors[key].file),
-                fix="check that config.json belongs to these weights",
-            )
-
-
-def _is_stale(key: str, checkpoint: Checkpoint) -> bool:
-    if key == "lm_head.weight":
-        return checkpoint.facts.text.tied
-    shared = (layer.index for layer in checkpoint.facts.text.layers if not layer.owns_kv)
-    of_shared = any(f".layers.{index}." in key for index in shared)
-    if checkpoint.facts.quantization and is_unused(key):
-        return True
-    return of_shared and any(module in key for module in _STALE_OF_SHARED)
-
-
-def _near(key: str, checkpoint: Checkpoint) -> str:
-    tail = key.rsplit("layers.", maxsplit=1)[-1]
-    similar = [other for other in checkpoint.tensors if other.endswith(tail)]
-    return f"it has {similar[0]}" if similar else ""

@@ -1,6 +1,7 @@
 """Checkpoints whose weights are codes already: transformers' `quant_method: gemma` (Google's mobile checkpoints).
 
-    X.weight              uint8 [N, K * bits / 8], first weight in the lowest bits, code + 2^(bits-1); int8 [N, K] for 8 bits
+    X.weight              uint8 [N, K * bits / 8], first weight in the lowest bits, code + 2^(bits-1);
+                          int8 [N, K] for 8 bits
     X.weight_scale        float32 [N, 1]
     X.embedding_quantized, X.embedding_scale       the same of a lookup; its scale may be one for each of several slices
     X.input_activation_scale, X.output_activation_scale     float32 scalars: see `ops/round_activations.py`; 0 is off
@@ -24,8 +25,6 @@ from g4compile.weights.recipe import Rule
 METHOD = "gemma"  # the config's `quantization_config.quant_method`
 STORED = "stored"  # in the place of a quantiser's name: codes are read, not made
 _ACTIVATION_SCALES = (".input_activation_scale", ".output_activation_scale")
-# Scales of a quantised KV cache, which transformers does not read either.
-_UNUSED = (".k_cache_scale", ".v_cache_scale")
 _LONGEST, _SHORTEST = 4096, 16  # weights a stored block may have: what kernels take
 
 
@@ -60,7 +59,8 @@ def _checked(checkpoint: Checkpoint, codes_key: str, scales_key: str, shape: tup
     bits = next((bits for bits in possible if codes.shape == sizes[bits]), None)
     if bits is None:
         raise CheckpointError(
-            f"tensor {codes_key} is {codes.dtype} {list(codes.shape)}, which holds no weight {list(shape)} at 2, 4 or 8 bits",
+            f"tensor {codes_key} is {codes.dtype} {list(codes.shape)}, "
+            f"which holds no weight {list(shape)} at 2, 4 or 8 bits",
             where=str(codes.file),
         )
     if len(scales.shape) != 2 or scales.shape[0] != rows or columns % scales.shape[1]:
@@ -72,7 +72,7 @@ def _checked(checkpoint: Checkpoint, codes_key: str, scales_key: str, shape: tup
 
 
 def stored_format(stored: StoredCodes, columns: int) -> BlockFormat:
-    """The format that holds these codes: one scale a row, or one for the longest blocks that fit a slice without a rest.
+    """The format that holds these codes: one scale per row, or one per block, the longest that divides a slice.
 
     Raises CheckpointError for slices that no stored block fits.
     """
@@ -124,8 +124,3 @@ def companions(checkpoint: Checkpoint, stored: StoredCodes) -> Iterator[str]:
     module = stored.scales_key.rpartition(".")[0]
     yield from (stored.codes_key, stored.scales_key)
     yield from (module + name for name in _ACTIVATION_SCALES if module + name in checkpoint.tensors)
-
-
-def is_unused(key: str) -> bool:
-    """Whether transformers, too, leaves this tensor of a quantised checkpoint unread."""
-    return key.endswith(_UNUSED)

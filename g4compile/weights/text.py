@@ -2,12 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
+from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat
+from g4compile.bundle.weight_steps import Step
+from g4compile.errors import InputError
+from g4compile.graph.references import Recorded, Reference
 from g4compile.graph.text import parse
-from g4compile.weights.quantized import parse_reference
+from g4compile.weights.coded import CodedMatrix
+from g4compile.weights.engine_tensors import QUANTIZER, EngineTensor
+from g4compile.weights.formats.blocks import BlockFormat
+from g4compile.weights.formats.float8 import FP8, Float8Matrix
+from g4compile.weights.formats.int4 import INT4, Int4Matrix
+from g4compile.weights.formats.panels import PANELS, PanelMatrix
+from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
+from g4compile.weights.references import CheckpointTensor
+
+Part = BlockPart | EnginePart
+_FORMATS = (INT4, PANELS, FP8)
 
 
 def parse_graph(text: str, where: str = "text") -> ir.Model:
     """The graph that `graph.text.to_text` printed, weights unbound. Raises InputError."""
-    return parse(text, parse_reference, where)
+    return parse(text, read_references, where)
+
+
+def read_references(recorded: Sequence[Recorded]) -> list[Reference]:
+    """The references of a graph: `CheckpointTensor`s, and parts of coded weights. Parts of one weight share its matrix.
+
+    Raises InputError for words in an order that has no meaning, and for a shape that is not that of the part.
+    """
+    split = [_split(one) for one in recorded]
+    matrices: dict[tuple[object, ...], CodedMatrix] = {}
+    for one, (steps, part, flat) in zip(recorded, split, strict=True):
+        shape = None if part is None else _weight_shape(one, part, flat)
+        if part is not None and shape is not None and _identity(one, steps, part) not in matrices:
+            matrices[_identity(one, steps, part)] = _matrix(one, steps, part, shape)
+    made: list[Reference] = []
+    for one, (steps, part, flat) in zip(recorded, split, strict=True):
+        if part is None:
+            made.append(CheckpointTensor(one.key, one.dtype, one.shape, steps))
+        else:
+            made.append(_tensor(one, matrices.get(_identity(one, steps, part)), part, flat))
+    return made
+
+
+def _split(one: Recorded) -> tuple[tuple[Step, ...], Part | None, bool]:
+    """The steps of a reference, what part of which codes it is, and whether that is a table of rows."""
+    codes = [word for word in one.words if isinstance(word, BlockPart | EnginePart | Flat)]
+    steps = tuple(word for word in one.words if not isinstance(word, BlockPart | EnginePart | Flat))
+    if not codes:
+        return steps, None, False
+    flat = isinstance(codes[-1], Flat)
+    part = codes[0]
+    ordered = one.words[len(steps) :] == tuple(codes) and len(codes) == 1 + flat
+    if ordered and (isinstance(part, BlockPart) or (isinstance(part, EnginePart) and not flat)):
+        return steps, part, flat
+    raise _unreadable(one, "what says of codes stands once, behind the steps of the weight")
+
+
+def _identity(one: Recorded, steps: tuple[Step, ...], part: Part) -> tuple[object, ...]:
+    """Equal for the parts of one coded weight."""
+    if isinstance(part, BlockPart):
+        return one.key, steps, part.bits, part.block, part.symmetric, part.quantizer, part.columns
+    return one.key, steps, part.form, part.block
+
+
+def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | None:
+    """The shape of the weight of which ``one`` is a part; None when the part does not tell."""
+    shape = one.shape
+    try:
+        if isinstance(part, BlockPart):
+            return (*(shape[:-1] if flat or part.part != "codes" else shape[:-2]), part.columns)
+        if part.form == FP8:
+            return (*shape[:-2], shape[-1], shape[-2]) if part.part == "codes" else None
+        if part.form not in _FORMATS or part.block is None:
+            raise _unreadable(one, f"an engine reads codes as {INT4}:BLOCK, {PANELS}:BLOCK or {FP8}")
+        if part.form == INT4:
+            return shape if part.part == "codes" else (*shape[:-1], shape[-1] * part.block)
+        *experts, panels, blocks, high = shape[:-1] if part.part == "codes" else shape
+        return (*experts, panels * high, blocks * part.block)
+    except (IndexError, ValueError) as error:
+        raise _unreadable(one, f"the shape {list(shape)} has too few sizes for this part") from error
+
+
+def _matrix(one: Recorded, steps: tuple[Step, ...], part: Part, shape: tuple[int, ...]) -> CodedMatrix:
+    if isinstance(part, BlockPart):
+        weight = CheckpointTensor(one.key, ir.DataType.FLOAT, shape, steps)
+        return QuantizedMatrix(weight, BlockFormat(part.bits, part.block, part.symmetric), part.quantizer)
+    weight = CheckpointTensor(one.key, ir.DataType.BFLOAT16, shape, steps)
+    if part.form == FP8 or part.block is None:
+        return Float8Matrix(weight)
+    kind = Int4Matrix if part.form == INT4 else PanelMatrix
+    return kind(weight, BlockFormat(4, part.block), QUANTIZER)
+
+
+def _tensor(one: Recorded, matrix: CodedMatrix | None, part: Part, flat: bool) -> Reference:
+    made: Reference
+    if isinstance(matrix, Int4Matrix | PanelMatrix | Float8Matrix):
+        made = EngineTensor(matrix, part.part)
+    elif isinstance(matrix, QuantizedMatrix):
+        made = QuantizedTensor(matrix, part.part, flat)
+    else:
+        raise _unreadable(one, f"the {part.part} stand without the other parts of the weight")
+    if made.shape != ir.Shape(one.shape) or made.dtype != one.dtype:
+        raise _unreadable(one, f"these {part.part} are {made.dtype} {made.shape}, not {one.dtype} {list(one.shape)}")
+    return made
+
+
+def _unreadable(one: Recorded, why: str) -> InputError:
+    words = " ".join(map(str, one.words))
+    return InputError(f"the steps of weight {one.key} cannot be read", where=words, why=why)

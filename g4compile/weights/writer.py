@@ -18,12 +18,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from g4compile.bundle.weight_steps import TRANSPOSE
 from g4compile.errors import MachineError
+from g4compile.graph.references import static_shape
 from g4compile.graph.text import renumber
+from g4compile.weights.coded import CodedMatrix, CodedTensor
 from g4compile.weights.formats.blocks import Array
 from g4compile.weights.journal import Journal
-from g4compile.weights.quantized import CodedMatrix, QuantizedTensor
 from g4compile.weights.references import CheckpointTensor
 
 DATA = "weights.data"
@@ -117,9 +117,9 @@ def _lay_out(values: Iterable[ir.Value]) -> tuple[list[_Job], dict[ir.Value, int
     for value in values:
         tensor, name = value.const_value, str(value.name)
         assert tensor is not None
-        if tensor.nbytes <= INLINE and not isinstance(tensor, QuantizedTensor):
+        if tensor.nbytes <= INLINE and not isinstance(tensor, CodedTensor):
             continue
-        source, part = (tensor.matrix, tensor.part) if isinstance(tensor, QuantizedTensor) else (tensor, "")
+        source, part = (tensor.matrix, tensor.part) if isinstance(tensor, CodedTensor) else (tensor, "")
         job = jobs.setdefault(id(source), _Job(name, source))
         if part not in job.places:
             job.places[part], job.sizes[part] = offset, tensor.nbytes
@@ -163,7 +163,7 @@ def _check_memory(job: _Job, max_memory: int) -> None:
 
 def _by_rows(source: CodedMatrix | ir.TensorProtocol) -> bool:
     if isinstance(source, CheckpointTensor):
-        return TRANSPOSE not in source.steps and len(source.shape) > 1
+        return source.by_rows
     return isinstance(source, CodedMatrix)
 
 
@@ -173,9 +173,8 @@ def _steps(job: _Job, chunk: int) -> Iterator[tuple[int, int]]:
     if not _by_rows(source):
         yield 0, 0
         return
-    weight = source.weight if isinstance(source, CodedMatrix) else source
-    columns = int(weight.shape[-1])  # type: ignore[arg-type]  # weights are static
-    rows = int(np.prod([int(size) for size in weight.shape[:-1]]))  # type: ignore[arg-type]  # weights are static
+    *leading, columns = static_shape(source.weight if isinstance(source, CodedMatrix) else source)
+    rows = int(np.prod(leading))
     unit = source.unit if isinstance(source, CodedMatrix) else 1
     step = max(1, chunk // (4 * columns * unit)) * unit
     for start in range(0, rows, step):

@@ -7,10 +7,10 @@ import pytest
 from g4compile.compare.parity import LIMITS
 from g4compile.compare.stages import StageRunner
 from g4compile.compiler import compile, trace
+from g4compile.program import Program, bind
 from g4compile.runtime.session import Session
 from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import bind
 from tests.numeric.geometries import draw
 from tests.scenario import Expected, reference_logits, reference_scatter, run_scenario
 
@@ -41,7 +41,7 @@ def _judged(seed, folder, steps):
 def _check(seed, folder, steps):
     checkpoint, judged = _judged(seed, folder, steps)
     traced = trace(checkpoint.facts)
-    bind(traced, checkpoint)
+    bind(Program.decoder(traced, checkpoint.facts), checkpoint)
     runner = StageRunner(traced, checkpoint.facts)
     session = Session(compile(checkpoint.folder, "onnx-cpu", folder / "bundle"), threads=1)
     for expected in judged:

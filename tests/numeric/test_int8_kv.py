@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compare.parity import LIMITS
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify

@@ -3,21 +3,23 @@
 import shutil
 
 import numpy as np
-import onnx
 import pytest
 
 from g4compile import pipeline
-from g4compile.bundle.manifest import Bundle
-from g4compile.compare.codes import compare_codes
+from g4compile.bundle.folder import Bundle
 from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
 from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile, trace
+from g4compile.errors import Defect
 from g4compile.planning.plan import plan
+from g4compile.program import Program, bind
 from g4compile.targets.base import REWIND
 from g4compile.targets.phases import frontend
-from g4compile.weights.references import bind
+from g4compile.weights.identity import compare_codes
+from g4compile.weights.stored import read_stored
+from tests.compare.changed import with_negated
 from tests.conftest import once
 from tests.scenario import window_of
 
@@ -39,7 +41,7 @@ def test_graph_equals_transformers_on_the_same_file(variant, coded):
     """With exact products, activations rounded as calibrated: a single rounding that went the other way would show."""
     checkpoint = coded(variant)
     model = trace(checkpoint.facts)
-    bind(model, checkpoint)
+    bind(Program.decoder(model, checkpoint.facts), checkpoint)
     pipeline.run(model, frontend(checkpoint.facts.text, REWIND, weights="stored"))
     steps = [node.attributes["scale"].as_float() for node in model.graph if node.op_type == "RoundActivations"]
     written = [
@@ -86,19 +88,28 @@ def test_bundle_keeps_every_code(variant, coded, bundle_of):
 
 def test_a_wrong_layer_is_named(coded, bundle_of, tmp_path):
     """The scales of one layer's o_proj negated: the layer is named, whatever rounding does to those behind it."""
-    shutil.copytree(bundle_of("tiny-e2b").folder, tmp_path / "bundle")
-    bundle = Bundle.open(tmp_path / "bundle")
-    graph = onnx.load(str(bundle.graph_path("decoder")), load_external_data=False).graph
     name = "model.language_model.layers.1.self_attn.o_proj.weight.scales"
-    tensor = next(tensor for tensor in graph.initializer if tensor.name == name)
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    scales = np.memmap(
-        bundle.folder / "weights.data", np.float32, "r+", int(place["offset"]), int(place["length"]) // 4
-    )
-    scales *= -1
-    scales.flush()
+    bundle = with_negated(bundle_of("tiny-e2b"), name, tmp_path / "bundle")
     report = verify(bundle, coded("tiny-e2b").folder, layers=True)
     assert report.first_divergence.layer == 1, report.layers
+    for scenario in report.parity:
+        assert any(line.startswith(f"{scenario}: relative difference") for line in report.broken), report.parity
+
+
+def test_a_code_that_comes_out_changed_stops_the_compile(coded, tmp_path, monkeypatch):
+    """One bit of one code wrong on its way to disk: no bundle is left, and the message names the tensor."""
+    key = "model.language_model.layers.1.self_attn.o_proj.weight"
+
+    def wrong(checkpoint, stored, form, rows):
+        found = read_stored(checkpoint, stored, form, rows)
+        if stored.codes_key == key:
+            found.codes.flat[0] ^= 1
+        return found
+
+    monkeypatch.setattr("g4compile.weights.quantized.read_stored", wrong)
+    with pytest.raises(Defect, match=f"tensors code-identical; not {key}"):
+        compile(coded("tiny-e2b"), "onnx-cpu", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_changed_code_is_found(coded, bundle_of, tmp_path):

@@ -249,6 +249,15 @@ def dequantize_kv(draw: Any) -> Case:
     return [codes, np.abs(generator.standard_normal((batch, heads, new, 1))).astype(np.float32)], {}
 
 
+@st.composite
+def transposed_mat_mul(draw: Any) -> Case:
+    """Leading sizes that broadcast, as experts' do."""
+    random = _random(draw)
+    rows, out, width = (draw(st.integers(1, 9)) for _ in range(3))
+    leading, stacked = draw(st.sampled_from([((2, 1), (3,)), ((), ()), ((2, 3), (2, 3)), ((1, 1), (4,))]))
+    return [random(*leading, rows, width), random(*stacked, out, width)], {}
+
+
 CASES = {
     "Linear": linear(),
     "RMSNorm": rms_norm(),
@@ -269,4 +278,5 @@ CASES = {
     "RoundActivations": round_activations(),
     "QuantizeKV": quantize_kv(),
     "DequantizeKV": dequantize_kv(),
+    "TransposedMatMul": transposed_mat_mul(),
 }

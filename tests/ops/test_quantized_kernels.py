@@ -6,7 +6,8 @@ import pytest
 
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import renumber
-from g4compile.ops import DOMAIN, OPSET, VERSION, attach_bodies
+from g4compile.ops.registry import attach_bodies
+from g4compile.ops.schema import DOMAIN, OPSET, VERSION
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
 from g4compile.targets import TARGETS
 from g4compile.targets.onnx.lower_quantized_weights import LowerQuantizedWeights

@@ -1,9 +1,15 @@
-"""Choosing tokens: greedy, temperature, top-k, top-p, seeds."""
+"""Choosing tokens: greedy, temperature, top-k, top-p, seeds; the tokens that `docs/sampling.md` promises."""
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from g4compile.errors import InputError
+from g4compile.errors import Defect, InputError
+from g4compile.runtime.random_numbers import exp, philox, uniform
 from g4compile.runtime.sampling import Sampling
 
 LOGITS = np.log(np.array([0.05, 0.5, 0.15, 0.3], np.float32))
@@ -63,7 +69,146 @@ def test_when_the_likeliest_are_enough(options, enough):
     assert Sampling(temperature=1.0 if options else 0.0, **options).enough(8) == enough
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": -1.0},
+        {"temperature": math.nan},
+        {"temperature": math.inf},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"seed": -1},
+        {"seed": 2**64},
+    ],
+)
 def test_impossible_settings_are_refused(options):
     with pytest.raises(InputError, match="cannot sample"):
         Sampling(**options)
+
+
+PAGE = np.array([((i * 7919) % 997) / 50 - 10 for i in range(997)], np.float32)  # the logits of the page's vectors
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ((0, 0, 0, 0), (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ((2**32 - 1,) * 4, (2**32 - 1,) * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_philox_gives_the_vectors_of_its_authors(counter, key, words):
+    """`kat_vectors` of Random123."""
+    assert " ".join(f"{word:08x}" for word in philox(counter, key)) == words
+
+
+def test_uniform_numbers():
+    assert [uniform(0, draw).hex() for draw in range(3)] == [
+        "0x1.c2d38b1acc4fdp-1",
+        "0x1.72c8036fe3932p-2",
+        "0x1.471cca9813ea8p-2",
+    ]
+    assert uniform(2**64 - 1, 2**40).hex() == "0x1.cf0a1b368e051p-1"
+    drawn = [uniform(9, draw) for draw in range(20_000)]
+    assert min(drawn) >= 0 and max(drawn) < 1
+    np.testing.assert_allclose(np.histogram(drawn, 10, (0, 1))[0] / 2000, 1, atol=0.1)
+
+
+def test_exp_is_the_written_one_bit_for_bit():
+    """Against single Python floats, which are never fused, and near the mathematical value."""
+
+    def written(x):
+        if x < -700:
+            return 0.0
+        n = math.floor(x * float.fromhex("0x1.71547652b82fep+0") + 0.5)
+        r = (x - n * float.fromhex("0x1.62e42feep-1")) - n * float.fromhex("0x1.a39ef35793c76p-33")
+        p = 1 / math.factorial(13)
+        for i in range(12, -1, -1):
+            p = p * r + 1 / math.factorial(i)
+        return math.ldexp(p, n)
+
+    random = np.random.default_rng(0)
+    values = np.concatenate([-random.random(3000) * 720, -random.random(3000) * 3, [0.0, -0.0, -700.0, -math.inf]])
+    found = exp(values)
+    assert found.tolist() == [written(x) for x in values]
+    np.testing.assert_allclose(found[values >= -700], np.exp(values[values >= -700]), rtol=3e-16)
+    vectors = {-0.5: "0x1.368b2fc6f960ap-1", -1.0: "0x1.78b56362cef38p-2", -10.0: "0x1.7cd79b5647c9ap-15"}
+    assert {x: exp(np.array([x]))[0].hex() for x in vectors} == vectors
+
+
+@pytest.mark.parametrize(
+    ("options", "seed", "tokens"),
+    [
+        ({"temperature": 1.0}, 0, [754, 805, 700, 945, 106, 70, 911, 105]),
+        ({"temperature": 1.0}, 2**64 - 1, [175, 630, 18, 36, 701, 264, 595, 491]),
+        ({"temperature": 0.7, "top_k": 40, "top_p": 0.9}, 42, [455, 280, 665, 665, 910, 280, 770, 385]),
+        ({"temperature": 1.5, "top_p": 0.5}, 0, [543, 525, 490, 630, 123, 70, 368, 70]),
+    ],
+)
+def test_tokens_of_the_page(options, seed, tokens):
+    sampling = Sampling(seed=seed, **options)
+    assert [sampling.choose(PAGE) for _ in tokens] == tokens
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The page's sampling in C++."""
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    out = tmp_path_factory.mktemp("sampling") / "sampling"
+    source = Path(__file__).with_name("sampling.cc")
+    subprocess.run([compiler, "-O2", "-march=native", "-ffp-contract=off", "-std=c++17", source, "-o", out], check=True)
+    return out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 1.0},
+        {"temperature": 0.7, "top_k": 40, "top_p": 0.9},
+        {"temperature": 1.9, "top_p": 0.99},
+        {"temperature": 1e-3},
+    ],
+)
+def test_cpp_draws_the_same_tokens(program, options):
+    random = np.random.default_rng(1)
+    for seed, logits in ((7, random.normal(0, 4, 20_000)), (2**63, random.integers(-9, 9, 5000))):
+        values = np.asarray(logits, np.float32)
+        given = [options["temperature"], options.get("top_k", 0), options.get("top_p", 1.0), seed, 200]
+        done = subprocess.run([program, *map(str, given)], input=values.tobytes(), capture_output=True, check=True)
+        sampling = Sampling(seed=seed, **options)
+        assert [int(line) for line in done.stdout.split()] == [sampling.choose(values) for _ in range(200)]
+
+
+def test_no_seed_is_another_one_each_time():
+    first, second = (Sampling(1.0) for _ in range(2))
+    assert [first.choose(PAGE) for _ in range(8)] != [second.choose(PAGE) for _ in range(8)]
+
+
+def test_greedy_draws_nothing():
+    sampling = Sampling(seed=1)
+    sampling.choose(PAGE)
+    assert sampling.draws == 0
+
+
+def test_ties_and_zeros_of_both_signs_go_to_the_lowest_token():
+    logits = np.array([-0.0, 0.0, -1.0, 0.0], np.float32)
+    sampling = Sampling(1.0, top_k=2, seed=0)
+    assert {sampling.choose(logits) for _ in range(60)} == {0, 1}
+
+
+def test_impossible_logits_have_no_chance():
+    logits = np.array([-np.inf, 1.0, -np.inf, 0.5], np.float32)
+    assert {Sampling(1e-320, seed=3).choose(logits), Sampling(5.0, seed=3).choose(logits)} <= {1, 3}
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_said(bad):
+    with pytest.raises(Defect, match="as a logit"):
+        Sampling(1.0, seed=1).choose(np.array([1.0, bad, 2.0], np.float32))

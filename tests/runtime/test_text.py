@@ -4,8 +4,10 @@ import json
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.errors import BundleError
 from g4compile.runtime.text import TextCodec
 
@@ -40,6 +42,48 @@ def test_streaming_never_splits_a_character(codec):
 def test_a_character_cut_by_the_end_is_shown_not_dropped(codec):
     ids = codec.encode("a😀")
     assert codec.decode(ids[:-1]) == "a" + "\ufffd" * 3
+
+
+def test_bytes_that_make_no_character_are_streamed(codec):
+    """The second is the first byte of two, and a letter follows; alone, `i` would have been shown."""
+    ids = [343, 460, 649]
+    assert codec.decode(ids).startswith("\ufffd" * 2)
+    assert "".join(codec.stream(ids)) == codec.decode(ids)
+
+
+BYTES = st.integers(238, 238 + 255)  # the tokens <0x00> to <0xFF>
+LETTERS = st.text(max_size=6)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(
+        st.one_of(BYTES, BYTES, st.integers(0, 1023), st.integers(0, 105), st.sampled_from([1024, 5000]), LETTERS),
+        max_size=40,
+    )
+)
+def test_streamed_pieces_joined_are_the_whole_text(codec, pieces):
+    """Of any tokens: of bytes, of valid text, special ones, and ids that no token has."""
+    ids = []
+    for piece in pieces:
+        ids += codec.encode(piece)[1:] if isinstance(piece, str) else [piece]
+    streamed = list(codec.stream(iter(ids)))
+    assert "".join(streamed) == codec.decode(ids)
+    assert all(streamed)
+
+
+def test_a_piece_comes_with_its_token_and_costs_no_more_later(codec, monkeypatch):
+    """A token is decoded once or as part of its run, however long the answer is."""
+    ids = codec.encode(TEXT * 20)[1:]
+    decoded = []
+    decode = codec.decode
+    monkeypatch.setattr(codec, "decode", lambda ids: decoded.append(len(ids)) or decode(ids))
+    assert "".join(codec.stream(ids)) == TEXT * 20
+    assert sum(decoded) == len(ids)
+    asked = []
+    stream = codec.stream(asked.append(token) or token for token in codec.encode("plain words")[1:])
+    next(stream)
+    assert len(asked) == 1
 
 
 def test_chat_template(codec):

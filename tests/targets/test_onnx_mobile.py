@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle.manifest import Bundle
+from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
 from g4compile.errors import InputError
 from g4compile.planning.plan import plan

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from g4compile.bundle.weight_steps import Scale
 from g4compile.compiler import trace
 from g4compile.graph.edit import constant_array
 from g4compile.model.config import FULL, SLIDING, load_config, model_facts
@@ -48,7 +49,7 @@ def test_the_embedding_scale_is_rounded_in_the_weights_dtype():
         ]
         assert scales == pytest.approx([float(scale)], abs=0)
         (table,) = [t for t in lazy_initializers(model).values() if t.key.endswith("embed_tokens_per_layer.weight")]
-        assert table.steps == ("scale=16",)
+        assert table.steps == (Scale(16.0),)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

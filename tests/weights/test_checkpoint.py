@@ -1,4 +1,4 @@
-"""Checkpoints in every layout that is published: sharded, text only, untied, per-layer configs, from the Hub's cache."""
+"""Checkpoints in all published layouts: sharded, text only, untied, per-layer configs, from the Hub's cache."""
 
 import json
 import shutil

@@ -8,7 +8,8 @@ import onnx_ir as ir
 import pytest
 
 from g4compile.errors import InputError
-from g4compile.weights.formats.engine_codes import EngineTensor, engine_matrix, panel_matrix
+from g4compile.weights.engine_tensors import EngineTensor, engine_matrix
+from g4compile.weights.formats.panels import panel_matrix
 from g4compile.weights.layouts import unpack_panels
 from g4compile.weights.writer import write_tensors
 from tests.weights.stored_rows import Rows

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g4compile.errors import CheckpointError
-from g4compile.weights.formats.engine_codes import EngineTensor
+from g4compile.weights.engine_tensors import EngineTensor
 from g4compile.weights.formats.float8 import FLOAT8, LARGEST, Float8Matrix, scale_for
 from g4compile.weights.writer import write_tensors
 from tests.weights.stored_rows import Rows

@@ -2,6 +2,7 @@
 
 import pytest
 
+from g4compile.compiler import compile
 from g4compile.errors import InputError
 from g4compile.model import presets
 from g4compile.model.config import model_facts
@@ -61,8 +62,13 @@ def test_a_recipe_without_rules_and_one_that_is_not_there(tmp_path):
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(InputError, match="has no rules"):
         load_recipe(tmp_path / "empty.txt")
-    with pytest.raises(InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int2, mobile, mobile-e4b"):
+    with pytest.raises(
+        InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int2, mobile, mobile-e4b"
+    ) as raised:
         load_recipe("int5")
+    assert "Errno" not in str(raised.value)  # a name that is mistyped is no matter of files
+    with pytest.raises(InputError, match=r"no recipe[\s\S]*cannot be read"):
+        load_recipe(tmp_path)
 
 
 def test_a_pattern_that_matches_nothing_is_refused():
@@ -76,6 +82,23 @@ def test_a_file_named_as_a_built_in_recipe_is_still_checked(tmp_path):
     with pytest.raises(InputError, match="matches no weight"):
         load_recipe(tmp_path / "int4").check(MODULES)
     load_recipe("mobile").check(MODULES[:1])
+
+
+def test_a_recipe_is_read_once(checkpoints, tmp_path):
+    """Edited while a model is compiled, it changes neither codes nor manifest."""
+    file = tmp_path / "mine.txt"
+    rules = "layers.* int8 32 symmetric int8 nearest\n* float32\n"
+    file.write_text(rules)
+
+    def edit(stage, done, total):
+        if stage == "trace":
+            file.write_text(rules.replace("int8 32", "int4 32"))
+
+    source = checkpoints("tiny-31b")
+    manifest = compile(source, "onnx-cpu", tmp_path / "out", weights=str(file), progress=edit).manifest
+    assert "int4 32" in file.read_text()
+    assert manifest.recipe == ("layers.* int8 32 symmetric int8 nearest", "* float32")
+    assert manifest.quantized and {spec.bits for spec in manifest.quantized.values()} == {8}
 
 
 @pytest.mark.parametrize(

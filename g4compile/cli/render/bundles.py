@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
-from g4compile.bundle.manifest import Bundle, EngineSpec
+from g4compile.bundle.manifest import EngineSpec
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.planning.describe import Described
 

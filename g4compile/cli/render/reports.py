@@ -5,7 +5,7 @@ from __future__ import annotations
 from g4compile.cli.render.messages import verdict
 from g4compile.cli.render.tables import table
 from g4compile.compare.parity import Parity
-from g4compile.compare.verify import Report
+from g4compile.compare.report import Report
 
 
 def divergence(report: Report, localized: bool) -> str:
@@ -19,23 +19,31 @@ def divergence(report: Report, localized: bool) -> str:
 def show_report(bundle: str, report: Report, where: str) -> None:
     """Print ``report``, and the verdict last. ``where``: what `divergence` says."""
     limits = report.limits
-    rows = {
-        name: f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, {_means(parity)}"
-        for name, parity in report.parity.items()
-    }
-    rows["limits"] = f"max {limits.max_abs_difference:.0e}, KL {limits.kl_mean:.0e}, top-1 {limits.top1_agreement:.2%}"
+    rows = {"compared with": report.judge}
+    rows |= {name: _figures(parity) for name, parity in report.parity.items()}
+    largest = limits.max_abs_difference
+    bounds = f"relative {limits.relative_difference:g}, KL {limits.kl_mean:g}, top-1 {limits.top1_agreement:.0%}"
+    rows["limits"] = f"{'max not bounded' if largest is None else f'max {largest:g}'}, {bounds}: {limits.name}"
+    rows["why these"] = limits.reason
     if report.rounded:
-        rows["in bfloat16"] = f"{_means(report.rounded)}: prefill, every value rounded as declared"
+        rows["in bfloat16"] = f"prefill, every value rounded as declared: {_figures(report.rounded)}"
         rows["what ran"] = "the networks, emitted again and interpreted on the CPU; no engine was run"
+    for name, parity in (report.quantisation_cost or {}).items():
+        rows[f"{name}, original weights"] = _figures(parity)
     if report.kv_cost:
-        rows["int8 KV costs"] = f"{_means(report.kv_cost)} against float32 KV"
+        rows["int8 KV costs"] = f"against float32 KV: {_figures(report.kv_cost)}"
     if report.codes:
         rows["weights"] = report.codes
     if where:
         rows["layers"] = where
     table(f"{bundle} against Hugging Face eager float32", rows)
-    verdict(report.passed, "equal within the limits" if report.passed else "NOT equal")
+    verdict(report.passed, report.verdict)
+    if report.cost:
+        print(f"what quantisation costs, {report.cost}")
 
 
-def _means(parity: Parity) -> str:
-    return f"mean {parity.mean_abs_difference:.2e}, KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
+def _figures(parity: Parity) -> str:
+    return (
+        f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, relative {parity.relative_difference:.1e}, "
+        f"KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
+    )

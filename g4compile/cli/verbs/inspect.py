@@ -26,7 +26,7 @@ def inspect(
     """Show what a bundle or checkpoint holds, or its graph at a stage."""
     import msgspec
 
-    from g4compile.bundle.manifest import Bundle
+    from g4compile.bundle.folder import Bundle
     from g4compile.cli.render.bundles import bundle_rows, config_rows
     from g4compile.planning.describe import describe_bundle, describe_config, is_bundle
 
@@ -42,7 +42,7 @@ def inspect(
 
 
 def _graph(path: str, stage: str) -> str:
-    from g4compile.bundle.manifest import Bundle
+    from g4compile.bundle.folder import Bundle
     from g4compile.planning.describe import bundle_graph, describe_config, is_bundle
     from g4compile.requirements import COMPILE, require
 

@@ -62,7 +62,7 @@ class HfRunner(Runner):
         self._weights_of = weights_of
 
     def open(self) -> tuple[Any, dict[str, Any]]:
-        from g4compile.bundle.manifest import Bundle
+        from g4compile.bundle.folder import Bundle
         from g4compile.compare.dequantized import dequantized
         from g4compile.compare.reference import Reference
 
@@ -87,12 +87,12 @@ class NetworkRunner(Runner):
     prefix, rounded = "g4-network", False
 
     def open(self) -> tuple[Any, dict[str, Any]]:
-        from g4compile.bundle.manifest import Bundle
-        from g4compile.compare.engines import network_sessions
+        from g4compile.bundle.folder import Bundle
+        from g4compile.targets import target_named
 
-        assert self._checkpoint is not None
-        exact, rounded = network_sessions(Bundle.open(self._folder), self._checkpoint)
-        return rounded if self.rounded else exact, {"all_positions": True}
+        bundle = Bundle.open(self._folder)
+        found = target_named(bundle.manifest.target).candidates(bundle, self._checkpoint or self._folder)
+        return (found.rounded if self.rounded else found.session), {"all_positions": True}
 
 
 class RoundedNetworkRunner(NetworkRunner):

@@ -1,4 +1,4 @@
-"""The experts over rows grouped by expert: two kernels that TensorRT takes as plugins, routing around them in native ops.
+"""The experts over rows grouped by expert: two kernels of ours, with the routing around them in standard ops.
 
     rank = CumSum (OneHot (index))          how many before chose the same expert        [A, E], A = tokens * k
     used = (counts + tile - 1) / tile       tiles an expert takes                        [E]
@@ -19,79 +19,71 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import InputError
-from g4compile.graph import edit
+from g4compile.graph.axes import static_size
+from g4compile.graph.build import Builder
+from g4compile.ops.expert_down import ExpertDown
+from g4compile.ops.expert_gate_up import ExpertGateUp
 from g4compile.ops.expert_routing import slot_count, tile_of
-from g4compile.ops.insert import insert_op
-from g4compile.weights.formats.engine_codes import EngineTensor, Int4Matrix, panel_matrix
+from g4compile.ops.moe_experts import MoEExperts
+from g4compile.weights.engine_tensors import EngineTensor
+from g4compile.weights.formats.int4 import Int4Matrix
+from g4compile.weights.formats.panels import panel_matrix
 
-_FLOAT, _INT, _BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
+_FLOAT, _INT = ir.DataType.FLOAT, ir.DataType.INT64
 
 
-def grouped_experts(node: ir.Node, insert: edit.Inserter, tokens: int) -> ir.Value:
-    """What stands for the output of the `g4.MoEExperts` ``node``, for at most ``tokens``."""
-    x, index, weight, gate_up, down = node.inputs
-    assert x is not None and index is not None and weight is not None and gate_up is not None and down is not None
-    assert x.shape is not None and index.shape is not None and gate_up.shape is not None
-    width, choices, (experts, both) = x.shape[-1], index.shape[-1], list(gate_up.shape)[:2]
-    assert isinstance(width, int) and isinstance(choices, int) and isinstance(experts, int) and isinstance(both, int)
+def grouped_experts(node: MoEExperts, build: Builder, tokens: int) -> ir.Value:
+    """What stands for the output of ``node``, for at most ``tokens``."""
+    width, choices = static_size(node.x, -1), static_size(node.index, -1)
+    experts, inner = static_size(node.gate_up, 0), static_size(node.gate_up, 1) // 2
     tile = tile_of(tokens)
-    slots = slot_count(tokens, choices, experts, tile)
-    slot, row_token, tile_expert = _route(insert, index, choices, experts, tile, slots)
-    rows = insert.op("Reshape", [x, insert.constant([-1, width])], shape=[None, width])
-    routing, sizes = [row_token, tile_expert], {"tile": tile}
-    stored, block = _stored(insert, gate_up)
-    (hidden,) = insert_op(
-        insert, "ExpertGateUp", [rows, *routing, *stored], {"inner": both // 2, **sizes, "block": block}
-    )
-    stored, block = _stored(insert, down)
-    (out,) = insert_op(insert, "ExpertDown", [hidden, *routing, *stored], {"width": width, **sizes, "block": block})
-    chosen = insert.op("Gather", [out, slot], {"axis": 0}, shape=[None, width])
-    by_token = insert.op("Reshape", [chosen, insert.constant([-1, choices, width])], shape=[None, choices, width])
-    column = insert.op("Reshape", [weight, insert.constant([-1, choices, 1])], shape=[None, choices, 1])
-    terms = insert.op("Mul", [insert.cast(by_token, _FLOAT), column], shape=[None, choices, width])
-    total = insert.op("ReduceSum", [terms, insert.constant([-2])], {"keepdims": 0}, shape=[None, width])
-    shape = insert.op("Shape", [x], shape=[len(x.shape)], dtype=_INT)
-    return insert.op("Reshape", [insert.cast(total, x.dtype or _FLOAT), shape], shape=list(x.shape))
+    slot, row_token, tile_expert = _route(build, node.index, experts, tile, slot_count(tokens, choices, experts, tile))
+    rows = build.op("Reshape", node.x, build.constant([-1, width]))
+    stored, block = _stored(build, node.gate_up)
+    hidden = ExpertGateUp.insert(build, rows, row_token, tile_expert, *stored, inner=inner, tile=tile, block=block)
+    stored, block = _stored(build, node.down)
+    out = ExpertDown.insert(build, hidden, row_token, tile_expert, *stored, width=width, tile=tile, block=block)
+    chosen = build.op("Gather", out, slot, axis=0)
+    by_token = build.op("Reshape", chosen, build.constant([-1, choices, width]))
+    column = build.op("Reshape", node.weight, build.constant([-1, choices, 1]))
+    terms = build.op("Mul", build.cast(by_token, _FLOAT), column)
+    total = build.op("ReduceSum", terms, build.constant([-2]), keepdims=0)
+    joined = build.op("Reshape", build.cast(total, node.x.dtype or _FLOAT), build.op("Shape", node.x))
+    joined.shape = node.x.shape
+    return joined
 
 
-def _route(
-    insert: edit.Inserter, index: ir.Value, choices: int, experts: int, tile: int, slots: int
-) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _route(build: Builder, index: ir.Value, experts: int, tile: int, slots: int) -> tuple[ir.Value, ir.Value, ir.Value]:
     """The slot of each assignment [A], row_token [slots] and tile_expert [slots / tile]."""
-    flat = insert.op("Reshape", [index, insert.constant([-1])], shape=[None])
-    ends = [flat, insert.constant(experts), insert.constant([0, 1])]
-    hot = insert.op("OneHot", ends, {"axis": -1}, shape=[None, experts])
-    along, across = insert.constant([0]), insert.constant([1])
-    before = insert.op("CumSum", [hot, insert.constant(0)], {"exclusive": 1}, shape=[None, experts])
-    own = insert.op("Mul", [before, hot], shape=[None, experts])
-    rank = insert.op("ReduceSum", [own, across], {"keepdims": 0}, shape=[None])
+    flat = build.op("Reshape", index, build.constant([-1]))
+    hot = build.op("OneHot", flat, build.constant(experts), build.constant([0, 1]), axis=-1)
+    along, across = build.constant([0]), build.constant([1])
+    before = build.op("CumSum", hot, build.constant(0), exclusive=1)
+    rank = build.op("ReduceSum", build.op("Mul", before, hot), across, keepdims=0)
     # Of the assignments before one, each chose some expert: their sum is its number.
-    number = insert.op("ReduceSum", [before, across], {"keepdims": 0}, shape=[None])
-    token = insert.op("Div", [number, insert.constant(choices)], shape=[None])
-    counts = insert.op("ReduceSum", [hot, along], {"keepdims": 0}, shape=[experts])
-    padded = insert.op("Add", [counts, insert.constant(tile - 1)], shape=[experts])
-    used = insert.op("Div", [padded, insert.constant(tile)], shape=[experts])
-    behind = insert.op("CumSum", [used, insert.constant(0)], shape=[experts])
-    start = insert.op("Gather", [insert.op("Sub", [behind, used], shape=[experts]), flat], {"axis": 0}, shape=[None])
-    first = insert.op("Mul", [start, insert.constant(tile)], shape=[None])
-    slot = insert.op("Add", [first, rank], shape=[None])
-    empty = insert.constant(np.full(slots, -1, np.int64))
-    row_token = insert.op("ScatterElements", [empty, slot, token], {"axis": 0}, shape=[slots])
-    return slot, row_token, _tile_expert(insert, used, behind, experts, slots // tile)
+    number = build.op("ReduceSum", before, across, keepdims=0)
+    token = build.op("Div", number, build.constant(static_size(index, -1)))
+    counts = build.op("ReduceSum", hot, along, keepdims=0)
+    used = build.op("Div", build.op("Add", counts, build.constant(tile - 1)), build.constant(tile))
+    behind = build.op("CumSum", used, build.constant(0))
+    start = build.op("Gather", build.op("Sub", behind, used), flat, axis=0)
+    slot = build.op("Add", build.op("Mul", start, build.constant(tile)), rank)
+    empty = build.constant(np.full(slots, -1, np.int64))
+    row_token = build.op("ScatterElements", empty, slot, token, axis=0)
+    return slot, row_token, _tile_expert(build, used, behind, slots // tile)
 
 
-def _tile_expert(insert: edit.Inserter, used: ir.Value, behind: ir.Value, experts: int, tiles: int) -> ir.Value:
+def _tile_expert(build: Builder, used: ir.Value, behind: ir.Value, tiles: int) -> ir.Value:
     """The expert of each tile: how many end at it or before; -1 behind the last tile that is used."""
-    column = insert.constant(np.arange(tiles, dtype=np.int64)[:, None])
-    ended = insert.op("LessOrEqual", [behind, column], shape=[tiles, experts], dtype=_BOOL)
-    count = insert.op("ReduceSum", [insert.cast(ended, _INT), insert.constant([1])], {"keepdims": 0}, shape=[tiles])
-    total = insert.op("ReduceSum", [used, insert.constant([0])], {"keepdims": 1}, shape=[1])
-    at = insert.constant(np.arange(tiles, dtype=np.int64))
-    taken = insert.op("Greater", [total, at], shape=[tiles], dtype=_BOOL)
-    return insert.op("Where", [taken, count, insert.constant(-1)], shape=[tiles], dtype=_INT)
+    column = build.constant(np.arange(tiles, dtype=np.int64)[:, None])
+    ended = build.cast(build.op("LessOrEqual", behind, column), _INT)
+    count = build.op("ReduceSum", ended, build.constant([1]), keepdims=0)
+    total = build.op("ReduceSum", used, build.constant([0]), keepdims=1)
+    taken = build.op("Greater", total, build.constant(np.arange(tiles, dtype=np.int64)))
+    return build.op("Where", taken, count, build.constant(-1))
 
 
-def _stored(insert: edit.Inserter, weight: ir.Value) -> tuple[list[ir.Value], int]:
+def _stored(build: Builder, weight: ir.Value) -> tuple[list[ir.Value], int]:
     """The weight as a kernel reads it, and how many weights of it share a scale: codes in panels, or itself and 0."""
     producer = weight.producer()
     if producer is None:
@@ -109,6 +101,6 @@ def _stored(insert: edit.Inserter, weight: ir.Value) -> tuple[list[ir.Value], in
         tensor = EngineTensor(matrix, part)
         name, kind = f"{matrix.weight.key}.panels.{part}", ir.TensorType(tensor.dtype)
         value = ir.Value(name=name, shape=tensor.shape, type=kind, const_value=tensor)
-        insert.graph.register_initializer(value)
+        build.graph.register_initializer(value)
         parts.append(value)
     return parts, matrix.form.block

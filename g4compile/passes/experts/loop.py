@@ -6,45 +6,47 @@ read; the weights stay one stacked tensor. Source: transformers `Gemma4TextExper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
-from g4compile.graph import edit
+from g4compile.graph.axes import static_size
+from g4compile.graph.build import Builder
+from g4compile.graph.edit import module_of
+from g4compile.ops.moe_experts import MoEExperts
 
 _FLOAT, _INT, _BOOL = (ir.TensorType(dtype) for dtype in (ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL))
 
 
-def expert_loop(node: ir.Node, insert: edit.Inserter) -> ir.Value:
-    """What stands for the output of the `g4.MoEExperts` ``node``."""
-    x, index, weight, gate_up, down = node.inputs
-    assert (
-        x is not None and x.shape is not None and index is not None and index.shape is not None and weight is not None
-    )
-    width, choices = x.shape[-1], index.shape[-1]
-    assert isinstance(width, int) and isinstance(choices, int)
-    rows = insert.op("Reshape", [x, insert.constant([-1, width])], shape=[None, width])
-    chosen = insert.op("Reshape", [index, insert.constant([-1, choices])], shape=[None, choices])
-    shares = insert.op("Reshape", [weight, insert.constant([-1, choices])], shape=[None, choices])
-    hit = insert.op("Unique", [chosen], {"sorted": 1}, shape=[None])
-    count = insert.op(
-        "Squeeze", [insert.op("Shape", [hit], shape=[1], dtype=ir.DataType.INT64), insert.constant([0])], shape=[]
-    )
-    zeros = insert.op("Mul", [rows, insert.constant(0.0, ir.DataType.FLOAT)], shape=[None, width])
-    body = _expert(insert, rows, chosen, shares, hit, gate_up, down)
-    always = insert.constant(True, ir.DataType.BOOL)
-    total = insert.op("Loop", [count, always, zeros], {"body": body}, shape=[None, width], dtype=x.dtype)
-    target = insert.op("Shape", [x], shape=[len(x.shape)], dtype=ir.DataType.INT64)
-    return insert.op("Reshape", [total, target], shape=list(x.shape))
+def expert_loop(node: MoEExperts, build: Builder) -> ir.Value:
+    """What stands for the output of ``node``."""
+    width, choices = static_size(node.x, -1), static_size(node.index, -1)
+    rows = build.op("Reshape", node.x, build.constant([-1, width]))
+    chosen = build.op("Reshape", node.index, build.constant([-1, choices]))
+    shares = build.op("Reshape", node.weight, build.constant([-1, choices]))
+    hit = build.op("Unique", chosen, sorted=1)
+    count = build.op("Squeeze", build.op("Shape", hit), build.constant([0]))
+    zeros = build.op("Mul", rows, build.constant(0.0, ir.DataType.FLOAT))
+    body = _expert(build, rows, _Routed(chosen, shares, hit), node)
+    always = build.constant(True, ir.DataType.BOOL)
+    loop = ir.node("Loop", [count, always, zeros], {"body": body})
+    loop.outputs[0].shape, loop.outputs[0].type = rows.shape, rows.type
+    (total,) = build.insert(loop)
+    joined = build.op("Reshape", total, build.op("Shape", node.x))
+    joined.shape = node.x.shape
+    return joined
 
 
-def _expert(
-    insert: edit.Inserter,
-    rows: ir.Value,
-    chosen: ir.Value,
-    shares: ir.Value,
-    hit: ir.Value,
-    gate_up: ir.Value | None,
-    down: ir.Value | None,
-) -> ir.Graph:
+@dataclass(frozen=True)
+class _Routed:
+    """``chosen`` experts and their ``shares`` by token [rows, k], and the experts that are ``hit``, each once."""
+
+    chosen: ir.Value
+    shares: ir.Value
+    hit: ir.Value
+
+
+def _expert(build: Builder, rows: ir.Value, routed: _Routed, experts: MoEExperts) -> ir.Graph:
     """The loop body: one expert. Everything but the running sum is read from the graph around it."""
     step = ir.Value(name="step", shape=ir.Shape([]), type=_INT)
     go = ir.Value(name="go", shape=ir.Shape([]), type=_BOOL)
@@ -57,26 +59,26 @@ def _expert(
             inputs,
             attributes,
             num_outputs=count,
-            name=f"{edit.module_of(insert.anchor)}/expert/{op_type}_{len(nodes)}",
+            name=f"{module_of(build.anchor)}/expert/{op_type}_{len(nodes)}",
         )
         nodes.append(node)
         return list(node.outputs)
 
-    constant = insert.constant
-    (expert,) = op("Gather", [hit, step], axis=0)
-    (mine,) = op("Equal", [chosen, expert])
+    constant = build.constant
+    (expert,) = op("Gather", [routed.hit, step], axis=0)
+    (mine,) = op("Equal", [routed.chosen, expert])
     (at,) = op("NonZero", [mine])
     (token,) = op("Gather", [at, constant(0)], axis=0)
     (gathered,) = op("Gather", [rows, token], axis=0)
-    (first,) = op("Gather", [gate_up, expert], axis=0)
+    (first,) = op("Gather", [experts.gate_up, expert], axis=0)
     (both,) = op("Gemm", [gathered, first], transB=1)
     gate, up = op("Split", [both], count=2, axis=-1, num_outputs=2)
     (active,) = op("Gelu", [gate], approximate="tanh")
     (hidden,) = op("Mul", [active, up])
-    (second,) = op("Gather", [down, expert], axis=0)
+    (second,) = op("Gather", [experts.down, expert], axis=0)
     (product,) = op("Gemm", [hidden, second], transB=1)
     (pairs,) = op("Transpose", [at], perm=[1, 0])
-    (share,) = op("GatherND", [shares, pairs])
+    (share,) = op("GatherND", [routed.shares, pairs])
     (column,) = op("Unsqueeze", [share, constant([-1])])
     (weighted,) = op("Mul", [product, column])
     (targets,) = op("Unsqueeze", [token, constant([-1])])

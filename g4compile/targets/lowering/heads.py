@@ -1,34 +1,26 @@
-"""Heads in ops that every target has: split from a projection, and turned by position."""
+"""Heads in ops that every target has: split from a projection, merged again, and rotated by position."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from g4compile.graph.edit import Inserter
+from g4compile.graph.axes import static_size
+from g4compile.graph.build import Builder
 
 
-def split_heads(x: ir.Value, heads: int, insert: Inserter) -> ir.Value:
+def split_heads(x: ir.Value, heads: int, build: Builder) -> ir.Value:
     """[B, S, N*D] -> [B, N, S, D]."""
-    assert x.shape is not None and isinstance(x.shape[-1], int)
-    batch, new, width = list(x.shape)
-    assert isinstance(width, int)
-    split = insert.op(
-        "Reshape", [x, insert.constant([0, 0, heads, width // heads])], shape=[batch, new, heads, width // heads]
-    )
-    return insert.op("Transpose", [split], {"perm": [0, 2, 1, 3]}, shape=[batch, heads, new, width // heads])
+    split = build.op("Reshape", x, build.constant([0, 0, heads, static_size(x, -1) // heads]))
+    return build.op("Transpose", split, perm=[0, 2, 1, 3])
 
 
-def merge_heads(x: ir.Value, insert: Inserter) -> ir.Value:
+def merge_heads(x: ir.Value, build: Builder) -> ir.Value:
     """[B, N, S, D] -> [B, S, N*D]."""
-    assert x.shape is not None
-    batch, heads, new, width = list(x.shape)
-    assert isinstance(heads, int) and isinstance(width, int)
-    tokens = insert.op("Transpose", [x], {"perm": [0, 2, 1, 3]}, shape=[batch, new, heads, width])
-    return insert.op("Reshape", [tokens, insert.constant([0, 0, -1])], shape=[batch, new, heads * width])
+    tokens = build.op("Transpose", x, perm=[0, 2, 1, 3])
+    return build.op("Reshape", tokens, build.constant([0, 0, -1]))
 
 
-def rotate(x: ir.Value, cos: ir.Value | None, sin: ir.Value | None, rotary: int, insert: Inserter) -> ir.Value:
-    """Turn the first ``rotary`` numbers of every head of [B, N, S, D] by angles [B, S, rotary / 2]."""
-    assert x.shape is not None
-    partial = {} if rotary == x.shape[-1] else {"rotary_embedding_dim": rotary}
-    return insert.op("RotaryEmbedding", [x, cos, sin], {"interleaved": 0, **partial}, shape=list(x.shape))
+def rotate(x: ir.Value, cos: ir.Value, sin: ir.Value, rotary: int, build: Builder) -> ir.Value:
+    """Rotate the first ``rotary`` dimensions of every head of [B, N, S, D] by angles [B, S, rotary / 2]."""
+    partial = {} if rotary == static_size(x, -1) else {"rotary_embedding_dim": rotary}
+    return build.op("RotaryEmbedding", x, cos, sin, interleaved=0, **partial)

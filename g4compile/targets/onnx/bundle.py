@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from g4compile import pipeline
 from g4compile.bundle.manifest import GraphSpec, KVLayer, KVSpec, QuantizedSpec
-from g4compile.errors import InputError
-from g4compile.model.config import LayerFacts, ModelFacts, TextFacts
-from g4compile.pipeline import Phase
-from g4compile.targets.base import FLOAT32, REWIND, Emitted, Options, Order, io_specs
+from g4compile.model.config import LayerFacts
+from g4compile.targets.base import FLOAT32, REWIND, Emitted, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.writer import write_graphs
 
 
-def check_options(facts: ModelFacts, options: Options) -> None:
-    """Raise InputError for options that only engines have: an ONNX bundle takes any batch and any chunk."""
-    plain = Options()
-    for name, option in (
-        ("batch", "--batch"),
-        ("chunk", "--chunk"),
-        ("compute_capabilities", "--sm"),
-        ("ranks", "--tensor-parallel"),
-    ):
-        if getattr(options, name) != getattr(plain, name):
-            raise InputError(
-                f"{option} is an option of engines", fix=f"leave {option} away, or use --target tensorrt-rtx"
-            )
-
-
-def emit_with(phases: Callable[[TextFacts, Options], tuple[Phase, ...]]) -> Callable[[Order], Emitted]:
-    """The `emit` of a target whose pass list is ``phases``."""
-
-    def emit(order: Order) -> Emitted:
-        pipeline.run(order.model, phases(order.facts.text, order.options), order.observe)
-        graphs = split_embedding(order.model)
-        write_graphs(
-            graphs,
-            order.folder,
-            lambda done, total, name: order.progress(name, done, total),
-            max_memory=order.max_memory,
-            journal=order.journal,
-        )
-        kv = order.options.kv
-        return Emitted(
-            graphs={
-                name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs))
-                for name, model in graphs.items()
-            },
-            kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in order.facts.text.kv_layers)),
-            activations=_activations(graphs["decoder"]),
-            quantized=_quantized(graphs.values()),
-        )
-
-    return emit
+def emit_bundle(order: Order, legal: ir.Model) -> Emitted:
+    """Write ``legal``, which is cut in two, and the weights of both into the order's folder."""
+    graphs = split_embedding(legal)
+    write_graphs(graphs, order.folder, order.written, max_memory=order.max_memory, journal=order.journal)
+    kv = order.options.kv
+    return Emitted(
+        graphs={
+            name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs), name)
+            for name, model in graphs.items()
+        },
+        kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in order.facts.text.kv_layers)),
+        activations=_activations(graphs["decoder"]),
+        quantized=_quantized(graphs.values()),
+    )
 
 
 def kv_token_bytes(layer: LayerFacts, kv: str) -> int:

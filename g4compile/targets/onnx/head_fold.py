@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from g4compile.graph.edit import Inserter
+from g4compile.graph.axes import static_size
+from g4compile.graph.build import Builder
 
 _THREADS = 2  # heads that are left: work for as many threads
 
@@ -24,34 +25,25 @@ def fold_of(heads: int, kv_heads: int, window: int) -> int:
     return max(fold for fold in range(1, group + 1) if group % fold == 0 and fold * _THREADS <= max(heads, _THREADS))
 
 
-def fold_heads(query: ir.Value, mask: ir.Value, heads: int, fold: int, insert: Inserter) -> tuple[ir.Value, ir.Value]:
+def fold_heads(query: ir.Value, mask: ir.Value, heads: int, fold: int, build: Builder) -> tuple[ir.Value, ir.Value]:
     """``query`` [B, N, S, D] and ``mask`` [B, 1, S, T], folded when S is 1. Layers of one mask share all but a reshape."""
-    assert query.shape is not None and isinstance(query.shape[-1], int)
-    new = insert.op("Shape", [mask], {"start": 2, "end": 3}, shape=[1], dtype=ir.DataType.INT64)
-    one = insert.op("Equal", [new, insert.constant([1])], shape=[1], dtype=ir.DataType.BOOL)
-    kept = insert.op(
-        "Where", [one, insert.constant([heads // fold]), insert.constant([heads])], shape=[1], dtype=ir.DataType.INT64
-    )
-    rows = insert.op("Where", [one, insert.constant([fold]), new], shape=[1], dtype=ir.DataType.INT64)
-    folded = _joined([0, kept, -1, query.shape[-1]], insert)
-    repeated = _joined([1, 1, rows, 1], insert)
-    assert mask.shape is not None
-    query_shape = [query.shape[0], "folded_heads", "rows", query.shape[3]]
-    mask_shape = [*list(mask.shape)[:2], "rows", mask.shape[3]]
-    return (
-        insert.op("Reshape", [query, folded], shape=query_shape),
-        insert.op("Expand", [mask, repeated], shape=mask_shape),
-    )
+    new = build.op("Shape", mask, start=2, end=3)
+    one = build.op("Equal", new, build.constant([1]))
+    kept = build.op("Where", one, build.constant([heads // fold]), build.constant([heads]))
+    rows = build.op("Where", one, build.constant([fold]), new)
+    folded = _joined([0, kept, -1, static_size(query, -1)], build)
+    repeated = _joined([1, 1, rows, 1], build)
+    return build.op("Reshape", query, folded), build.op("Expand", mask, repeated)
 
 
-def unfold_heads(attended: ir.Value, like: ir.Value, insert: Inserter) -> ir.Value:
+def unfold_heads(attended: ir.Value, like: ir.Value, build: Builder) -> ir.Value:
     """Back to the shape [B, N, S, D] that the query ``like`` had."""
-    assert like.shape is not None
-    batch, heads, new, width = like.shape
-    assert isinstance(heads, int) and isinstance(width, int)
-    return insert.op("Reshape", [attended, insert.constant([0, heads, -1, width])], shape=[batch, heads, new, width])
+    sizes = build.constant([0, static_size(like, 1), -1, static_size(like, -1)])
+    unfolded = build.op("Reshape", attended, sizes)
+    unfolded.shape = like.shape
+    return unfolded
 
 
-def _joined(sizes: list[int | ir.Value], insert: Inserter) -> ir.Value:
-    parts = [size if isinstance(size, ir.Value) else insert.constant([size]) for size in sizes]
-    return insert.op("Concat", parts, {"axis": 0}, shape=[len(parts)], dtype=ir.DataType.INT64)
+def _joined(sizes: list[int | ir.Value], build: Builder) -> ir.Value:
+    parts = [size if isinstance(size, ir.Value) else build.constant([size]) for size in sizes]
+    return build.op("Concat", *parts, axis=0)

@@ -21,8 +21,12 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import InputError, SpecError
-from g4compile.graph.edit import constant, module_of, replace
+from g4compile.graph.axes import static_size
+from g4compile.graph.build import Builder
+from g4compile.graph.edit import module_of, replace
 from g4compile.graph.stage import describe, op_name
+from g4compile.ops.dequantize import Dequantize
+from g4compile.ops.linear import Linear
 from g4compile.weights.quantized import QuantizedTensor
 
 DOMAIN = "com.microsoft"
@@ -35,87 +39,82 @@ class LowerQuantizedWeights:
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
 
     def apply(self, model: ir.Model) -> None:
-        for node in list(model.graph):
-            if op_name(node) != "g4.Dequantize":
-                continue
-            for reader, index in list(node.outputs[0].uses()):
-                if op_name(reader) == "g4.Linear" and index == 1:
-                    _product(node, reader)
+        for dequantize in Dequantize.all_in(model.graph):
+            for reader, index in list(dequantize.weight.uses()):
+                if Linear.matches(reader) and index == Linear.weight.index:
+                    _product(dequantize, Linear(reader))
                 elif op_name(reader) == "Gather" and index == 0 and reader.attributes["axis"].as_int() == 0:
-                    _lookup(node, reader)
+                    _lookup(dequantize, reader)
                 else:
                     raise SpecError(
                         f"no kernel reads codes for operand {index} of {describe(reader)}",
                         where=self.name,
                         fix="leave this weight in float32 in the recipe",
                     )
-            model.graph.remove(node, safe=True)
+            dequantize.remove()
             model.graph.opset_imports[DOMAIN] = 1
 
 
-def _product(dequantize: ir.Node, linear: ir.Node) -> None:
-    codes, scales, *zeros = dequantize.inputs
-    assert codes is not None and codes.shape is not None
-    bits = dequantize.attributes["bits"].as_int()
-    columns = dequantize.attributes["columns"].as_int()
-    rows, _, stored = (int(size) for size in codes.shape)  # type: ignore[arg-type]  # weights are static
-    rounded = dequantize.attributes["activation_bits"].as_int() == 8
+def _product(dequantize: Dequantize, product: Linear) -> None:
+    bits = dequantize.bits
+    rounded = dequantize.activation_bits == 8
     if bits != 4 and not rounded:
         raise InputError(
             f"there is no exact product with {bits}-bit weights here",
-            where=describe(linear),
+            where=describe(product.node),
             why="ONNX Runtime has one for 4 bits only; all others round activations to 8 bits",
             fix="write int8 for the activations in this weight's rule, or use int4",
         )
     attributes = {
-        "K": columns,
-        "N": rows,
+        "K": dequantize.columns,
+        "N": static_size(dequantize.codes, 0),
         "bits": bits,
-        "block_size": stored * 8 // bits,
+        "block_size": static_size(dequantize.codes, 2) * 8 // bits,
         "accuracy_level": _INT8 if rounded else _EXACT,
     }
-    node = ir.node("MatMulNBits", [linear.inputs[0], codes, scales, *zeros], attributes, domain=DOMAIN)
-    _take_place(linear, node)
+    codes = list(dequantize.inputs.values())
+    node = ir.node("MatMulNBits", [product.x, *codes], attributes, domain=DOMAIN)
+    _take_place(product.node, node)
 
 
-def _lookup(dequantize: ir.Node, gather: ir.Node) -> None:
-    codes, scales, *zeros = dequantize.inputs
-    assert codes is not None and codes.shape is not None and isinstance(codes.const_value, QuantizedTensor)
-    bits = dequantize.attributes["bits"].as_int()
-    columns = dequantize.attributes["columns"].as_int()
-    *leading, blocks, stored = (int(size) for size in codes.shape)  # type: ignore[arg-type]  # weights are static
-    width = stored * 8 // bits
+def _lookup(dequantize: Dequantize, gather: ir.Node) -> None:
+    codes, *scales = dequantize.inputs.values()
+    *leading, blocks, stored = (static_size(codes, axis) for axis in range(len(codes.shape or ())))
+    width = stored * 8 // dequantize.bits
     attributes = {
-        "bits": bits,
+        "bits": dequantize.bits,
         "block_size": width,
         "gather_axis": 0,
         "quantize_axis": len(leading),
     }
-    table = _as_rows(dequantize.graph, codes)
-    node = ir.node("GatherBlockQuantized", [table, gather.inputs[1], scales, *zeros], attributes, domain=DOMAIN)
+    build = Builder(dequantize.node)
+    table = _as_rows(build.graph, codes)
+    node = ir.node("GatherBlockQuantized", [table, gather.inputs[1], *scales], attributes, domain=DOMAIN)
     nodes = [node]
-    if blocks * width != columns:  # drop the columns that only fill the last block
-        assert isinstance(dequantize.graph, ir.Graph)
-        bounds = [constant(dequantize.graph, [bound]) for bound in (0, columns, -1)]
+    if blocks * width != dequantize.columns:  # drop the columns that only fill the last block
+        bounds = [build.constant([bound]) for bound in (0, dequantize.columns, -1)]
         nodes.append(ir.node("Slice", [node.outputs[0], *bounds]))
     _take_place(gather, *nodes)
 
 
-def _as_rows(graph: ir.Graph | ir.Function | None, codes: ir.Value) -> ir.Value:
+def _as_rows(graph: ir.Graph, codes: ir.Value) -> ir.Value:
     """The codes with their last two axes joined: another view of the same stored bytes."""
-    assert isinstance(graph, ir.Graph) and isinstance(codes.const_value, QuantizedTensor)
+    stored = codes.const_value
+    if not isinstance(stored, QuantizedTensor):
+        raise SpecError(f"{codes.name} is looked up, and is no code of a weight", where=LowerQuantizedWeights.name)
     name = f"{codes.name}.rows"
     if name not in graph.initializers:
-        rows = codes.const_value.flattened()
+        rows = stored.flattened()
         value = ir.Value(name=name, shape=rows.shape, type=ir.TensorType(rows.dtype), const_value=rows)
         graph.register_initializer(value)
     return graph.initializers[name]
 
 
 def _take_place(old: ir.Node, *nodes: ir.Node) -> None:
-    """Put ``nodes`` where ``old`` stood; the output of the last is read in its stead."""
+    """Put ``nodes`` where ``old`` stood (it may be in the body of a loop); the output of the last is read in its stead."""
     graph, new = old.graph, nodes[-1].outputs[0]
-    assert graph is not None
+    if graph is None:
+        raise SpecError("a reader of codes stands in no graph", where=describe(old))
     for node in nodes:
         node.name = f"{module_of(old)}/{node.op_type}"
         node.outputs[0].type = old.outputs[0].type

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from g4compile.ops.transposed_mat_mul import TransposedMatMul
 from g4compile.targets.tensorrt.steps import Capacities, Step
 
 # A builder computes these on the way from one kernel to the next, so their results are never stored.
@@ -49,7 +50,9 @@ def _on_the_way(node: ir.Node) -> bool:
     codes = node.inputs[0] if node.op_type == "DequantizeLinear" else None
     if codes is None or codes.dtype != ir.DataType.INT4:
         return codes is not None
-    return not any(reader.op_type in ("MatMul", "FusedMatMul") for reader in node.outputs[0].consumers())
+    return not any(
+        (reader.op_type == "MatMul" or TransposedMatMul.matches(reader)) for reader in node.outputs[0].consumers()
+    )
 
 
 def _bytes(value: ir.Value, sizes: dict[str, int]) -> int:

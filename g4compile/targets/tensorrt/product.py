@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from g4compile.errors import InputError, MachineError
-from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.config import ModelFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
-from g4compile.targets.base import Options
 from g4compile.targets.kernels.aot import ARCHITECTURES
-from g4compile.targets.tensorrt.lowerings import BFLOAT16, FUSED_HEAD
+from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
+from g4compile.targets.tensorrt.options import EngineOptions, check_split
 from g4compile.targets.tensorrt.plugins import register
-from g4compile.targets.tensorrt.steps import Capacities, forms
-from g4compile.weights.formats.engine_codes import FP8
+from g4compile.targets.tensorrt.steps import forms
+from g4compile.weights.formats.float8 import FP8
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89
@@ -34,11 +34,17 @@ class Product:
 
     target: str
     module: str
+    package: str
     name: str
     lowest: tuple[int, int]
     install: str
     capabilities: tuple[int, ...]
     plugins: bool = False
+
+    @property
+    def lowest_text(self) -> str:
+        """The oldest version that is taken."""
+        return ".".join(map(str, self.lowest))
 
     def load(self) -> Any:
         """The Python bindings. Raises MachineError with the command that installs them."""
@@ -53,7 +59,7 @@ class Product:
         version = tuple(int(part) for part in str(module.__version__).split(".")[:2])
         if version < self.lowest:
             raise MachineError(
-                f"{self.name} {module.__version__} is too old: {'.'.join(map(str, self.lowest))} is needed",
+                f"{self.name} {module.__version__} is too old: {self.lowest_text} is needed",
                 fix=self.install,
             )
         return module
@@ -78,11 +84,10 @@ class Product:
         except ImportError as error:
             raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
 
-    def check(self, facts: ModelFacts, options: Options) -> None:
+    def check(self, facts: ModelFacts, options: EngineOptions) -> None:
         """Raise InputError or MachineError for what this product cannot build."""
-        capacities = Capacities(options.context, options.batch, options.chunk)
         _, many = forms(options.weights, self.plugins)
-        capacities.check(facts.text, FUSED_HEAD, MOST_DENSE if many == DENSE else None)
+        options.capacities.check(facts.text, FUSED_HEAD, MOST_DENSE if many == DENSE else None)
         check_split(facts.text, options)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
@@ -118,32 +123,6 @@ class Product:
                 )
         if len(set(wanted)) != len(wanted):
             raise InputError(f"--sm {','.join(map(str, wanted))} names a GPU twice", fix="name each once")
-
-
-def check_split(facts: TextFacts, options: Options) -> None:
-    """Raise InputError when a model cannot be shared out to the ranks that were asked for."""
-    ranks = options.ranks
-    if ranks == 1:
-        return
-    if not 2 <= ranks <= 16:
-        raise InputError(f"a model cannot be split over {ranks} ranks", fix="--tensor-parallel between 1 and 16")
-    if options.weights != BFLOAT16:
-        raise InputError(
-            f"{options.weights} weights are not split over ranks by this version", fix="--weights bfloat16"
-        )
-    sizes = {"query heads": facts.heads, "columns of an MLP": min(layer.intermediate_size for layer in facts.layers)}
-    if facts.moe is not None:
-        sizes["columns of an expert"] = facts.moe.intermediate_size
-    uneven = {name: size for name, size in sizes.items() if size % ranks}
-    uneven |= {
-        f"KV heads of layer {layer.index}": layer.kv_heads
-        for layer in facts.kv_layers
-        if layer.kv_heads % ranks and ranks % layer.kv_heads
-    }
-    for name, size in uneven.items():
-        raise InputError(
-            f"{size} {name} cannot be shared out to {ranks} ranks", fix="--tensor-parallel 2, or another divisor"
-        )
 
 
 def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
@@ -187,6 +166,7 @@ def gpu_capability() -> int | None:
 RTX = Product(
     target="tensorrt-rtx",
     module="tensorrt_rtx",
+    package="tensorrt-rtx-cu13",
     name="TensorRT-RTX",
     lowest=(1, 7),
     install="pip install 'g4compile[tensorrt-rtx]'",
@@ -195,6 +175,7 @@ RTX = Product(
 FULL = Product(
     target="tensorrt",
     module="tensorrt",
+    package="tensorrt-cu13",
     name="TensorRT",
     lowest=(10, 16),
     install="pip install 'g4compile[tensorrt]'",

@@ -21,13 +21,13 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import InputError
-from g4compile.graph.edit import Inserter
-from g4compile.graph.stage import op_name
+from g4compile.graph.build import Builder
+from g4compile.ops.registry import view, weight_operands
 from g4compile.passes.base import expect
-from g4compile.weights.formats.engine_codes import FP8, INT4, EngineMatrix, EngineTensor, engine_matrix
+from g4compile.weights.engine_tensors import EngineMatrix, EngineTensor, engine_matrix
+from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
 from g4compile.weights.references import CheckpointTensor
-
-_WEIGHTS = {"g4.Linear": (1,), "g4.MoEExperts": (3, 4)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class QuantizeEngineWeights:
         coded: dict[ir.Value, ir.Value] = {}
         nearest = "no product reads a bfloat16 weight of the checkpoint in rows that a block divides"
         for node in list(model.graph):
-            for index in _WEIGHTS.get(op_name(node), ()):
+            for index in weight_operands(node) if view(node) is not None else ():
                 weight = node.inputs[index]
                 if weight is None or weight.dtype != ir.DataType.BFLOAT16:
                     continue
@@ -66,21 +66,22 @@ def _dequantized(node: ir.Node, weight: ir.Value, form: str) -> ir.Value | None:
     matrix = engine_matrix(stored, form) if isinstance(stored, CheckpointTensor) else None
     if matrix is None:
         return None
-    insert = Inserter(node)
-    operands = [_part(insert, weight, matrix, part) for part in ("codes", "scales")]
-    shape = list(matrix.shape("codes"))
+    build = Builder(node)
+    operands = [_part(build, weight, matrix, part) for part in ("codes", "scales")]
+    blocks = {"axis": -1, "block_size": matrix.shape("codes")[-1] // matrix.shape("scales")[-1]} if form == INT4 else {}
+    dequantized = ir.node("DequantizeLinear", operands, blocks)
+    # In the weight's dtype: a scale in bfloat16 beside fp8 codes says so to ONNX too, beside int4 codes its schema does not.
+    dequantized.outputs[0].shape, dequantized.outputs[0].type = ir.Shape(matrix.shape("codes")), weight.type
+    (value,) = build.insert(dequantized)
     if form == INT4:
-        attributes = {"axis": -1, "block_size": shape[-1] // matrix.shape("scales")[-1]}
-        return insert.op("DequantizeLinear", operands, attributes, shape=shape, dtype=weight.dtype)
-    turned = insert.op("DequantizeLinear", operands, shape=shape, dtype=weight.dtype)
-    axes = list(range(len(shape)))
-    order = [*axes[:-2], axes[-1], axes[-2]]
-    return insert.op("Transpose", [turned], {"perm": order}, shape=list(weight.shape or ()))
+        return value
+    axes = list(range(len(matrix.shape("codes"))))
+    return build.op("Transpose", value, perm=[*axes[:-2], axes[-1], axes[-2]])
 
 
-def _part(insert: Inserter, weight: ir.Value, matrix: EngineMatrix, part: str) -> ir.Value:
+def _part(build: Builder, weight: ir.Value, matrix: EngineMatrix, part: str) -> ir.Value:
     tensor = EngineTensor(matrix, part)
     name, kind = f"{weight.name}.{part}", ir.TensorType(tensor.dtype)
     value = ir.Value(name=name, shape=tensor.shape, type=kind, const_value=tensor)
-    insert.graph.register_initializer(value)
+    build.graph.register_initializer(value)
     return value

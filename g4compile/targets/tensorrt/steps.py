@@ -21,7 +21,8 @@ from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER, GROUPED
 from g4compile.passes.schedule_step import ALL, LAST
-from g4compile.weights.formats.engine_codes import FP8, INT4
+from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
 
 VERIFY = (2, 4, 8)
 _FUSED_SLOTS = 32768  # a fused attention of one query exists below this capacity

@@ -6,49 +6,118 @@ networks: bfloat16 with float32 where it matters, weights as network inputs, cac
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from g4compile.model.config import TextFacts
+from g4compile.bundle.folder import Bundle
+from g4compile.errors import Defect
+from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.passes.base import Pass
+from g4compile.passes.canonicalize_constants import CanonicalizeConstants
+from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
+from g4compile.passes.insert_float32_logits import InsertFloat32Logits
+from g4compile.passes.insert_top_tokens import InsertTopTokens
+from g4compile.passes.legalize import Legalize
+from g4compile.passes.lower_moe_to_gather_scatter import GROUPED, LowerMoEToGatherScatter
+from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
+from g4compile.passes.schedule_step import ScheduleStep
+from g4compile.passes.schedule_tensor_parallel import ScheduleTensorParallel
 from g4compile.pipeline import Phase
-from g4compile.targets.base import Options, Target
+from g4compile.targets.base import Candidates, Emitted, Lowered, Need, Options, Order, Target, Variant
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
-from g4compile.targets.tensorrt.engine_phase import DTYPES, LEGAL, LEGAL_WITH_PLUGINS, engine_phase
-from g4compile.targets.tensorrt.lowerings import BFLOAT16, lowerings
+from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
+from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
+from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
 from g4compile.targets.tensorrt.product import FULL, RTX, Product
-from g4compile.targets.tensorrt.steps import Capacities, steps
-from g4compile.weights.formats.engine_codes import FP8, INT4
-
-_CONTEXT = 8192
-
-
-def _pipeline(product: Product, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
-    """[traced] to the legal graph of the decode step."""
-    capacities = Capacities(options.context, options.batch, options.chunk)
-    weights = options.weights if options.weights in (INT4, FP8) else BFLOAT16
-    decode = steps(capacities, weights, product.plugins)[0]
-    return (
-        *frontend(facts, 0, options.shared_tail, ring=capacities.ring(facts)),
-        engine_phase(product.target, facts, decode, capacities, weights=weights, plugins=product.plugins),
-    )
+from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
+from g4compile.targets.tensorrt.steps import Step, steps
+from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
 
 
-def _target(product: Product) -> Target:
-    return Target(
-        name=product.target,
-        legal=LEGAL_WITH_PLUGINS if product.plugins else LEGAL,
-        dtypes=DTYPES,
-        pipeline=partial(_pipeline, product),
-        emit=partial(emit_engines, product),
-        lowerings=lowerings(),
-        weights=BFLOAT16,
-        kv=(BFLOAT16,),
-        context=_CONTEXT,
-        accepts=(BFLOAT16, INT4, FP8),
-        check=product.check,
-        traces_apart=True,
-    )
+class EngineTarget(Target):
+    """Engines of ``product``. ``fused_head``: the widest head that is attended by one layer."""
+
+    options_class = EngineOptions
+    default_weights = BFLOAT16
+    kv = (BFLOAT16,)
+    context = 8192
+    accepts = (BFLOAT16, INT4, FP8)
+    traces_apart = True
+
+    def __init__(self, product: Product, fused_head: int = FUSED_HEAD) -> None:
+        self.name, self.product, self.fused_head = product.target, product, fused_head
+        self.needs = (Need(product.module, product.package, product.lowest_text, product.install),)
+
+    @property
+    def legal(self) -> frozenset[str]:
+        """Ops that may stay in its graphs."""
+        return LEGAL_WITH_PLUGINS if self.product.plugins else LEGAL
+
+    def legalize(self) -> Legalize:
+        return Legalize(self.name, self.legal, lowerings(self.fused_head), DTYPES)
+
+    def check(self, facts: ModelFacts, options: Options) -> None:
+        self.product.check(facts, engine_options(options))
+
+    def steps(self, options: EngineOptions) -> tuple[Step, ...]:
+        """The kinds of steps that a bundle has engines for."""
+        weights = options.weights if options.weights in (INT4, FP8) else BFLOAT16
+        return steps(options.capacities, weights, self.product.plugins)
+
+    def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
+        engines = engine_options(options)
+        ranks = range(engines.tensor_parallel)
+        return tuple(Variant("decoder", step.name, rank) for step in self.steps(engines) for rank in ranks)
+
+    def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        engines = engine_options(options)
+        step = next(step for step in self.steps(engines) if step.name == variant.name)
+        shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts))
+        return (*shared, self._phase(facts, engines, step, variant.rank))
+
+    def _phase(self, facts: TextFacts, options: EngineOptions, step: Step, rank: int) -> Phase:
+        """[quantized] to the legal graph of one step."""
+        batch = options.batch if options.batch == 1 else 0
+        moe = len(facts.layers) if facts.moe else 0
+        sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
+        ranks = options.tensor_parallel
+        split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums)]
+        coded = options.weights in (INT4, FP8)
+        quantize: list[Pass] = [QuantizeEngineWeights(form=options.weights)] if coded else []
+        grouped = options.batch * step.tokens[2] if step.experts == GROUPED else 0
+        chosen = lowerings(self.fused_head, step.flash, options.batch, step.tokens[2])
+        passes: tuple[Pass, ...] = (
+            ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=options.context),
+            *split,
+            LowerToBfloat16(layers=moe),
+            InsertFloat32Logits(),
+            InsertTopTokens(),
+            *quantize,
+            LowerMoEToGatherScatter(layers=moe, form=step.experts, tokens=grouped),
+            Legalize(self.name, self.legal, chosen, DTYPES),
+            CanonicalizeConstants(),
+            CanonicalizeDeadCode(),
+        )
+        return Phase(self.stage, passes, self.legal)
+
+    def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
+        options = engine_options(order.options)
+        return emit_engines(self.product, order, options, self.steps(options), lowered)
+
+    def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
+        from g4compile.targets.tensorrt.interpreter.candidates import network_candidates  # torch is loaded there
+
+        return network_candidates(self, bundle, checkpoint)
 
 
-TENSORRT_RTX = _target(RTX)
-TENSORRT = _target(FULL)
+def engine_options(options: Options) -> EngineOptions:
+    """``options``, which the target made itself."""
+    if not isinstance(options, EngineOptions):
+        raise Defect("engines were given the options of another target")
+    return options
+
+
+TENSORRT_RTX = EngineTarget(RTX)
+TENSORRT = EngineTarget(FULL)

@@ -1,10 +1,12 @@
-"""Weights as 8-bit floats with one scale a tensor, turned: TensorRT's products read [K, N] as it is, and copy [N, K] first.
+"""Weights as 8-bit floats with one scale per tensor, transposed: TensorRT's products read [K, N] as it is.
 
-    codes  float8 e4m3 [.., K, N]      scale bfloat16 [], the least power of two for which no code is above 448
+    codes  float8 e4m3 [.., K, N]
+    scale  bfloat16 [], the least power of two for which no code is above 448
     weight = code * scale
 
-A power of two takes nothing from a float's digits, and makes every product of a code and the scale exact in bfloat16, so that
-it does not matter in which dtype a kernel multiplies. Source: Micikevicius et al., FP8 Formats for Deep Learning (2022).
+TensorRT would first copy [N, K] into that order. A scale that is a power of two takes nothing from a float's digits:
+every product of a code and the scale is exact in bfloat16, so the dtype in which a kernel multiplies does not matter.
+Source: Micikevicius et al., FP8 Formats for Deep Learning (2022).
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import ml_dtypes
 import numpy as np
 
 from g4compile.errors import CheckpointError
+from g4compile.weights.coded import CodedMatrix
 from g4compile.weights.formats.blocks import Array, Codes
-from g4compile.weights.quantized import CodedMatrix
 
+FP8 = "fp8"
 FLOAT8 = np.dtype(ml_dtypes.float8_e4m3fn)
 LARGEST = 448.0
 _LEAST_POWER = -126
@@ -30,8 +33,6 @@ _ROWS_AT_ONCE = 1 << 22  # weights that are looked at together for the largest
 @dataclass(frozen=True, eq=False)
 class Float8Matrix(CodedMatrix):
     """``weight`` [.., N, K], its two last axes swapped."""
-
-    word = "fp8"
 
     @cached_property
     def scale(self) -> float:

@@ -13,17 +13,18 @@ import sys
 from functools import partial
 from typing import Any
 
+from g4compile.targets.tensorrt.engine import step_network
+
 from g4compile import pipeline
 from g4compile.compiler import trace
 from g4compile.errors import Defect
+from g4compile.program import Program, bind
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
-from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.targets.tensorrt.product import FULL, RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import bind
 
 
 def is_enum(kind: Any) -> bool:
@@ -139,7 +140,7 @@ def record(folders: list[str]) -> Recorder:
         facts = checkpoint.facts
         capacities = Capacities(context=128, batch=2, chunk=16)
         model = trace(facts)
-        bind(model, checkpoint)
+        bind(Program.decoder(model, facts), checkpoint)
         pipeline.run(model, frontend(facts.text, 0, ring=capacities.ring(facts.text)))
         network = partial(step_network, recorder, builder, model, FULL.target, facts.text, capacities=capacities)
         for weights in ("int4", "fp8"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from g4compile.targets.tensorrt.engine import step_network
 
 from g4compile import pipeline
 from g4compile.compare.verify import verify
@@ -14,7 +15,6 @@ from g4compile.runtime.session import load
 from g4compile.targets.base import Options
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan
-from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.product import FULL, RTX, check_split
 from tests.conftest import CAPACITIES, VARIANTS
 
@@ -77,7 +77,7 @@ def test_a_bundle_has_plans_and_weights_of_every_rank(trt, checkpoints, tmp_path
     )
     engine = bundle.manifest.engine
     assert engine.ranks == 2 and set(bundle.manifest.graphs) == {
-        engine.graph(step.name, rank) for step in engine.steps for rank in range(2)
+        bundle.manifest.graph("decoder", step.name, rank) for step in engine.steps for rank in range(2)
     }
     of_rank = [[weight for weight in engine.weights if weight.rank == rank] for rank in range(2)]
     assert [weight.name for weight in of_rank[0]] == [weight.name for weight in of_rank[1]]

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from g4compile.errors import Defect
-from g4compile.ops import expert_products, flash_attention
+from g4compile.ops.expert_down import ExpertDown
+from g4compile.ops.expert_gate_up import ExpertGateUp
+from g4compile.ops.flash_attention import FlashAttention
 
 Rule = Callable[[Any, Any, list[Any]], Any]
 
@@ -189,14 +191,14 @@ def _plugin(trt: Any, layer: Any, inputs: list[Any]) -> Any:
     arrays = [x.numpy() if x.dtype != torch.bfloat16 else x.float().numpy() for x in inputs]
     name, attributes = layer.call.name, layer.call.attributes
     if name == "flash_attention":
-        return torch.from_numpy(flash_attention.reference(*arrays))
+        return torch.from_numpy(FlashAttention.reference(*arrays))
     block = attributes["block"]
     operands = arrays if block else arrays[:4]  # without codes the last one is not read
     kept = {key: attributes[key] for key in ("tile", "block")}
     if name == "expert_gate_up":
-        made = expert_products.gate_up_reference(*operands, inner=attributes["inner"], **kept)
+        made = ExpertGateUp.reference(*operands, inner=attributes["inner"], **kept)
     else:
-        made = expert_products.down_reference(*operands, width=attributes["width"], **kept)
+        made = ExpertDown.reference(*operands, width=attributes["width"], **kept)
     return torch.from_numpy(made)
 
 

@@ -5,47 +5,50 @@ It proves what is emitted: lookups, ring positions, which step takes which token
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
+from g4compile.bundle.manifest import HostSpec
 from g4compile.errors import Defect
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.tables import look_up
-from g4compile.targets.tensorrt.engine import StepNetwork
+from g4compile.targets.tensorrt.build import EmittedNetwork
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.formats.engine_codes import EngineTensor
+from g4compile.weights.engine_tensors import EngineTensor
 from g4compile.weights.references import CheckpointTensor
 
 Array = np.ndarray[Any, Any]
 
 
 class NetworkSession:
-    """``networks``: of each step, by name, in ranks. ``exact``: everything in float32, weights unrounded."""
+    """``networks``: of each step, by name, in ranks. ``host``: the lookups before them. ``chunk``: tokens per prefill step.
+    ``exact``: everything in float32, weights unrounded."""
 
     def __init__(
         self,
         trt: Any,
-        networks: dict[str, list[StepNetwork]],
+        networks: Mapping[str, Sequence[EmittedNetwork]],
+        host: HostSpec,
         checkpoint: Checkpoint,
-        ring: int,
         chunk: int,
         exact: bool,
     ) -> None:
-        self._checkpoint, self._ring, self._chunk, self._exact = checkpoint, ring, chunk, exact
-        self._networks = networks
+        self._checkpoint, self._chunk, self._exact = checkpoint, chunk, exact
+        self._networks, self._host = networks, host
         self._interpreters = {
-            name: Interpreter(trt, [one.network for one in ranks], [one.emitter.constants for one in ranks], exact)
+            name: Interpreter(trt, [one.network for one in ranks], [one.constants for one in ranks], exact)
             for name, ranks in networks.items()
         }
         ranks = next(iter(networks.values()))
         self._weights: list[dict[str, Any]] = [{} for _ in ranks]
         for steps in networks.values():
             for rank, one in enumerate(steps):
-                for name, tensor in one.emitter.weights.items():
+                for name, tensor in one.weights.items():
                     if name not in self._weights[rank]:
                         self._weights[rank][name] = self._weight(tensor)
         self.reset()
@@ -54,11 +57,11 @@ class NetworkSession:
         self.length = 0
         self._past: list[dict[str, Any]] = []
 
-    def forward(self, ids: Array, all_positions: bool = False) -> Array:
+    def forward(self, input_ids: Array, *, all_positions: bool = False) -> Array:
         """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
         pieces = []
-        for name, start, stop in plan_chunks(self.length, ids.shape[1], self._chunk, all_positions):
-            pieces.append(self._step(name, ids[:, start:stop]))
+        for name, start, stop in plan_chunks(self.length, input_ids.shape[1], self._chunk, all_positions):
+            pieces.append(self._step(name, input_ids[:, start:stop]))
         logits: Array = np.concatenate(pieces, 1) if all_positions else pieces[-1][:, -1]
         return logits
 
@@ -67,7 +70,7 @@ class NetworkSession:
         ranks = self._networks[name]
         if not self._past:
             self._past = [self._empty(one.graph, batch) for one in ranks]
-        tables = look_up(ranks[0].host, ids, self._read_rows)
+        tables = look_up(self._host, ids, self._read_rows)
         positions = np.tile(np.arange(self.length, self.length + new), (batch, 1))
         feeds = [
             {**weights, **past, **tables, "position_ids": positions}
@@ -92,7 +95,7 @@ class NetworkSession:
 
     def _weight(self, tensor: ir.TensorProtocol) -> Any:
         if isinstance(tensor, CheckpointTensor):
-            wanted = tensor.in_dtype(ir.DataType.FLOAT) if self._exact else tensor
+            wanted = tensor.unrounded() if self._exact else tensor
             return torch.from_numpy(wanted.numpy().astype(np.float32))
         if isinstance(tensor, EngineTensor):
             return torch.from_numpy(

@@ -6,12 +6,15 @@ Source of the layers and what they accept: NVIDIA, TensorRT operators' reference
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import SpecError
 from g4compile.graph.edit import constant_array
+from g4compile.ops.all_reduce import AllReduce
+from g4compile.ops.transposed_mat_mul import TransposedMatMul
 from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
 from g4compile.targets.tensorrt.network.slicing import gather, slice_, split
 
@@ -187,18 +190,18 @@ def _transpose(e: Emitter, node: ir.Node) -> list[Tensor]:
     return [e.layer(layer)]
 
 
-def _matmul(e: Emitter, node: ir.Node) -> list[Tensor]:
+def _product(e: Emitter, node: ir.Node, right_as: Any) -> list[Tensor]:
     rank = _rank(e, node)
     left, right = (e.tensor(value, rank) for value in node.inputs)
-    turned = "transB" in node.attributes and node.attributes["transB"].as_int()
-    operations = e.trt.MatrixOperation
-    return [
-        e.layer(
-            e.network.add_matrix_multiply(
-                left, operations.NONE, right, operations.TRANSPOSE if turned else operations.NONE
-            )
-        )
-    ]
+    return [e.layer(e.network.add_matrix_multiply(left, e.trt.MatrixOperation.NONE, right, right_as))]
+
+
+def _matmul(e: Emitter, node: ir.Node) -> list[Tensor]:
+    return _product(e, node, e.trt.MatrixOperation.NONE)
+
+
+def _transposed_matmul(e: Emitter, node: ir.Node) -> list[Tensor]:
+    return _product(e, node, e.trt.MatrixOperation.TRANSPOSE)
 
 
 def _rotary(e: Emitter, node: ir.Node) -> list[Tensor]:
@@ -279,6 +282,6 @@ LAYERS: Mapping[str, Rule] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Where": _where,
-    "com.microsoft.FusedMatMul": _matmul,
-    "g4.AllReduce": _all_reduce,
+    AllReduce.name(): _all_reduce,
+    TransposedMatMul.name(): _transposed_matmul,
 }

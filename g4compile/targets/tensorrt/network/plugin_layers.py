@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from g4compile.ops.expert_down import ExpertDown
+from g4compile.ops.expert_gate_up import ExpertGateUp
+from g4compile.ops.flash_attention import FlashAttention
 from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
 from g4compile.targets.tensorrt.network.layers import Rule
 from g4compile.targets.tensorrt.plugins import NAMESPACE
@@ -43,7 +46,7 @@ def _flash_attention(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 PLUGIN_LAYERS: Mapping[str, Rule] = {
-    "g4.ExpertDown": _experts("expert_down"),
-    "g4.ExpertGateUp": _experts("expert_gate_up"),
-    "g4.FlashAttention": _flash_attention,
+    ExpertDown.name(): _experts("expert_down"),
+    ExpertGateUp.name(): _experts("expert_gate_up"),
+    FlashAttention.name(): _flash_attention,
 }

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from g4compile.bundle.manifest import Bundle, QuantizedSpec
-from g4compile.compare.dequantized import initializers
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import QuantizedSpec
 from g4compile.errors import Defect
+from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats.blocks import Array, BlockFormat, unpack_bits
 from g4compile.weights.stored import STORED, StoredCodes, stored_codes
@@ -48,12 +49,11 @@ def compare_codes(bundle: Bundle, checkpoint: Checkpoint | str | Path) -> Identi
     return Identity(len(bundle.manifest.quantized), tuple(different))
 
 
-def kept_codes(bundle: Bundle, checkpoint: Checkpoint | str | Path) -> Identity | None:
-    """As `compare_codes`, after a compile: raises Defect for a code or a scale that is not the checkpoint's."""
-    codes = compare_codes(bundle, checkpoint)
-    if codes is not None and codes.different:
-        raise Defect(f"the bundle's codes are not the checkpoint's: {codes}", where=str(bundle.folder))
-    return codes
+def check_identity(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    """As `compare_codes`, of a bundle that was just written. Raises Defect when a code or a scale is not the checkpoint's."""
+    found = compare_codes(bundle, checkpoint)
+    if found is not None and found.different:
+        raise Defect(f"the bundle's codes are not the checkpoint's: {found}", where=str(checkpoint.folder))
 
 
 def _same(source: Checkpoint, key: str, spec: QuantizedSpec, held: Mapping[str, Array]) -> bool:

@@ -1,0 +1,35 @@
+"""What a bundle may require of a runtime: the words of the manifest's ``requires``, and what each means.
+
+A runtime refuses a bundle that names a word it does not know, because it would compute something else. An addition that a
+runtime may leave out is an optional field of the manifest, and no word here.
+"""
+
+from __future__ import annotations
+
+from g4compile.bundle.manifest import EngineSpec, KVSpec
+
+WEIGHT_STEPS = "weight-steps"
+HOST_TABLES = "host-tables"
+RING_KV = "ring-kv"
+TENSOR_PARALLEL = "tensor-parallel"
+INT8_KV = "int8-kv"
+
+KNOWN = {
+    WEIGHT_STEPS: "weights are read from the checkpoint and changed by steps before they are bound (`weight_steps.py`)",
+    HOST_TABLES: "rows of tables are looked up by the host in the checkpoint, and fed to the graph",
+    RING_KV: "a sliding layer's KV is a ring: the token at position p stands in slot p modulo the ring's size",
+    TENSOR_PARALLEL: "several devices compute one model together, each with graphs and weights of its rank",
+    INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
+}
+
+
+def required(kv: KVSpec, engine: EngineSpec | None = None) -> tuple[str, ...]:
+    """What a runtime must understand for a decoder with ``kv``, and with an ``engine``."""
+    asked = {
+        WEIGHT_STEPS: engine is not None,
+        HOST_TABLES: engine is not None and bool(engine.host.tables),
+        RING_KV: engine is not None,
+        TENSOR_PARALLEL: engine is not None and engine.ranks > 1,
+        INT8_KV: kv.dtype == "int8",
+    }
+    return tuple(word for word, needed in asked.items() if needed)

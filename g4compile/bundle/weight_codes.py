@@ -1,0 +1,95 @@
+"""What a tensor is of a weight that is stored as codes: the words behind the weight's steps.
+
+    codes=int4:128:symmetric:search:64       codes in blocks of 128 (0: a whole row), rows of 64 weights; also `scales=`
+                                             and `zero_points=`. `search` made them; `stored` keeps a checkpoint's own
+    flat                                     those codes as a table of rows: the last two axes joined
+    engine-codes=int4:128                    codes as an engine reads them, in blocks of 128; also `engine-scales=`
+    engine-codes=panels:128, engine-codes=fp8
+
+Formats are described in `weights/formats/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from g4compile.bundle.weight_steps import Step, parse_step
+from g4compile.errors import InputError
+
+PARTS = ("codes", "scales", "zero_points")
+_ENGINE = "engine-"
+_EXAMPLES = "codes=int4:128:symmetric:nearest:64, flat, engine-codes=int4:128 or engine-codes=fp8"
+
+
+@dataclass(frozen=True)
+class BlockPart:
+    """``part`` of a weight with rows of ``columns`` weights of ``bits`` each. ``block`` (0: a row) share a scale."""
+
+    part: str
+    bits: int
+    block: int
+    symmetric: bool
+    quantizer: str
+    columns: int
+
+    def __str__(self) -> str:
+        zero = "symmetric" if self.symmetric else "asymmetric"
+        return f"{self.part}=int{self.bits}:{self.block}:{zero}:{self.quantizer}:{self.columns}"
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The codes of a `BlockPart` as a table of rows."""
+
+    def __str__(self) -> str:
+        return "flat"
+
+
+@dataclass(frozen=True)
+class EnginePart:
+    """``part`` (codes or scales) of a weight that an engine reads in ``form``: int4, panels or fp8. ``block`` weights
+    share a scale; None where one scale stands for the whole tensor."""
+
+    part: str
+    form: str
+    block: int | None = None
+
+    def __str__(self) -> str:
+        return f"{_ENGINE}{self.part}={self.form}{'' if self.block is None else f':{self.block}'}"
+
+
+Word = Step | BlockPart | Flat | EnginePart
+
+
+def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
+    """The values of the words of one weight. Raises InputError for one that cannot be read."""
+    return tuple(_parse(word) for word in words)
+
+
+def parse_steps(words: Sequence[str]) -> tuple[Step, ...]:
+    """The steps among ``words``, which stand before what says of codes."""
+    found = parse_words(words)
+    return tuple(word for word in found if not isinstance(word, BlockPart | Flat | EnginePart))
+
+
+def _parse(word: str) -> Word:
+    name, _, rest = word.partition("=")
+    if word == "flat":
+        return Flat()
+    try:
+        match name.removeprefix(_ENGINE), name.startswith(_ENGINE), rest.split(":"):
+            case ("codes" | "scales" | "zero_points") as part, False, [bits, block, zero, quantizer, columns]:
+                if bits[:3] == "int" and zero in ("symmetric", "asymmetric"):
+                    return BlockPart(part, int(bits[3:]), int(block), zero == "symmetric", quantizer, int(columns))
+            case ("codes" | "scales") as part, True, [form]:
+                return EnginePart(part, form)
+            case ("codes" | "scales") as part, True, [form, block]:
+                return EnginePart(part, form, int(block))
+            case (("codes" | "scales" | "zero_points"), _, _):
+                pass
+            case _:
+                return parse_step(word)
+    except ValueError as error:
+        raise InputError(f"the step {word!r} of a weight cannot be read", why=str(error), fix=_EXAMPLES) from error
+    raise InputError(f"the step {word!r} of a weight cannot be read", fix=_EXAMPLES)

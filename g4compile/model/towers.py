@@ -1,0 +1,205 @@
+"""The parts beside the decoder, as far as their stored tensors tell: typed facts from the config, and tensors by key.
+
+Keys are those of published checkpoints. A config that leaves a field out means transformers' default. Sources:
+transformers `modeling_gemma4.py` (Gemma4VisionModel, Gemma4AudioModel, Gemma4MultimodalEmbedder),
+`modeling_gemma4_unified.py` (Gemma4UnifiedVisionEmbedder), their configurations, and `conversion_mapping.py` for the
+names that 12B's vision embedder has on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from g4compile.errors import InputError
+
+Shapes = Iterator[tuple[str, tuple[int, ...]]]  # key -> shape
+_BOUNDS = ("input_min", "input_max", "output_min", "output_max")
+
+
+@dataclass(frozen=True)
+class VisionFacts:
+    """The vision transformer. ``clipped``: linears have bounds (E2B, E4B). ``standardized``: the output is standardised
+    (26B, 31B)."""
+
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    patch_size: int
+    positions: int
+    clipped: bool
+    standardized: bool
+
+    def tensors(self, text_hidden_size: int) -> Shapes:
+        """Key and shape of every tensor of the tower and its projection to ``text_hidden_size``."""
+        tower, hidden = "model.vision_tower", self.hidden_size
+        yield f"{tower}.patch_embedder.input_proj.weight", (hidden, 3 * self.patch_size**2)
+        yield f"{tower}.patch_embedder.position_embedding_table", (2, self.positions, hidden)
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        products = {
+            "self_attn.q_proj": (queries, hidden),
+            "self_attn.k_proj": (keys, hidden),
+            "self_attn.v_proj": (keys, hidden),
+            "self_attn.o_proj": (hidden, queries),
+            "mlp.gate_proj": (self.intermediate_size, hidden),
+            "mlp.up_proj": (self.intermediate_size, hidden),
+            "mlp.down_proj": (hidden, self.intermediate_size),
+        }
+        for index in range(self.layers):
+            layer = f"{tower}.encoder.layers.{index}"
+            for name, shape in products.items():
+                yield from _clippable(f"{layer}.{name}", shape, self.clipped)
+            for name in ("q_norm", "k_norm"):
+                yield f"{layer}.self_attn.{name}.weight", (self.head_dim,)
+            for place in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
+                yield f"{layer}.{place}_layernorm.weight", (hidden,)
+        if self.standardized:
+            yield f"{tower}.std_bias", (hidden,)
+            yield f"{tower}.std_scale", (hidden,)
+        yield "model.embed_vision.embedding_projection.weight", (text_hidden_size, hidden)
+
+
+@dataclass(frozen=True)
+class PatchFacts:
+    """12B's vision: patches of ``patch_size`` pixels a side, projected to ``embed_dim`` without a tower."""
+
+    patch_size: int
+    embed_dim: int
+    positions: int
+    output_size: int
+
+    def tensors(self, text_hidden_size: int) -> Shapes:
+        """Key and shape of every tensor of the embedder and its projection to ``text_hidden_size``."""
+        embedder, pixels, width = "model.vision_embedder", 3 * self.patch_size**2, self.embed_dim
+        yield f"{embedder}.patch_dense.weight", (width, pixels)
+        yield f"{embedder}.patch_dense.bias", (width,)
+        for norm, size in (("patch_ln1", pixels), ("patch_ln2", width), ("pos_norm", width)):
+            yield f"{embedder}.{norm}.weight", (size,)
+            yield f"{embedder}.{norm}.bias", (size,)
+        yield f"{embedder}.pos_embedding", (self.positions, 2, width)
+        yield "model.embed_vision.embedding_projection.weight", (text_hidden_size, self.output_size)
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """The conformer. ``channels``: of its two convolutions, which halve time and frequency; ``kernel``: in tokens."""
+
+    hidden_size: int
+    layers: int
+    heads: int
+    channels: tuple[int, int]
+    kernel: int
+    output_size: int
+    clipped: bool
+
+    def tensors(self, text_hidden_size: int) -> Shapes:
+        """Key and shape of every tensor of the tower and its projection to ``text_hidden_size``."""
+        tower, hidden = "model.audio_tower", self.hidden_size
+        first, second = self.channels
+        for index, (read, written) in enumerate(((1, first), (first, second))):
+            stage = f"{tower}.subsample_conv_projection.layer{index}"
+            yield f"{stage}.conv.weight", (written, read, 3, 3)
+            yield f"{stage}.norm.weight", (written,)
+        yield f"{tower}.subsample_conv_projection.input_proj_linear.weight", (hidden, first // 4 * second)
+        for index in range(self.layers):
+            yield from self._layer(f"{tower}.layers.{index}")
+        yield f"{tower}.output_proj.weight", (self.output_size, hidden)
+        yield f"{tower}.output_proj.bias", (self.output_size,)
+        yield "model.embed_audio.embedding_projection.weight", (text_hidden_size, self.output_size)
+
+    def _layer(self, layer: str) -> Shapes:
+        hidden = self.hidden_size
+        products = {f"self_attn.{name}": (hidden, hidden) for name in ("q_proj", "k_proj", "v_proj", "post")}
+        for feed_forward in ("feed_forward1", "feed_forward2"):
+            products[f"{feed_forward}.ffw_layer_1"] = (4 * hidden, hidden)
+            products[f"{feed_forward}.ffw_layer_2"] = (hidden, 4 * hidden)
+            for norm in ("pre_layer_norm", "post_layer_norm"):
+                yield f"{layer}.{feed_forward}.{norm}.weight", (hidden,)
+        products |= {"lconv1d.linear_start": (2 * hidden, hidden), "lconv1d.linear_end": (hidden, hidden)}
+        for name, shape in products.items():
+            yield from _clippable(f"{layer}.{name}", shape, self.clipped)
+        yield f"{layer}.self_attn.relative_k_proj.weight", (hidden, hidden)
+        yield f"{layer}.self_attn.per_dim_scale", (hidden // self.heads,)
+        yield f"{layer}.lconv1d.depthwise_conv1d.weight", (hidden, 1, self.kernel)
+        for norm in ("lconv1d.pre_layer_norm", "lconv1d.conv_norm", "norm_pre_attn", "norm_post_attn", "norm_out"):
+            yield f"{layer}.{norm}.weight", (hidden,)
+
+
+@dataclass(frozen=True)
+class WaveFacts:
+    """12B's audio: ``samples`` of the wave per token, projected without a tower."""
+
+    samples: int
+
+    def tensors(self, text_hidden_size: int) -> Shapes:
+        """Key and shape of its one tensor."""
+        yield "model.embed_audio.embedding_projection.weight", (text_hidden_size, self.samples)
+
+
+TowerFacts = VisionFacts | PatchFacts | AudioFacts | WaveFacts
+
+
+def vision_facts(raw: Mapping[str, Any], unified: bool) -> VisionFacts | PatchFacts:
+    """Facts of a `vision_config`. ``unified``: 12B's. Raises InputError naming the field."""
+    size = _Sizes(raw, "vision_config")
+    if unified:
+        patch = size("patch_size", 16) * size("pooling_kernel_size", 3)
+        return PatchFacts(
+            patch, size("mm_embed_dim", 3840), size("mm_posemb_size", 1120), size("output_proj_dims", 3840)
+        )
+    return VisionFacts(
+        hidden_size=size("hidden_size", 768),
+        intermediate_size=size("intermediate_size", 3072),
+        layers=size("num_hidden_layers", 16),
+        heads=size("num_attention_heads", 12),
+        kv_heads=size("num_key_value_heads", 12),
+        head_dim=size("head_dim", 64),
+        patch_size=size("patch_size", 16),
+        positions=size("position_embedding_size", 10_240),
+        clipped=bool(raw.get("use_clipped_linears", False)),
+        standardized=bool(raw.get("standardize", False)),
+    )
+
+
+def audio_facts(raw: Mapping[str, Any], unified: bool) -> AudioFacts | WaveFacts:
+    """Facts of an `audio_config`. ``unified``: 12B's. Raises InputError naming the field."""
+    size = _Sizes(raw, "audio_config")
+    if unified:
+        return WaveFacts(size("audio_embed_dim", 640))
+    channels = raw.get("subsampling_conv_channels", (128, 32))
+    if not isinstance(channels, list | tuple) or len(channels) != 2:
+        raise InputError(f"config field subsampling_conv_channels must hold 2 integers, found {channels!r}")
+    return AudioFacts(
+        hidden_size=size("hidden_size", 1024),
+        layers=size("num_hidden_layers", 12),
+        heads=size("num_attention_heads", 8),
+        channels=(int(channels[0]), int(channels[1])),
+        kernel=size("conv_kernel_size", 5),
+        output_size=size("output_proj_dims", 1536),
+        clipped=bool(raw.get("use_clipped_linears", True)),
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Positive integers of one config, by field."""
+
+    raw: Mapping[str, Any]
+    where: str
+
+    def __call__(self, field: str, default: int) -> int:
+        value = self.raw.get(field, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise InputError(f"config field {field} must be a positive integer, found {value!r}", where=self.where)
+        return value
+
+
+def _clippable(module: str, shape: tuple[int, int], clipped: bool) -> Shapes:
+    """A Gemma4ClippableLinear: its weight, and its bounds where it has some."""
+    yield f"{module}.linear.weight", shape
+    if clipped:
+        yield from ((f"{module}.{bound}", ()) for bound in _BOUNDS)

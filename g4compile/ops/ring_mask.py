@@ -1,0 +1,64 @@
+"""RingMask: what each new position may attend in a buffer that is written round and round, as an additive float32 mask.
+
+Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look, -infinity
+elsewhere. Slot s of the T slots holds the newest position up to the last one of ``position_ids`` that is s modulo T, or nothing
+yet; a query at p sees positions p - window < j <= p.
+Source: transformers `masking_utils.py`, `sliding_window_overlay`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from g4compile.ops.causal_mask import additive
+from g4compile.ops.op import Array, Attribute, Input, Op, Output, span
+
+
+def reference(position_ids: Array, keys: Array, *, window: int) -> Array:
+    total = keys.shape[2]
+    last = position_ids[:, -1:]
+    at = (last - (last - np.arange(total)[None, :]) % total)[:, None, :]
+    query = position_ids[:, :, None]
+    return additive((at >= 0) & (at <= query) & (at > query - window))
+
+
+_BODY = """
+RingMask <window> (position_ids, keys) => (mask) {
+  zero = Constant <value_int = 0> ()
+  one = Constant <value_int = 1> ()
+  first = Constant <value_ints = [0]> ()
+  last_axis = Constant <value_ints = [-1]> ()
+  head_axis = Constant <value_ints = [1]> ()
+  total = Shape <start = 2, end = 3> (keys)
+  total_scalar = Squeeze (total, first)
+  slots = Range (zero, total_scalar, one)
+  newest_index = Constant <value_ints = [-1]> ()
+  newest = Gather <axis = 1> (position_ids, newest_index)
+  distance = Sub (newest, slots)
+  age = Mod (distance, total)
+  at_row = Sub (newest, age)
+  at = Unsqueeze (at_row, head_axis)
+  query = Unsqueeze (position_ids, last_axis)
+  causal = LessOrEqual (at, query)
+  window_value = Constant <value_int: int = @window> ()
+  oldest = Sub (query, window_value)
+  near = Greater (at, oldest)
+  seen = And (causal, near)
+  written = LessOrEqual (zero, at)
+  allowed = And (seen, written)
+  open = Constant <value = float {0}> ()
+  closed = Constant <value = float {-inf}> ()
+  additive = Where (allowed, open, closed)
+  mask = Unsqueeze (additive, head_axis)
+}
+"""
+
+
+class RingMask(Op):
+    position_ids = Input("[B, S]", "I")
+    keys = Input("[B, K, T, D]")
+    mask = Output("[B, 1, S, T]", "M")
+    window = Attribute(int)
+    stages = span("scheduled", "quantized")
+    reference = staticmethod(reference)
+    bodies = {"": _BODY}

@@ -1,0 +1,181 @@
+"""Shape strings of ops: `[B, S, N*D]`. Letters (or words) stand for sizes, and mean one size in all operands of a node.
+
+A size is a number, a letter, a product (`N*D`, `2I`), a quotient by a number (`R/2`) or a sum (`P+S`). `...` in front stands for
+any leading sizes, broadcast together as NumPy does. `[E, 2I, H] or [E, P, blocks, 64, bytes]` names forms of different rank.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+Size = int | str | None  # a number, the name of a dynamic size, or unknown
+Shape = tuple[Size, ...]
+_LEADING = "..."
+_FACTOR = re.compile(r"\d+|[A-Za-z_]+")
+
+
+@dataclass(frozen=True)
+class Term:
+    """``factors`` times ``number``, divided by ``divisor``."""
+
+    number: int
+    factors: tuple[str, ...]
+    divisor: int
+
+
+Expression = tuple[Term, ...]  # a sum
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of an operand: ``leading`` sizes of any number, then ``sizes``."""
+
+    leading: bool
+    sizes: tuple[Expression, ...]
+
+    def takes(self, rank: int) -> bool:
+        return rank >= len(self.sizes) if self.leading else rank == len(self.sizes)
+
+
+@lru_cache
+def forms_of(text: str) -> tuple[Form, ...]:
+    """The forms that a shape string names."""
+    return tuple(_form(part.strip()) for part in text.split(" or "))
+
+
+def axis_of(text: str, letter: str, rank: int) -> int | None:
+    """The axis, counted from the end, whose size is ``letter`` alone in an operand of ``rank``."""
+    form = next((form for form in forms_of(text) if form.takes(rank)), None)
+    places = [] if form is None else [at for at, size in enumerate(form.sizes) if size == (Term(1, (letter,), 1),)]
+    return places[0] - len(form.sizes) if form is not None and places else None
+
+
+def leading_axes(text: str, rank: int) -> range:
+    """The axes, counted from the end, that `...` stands for in an operand of ``rank``."""
+    form = next((form for form in forms_of(text) if form.takes(rank)), None)
+    return range(-rank, -len(form.sizes)) if form is not None and form.leading else range(0)
+
+
+@dataclass
+class Unifier:
+    """What letters stand for, as far as the operands of a node say. ``sizes`` begins with what attributes say."""
+
+    sizes: dict[str, Size] = field(default_factory=dict)
+    leading: Shape = ()
+
+    def unify(self, operands: Iterable[tuple[str, str, Shape]]) -> str:
+        """Read (name, shape string, shape) of each operand; what does not fit, in words, or nothing."""
+        found = list(operands)
+        compound: list[tuple[str, Expression, Size]] = []
+        for name, text, shape in found:
+            form = next((form for form in forms_of(text) if form.takes(len(shape))), None)
+            if form is None:
+                return f"{name} has the shape {_show(shape)}, and must be {text}"
+            split = len(shape) - len(form.sizes)
+            if form.leading and not self._broadcast(shape[:split]):
+                return f"the leading sizes {_show(shape[:split])} of {name} do not go with {_show(self.leading)}"
+            for expression, size in zip(form.sizes, shape[split:], strict=True):
+                if not _is_letter(expression):
+                    compound.append((name, expression, size))
+                elif not self._bind(expression[0].factors[0], size):
+                    letter = expression[0].factors[0]
+                    return f"{letter} is {size} in {name} and {self.sizes[letter]} elsewhere"
+        for name, expression, size in compound:
+            self._solve(expression, size)
+            value = self.size(expression)
+            if isinstance(value, int) and isinstance(size, int) and value != size:
+                return f"{_text(expression)} is {value}, the size of {name} is {size}"
+        return ""
+
+    def shape(self, text: str) -> Shape:
+        """The shape that a shape string names."""
+        form = forms_of(text)[0]
+        return (*(self.leading if form.leading else ()), *(self.size(one) for one in form.sizes))
+
+    def size(self, expression: Expression) -> Size:
+        """The value of an expression; of sums of names the sum in words, of other unknowns None."""
+        terms = [self._term(term) for term in expression]
+        if len(terms) == 1 or None in terms:
+            return terms[0] if len(terms) == 1 else None
+        numbers = [term for term in terms if isinstance(term, int)]
+        return sum(numbers) if len(numbers) == len(terms) else " + ".join(map(str, terms))
+
+    def _term(self, term: Term) -> Size:
+        values = [self.sizes.get(factor) for factor in term.factors]
+        if len(values) == 1 and term.number == term.divisor == 1:
+            return values[0]
+        product = term.number
+        for value in values:
+            if not isinstance(value, int):
+                return None
+            product *= value
+        return product // term.divisor
+
+    def _bind(self, letter: str, size: Size) -> bool:
+        if size is None:
+            return True
+        if self.sizes.get(letter) is None:
+            self.sizes[letter] = size
+        return self.sizes[letter] == size
+
+    def _solve(self, expression: Expression, size: Size) -> None:
+        """Find the one letter of a product that is not known yet."""
+        if len(expression) != 1 or not isinstance(size, int):
+            return
+        (term,) = expression
+        unknown = [factor for factor in term.factors if not isinstance(self.sizes.get(factor), int)]
+        known = term.number
+        for factor in term.factors:
+            value = self.sizes.get(factor)
+            known *= value if isinstance(value, int) else 1
+        if len(unknown) == 1 and self.sizes.get(unknown[0]) is None and (size * term.divisor) % known == 0:
+            self.sizes[unknown[0]] = size * term.divisor // known
+
+    def _broadcast(self, other: Shape) -> bool:
+        count = max(len(other), len(self.leading))
+        pairs = zip(*(((1,) * (count - len(one)) + one) for one in (self.leading, other)), strict=True)
+        joined: list[Size] = []
+        for left, right in pairs:
+            if left not in (1, None) and right not in (1, None) and left != right:
+                return False
+            joined.append(right if left in (1, None) and right is not None else left)
+        self.leading = tuple(joined)
+        return True
+
+
+def _form(text: str) -> Form:
+    words = [word.strip() for word in text.strip("[]").split(",") if word.strip()]
+    leading = words[:1] == [_LEADING]
+    return Form(leading, tuple(tuple(_term(part) for part in word.split("+")) for word in words[leading:]))
+
+
+def _term(text: str) -> Term:
+    product, _, divisor = text.partition("/")
+    number, letters = 1, []
+    for word in _FACTOR.findall(product):
+        if word.isdigit():
+            number *= int(word)
+        else:
+            letters.append(word)
+    return Term(number, tuple(letters), int(divisor or 1))
+
+
+def _is_letter(expression: Expression) -> bool:
+    return (
+        len(expression) == 1 and expression[0].number == expression[0].divisor == 1 and len(expression[0].factors) == 1
+    )
+
+
+def _text(expression: Expression) -> str:
+    return "+".join(
+        "*".join([*([str(term.number)] if term.number != 1 or not term.factors else []), *term.factors])
+        + (f"/{term.divisor}" if term.divisor != 1 else "")
+        for term in expression
+    )
+
+
+def _show(shape: Shape) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -1,0 +1,64 @@
+"""From the [traced] graph to the legal graphs of a target: the one driver of passes that every verb uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import onnx_ir as ir
+
+from g4compile import pipeline
+from g4compile.errors import InputError
+from g4compile.graph.stage import LEGAL, STAGES
+from g4compile.pipeline import Phase
+from g4compile.program import Program
+from g4compile.targets.base import Lowered, Options, Target, Variant
+
+
+def lower(
+    program: Program, target: Target, options: Options, observe: Sequence[pipeline.Observer] = ()
+) -> Iterator[Lowered]:
+    """The legal graph of each variant of each part, one after the other, so that what is made of one can be dropped before
+    the next.
+
+    Phases that all variants of a part begin with run once, on the part's own graph; a single variant takes it all the way.
+    """
+    for part in program.parts.values():
+        variants = [one for one in target.variants(program.facts, options) if one.part == part.name]
+        phases = {variant: target.phases(program.facts.text, options, variant) for variant in variants}
+        shared = _common(list(phases.values()))
+        done = len(pipeline.run(part.model, phases[variants[0]][:shared], observe))
+        for variant in variants:
+            one = part.model if len(variants) == 1 else part.model.clone()
+            name = "" if len(variants) == 1 else graph_name(variant, variants)
+            pipeline.run(one, phases[variant][shared:], observe, pipeline.Place(name, done))
+            yield Lowered(variant, one)
+
+
+def to_stage(program: Program, target: Target, options: Options, stage: str) -> ir.Model:
+    """The decoder of the [traced] ``program`` at ``stage`` of the target's first variant. Raises InputError for an unknown stage."""
+    model = program.parts["decoder"].model
+    phases = target.phases(program.facts.text, options, target.variants(program.facts, options)[0])
+    stages = [STAGES[0], *(phase.stage for phase in phases)]
+    if stage not in stages:
+        raise InputError(f"there is no stage {stage} for {target.name}", fix=f"stages: {', '.join(stages)}")
+    pipeline.run(model, phases[: stages.index(stage)])
+    return model
+
+
+def target_of(stage: str, default: str) -> str:
+    """The target whose stage ``stage`` is; ``default`` for stages of all targets."""
+    return stage.removeprefix(LEGAL) if stage.startswith(LEGAL) else default
+
+
+def graph_name(variant: Variant, among: Sequence[Variant]) -> str:
+    """The name of a variant's graph: that of the variant, and its rank where there are several."""
+    ranks = any(one.rank for one in among)
+    return f"{variant.name}.rank{variant.rank}" if ranks else variant.name
+
+
+def _common(lists: Sequence[tuple[Phase, ...]]) -> int:
+    """How many phases all lists begin with."""
+    count = 0
+    while all(len(one) > count and one[count] == lists[0][count] for one in lists) and count < len(lists[0]):
+        count += 1
+    return count if len(lists) > 1 else len(lists[0])

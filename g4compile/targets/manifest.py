@@ -1,0 +1,68 @@
+"""What a bundle says of itself, and what decides every byte of it."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+
+import msgspec
+
+import g4compile
+from g4compile.bundle.manifest import DECODER, VERSION, Manifest, PartSpec
+from g4compile.bundle.requires import required
+from g4compile.targets.base import Emitted, Options, Target
+from g4compile.weights.checkpoint import Checkpoint
+
+_MAKERS = ("onnx", "onnx-ir", "torch", "transformers")  # packages whose versions decide what is made
+
+
+def identity_of(source: Checkpoint, target: Target, options: Options) -> str:
+    """What decides every byte of the bundle: work under another identity is not taken up."""
+    files = sorted({tensor.file for tensor in source.tensors.values()})
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    config = (source.folder / "config.json").read_text(encoding="utf-8")
+    parts = (g4compile.__version__, str(source.folder.resolve()), config, stats, target.name, options, _versions())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def manifest_of(source: Checkpoint, target: Target, options: Options, emitted: Emitted) -> Manifest:
+    """The manifest of what was ``emitted``; its files are not named yet."""
+    text = source.facts.text
+    config = (source.folder / "config.json").read_bytes()
+    parts = dict.fromkeys(graph.part for graph in emitted.graphs.values())
+    return Manifest(
+        manifest_version=VERSION,
+        generator=f"g4compile {g4compile.__version__}",
+        model_type=source.facts.model_type,
+        architecture=source.facts.architecture,
+        target=target.name,
+        weights=options.weights,
+        modalities=("text",),
+        context=options.context,
+        vocab_size=text.vocab_size,
+        bos_token_id=text.bos_token_id,
+        pad_token_id=text.pad_token_id,
+        stop_token_ids=tuple(dict.fromkeys([*text.eos_token_ids, *_generation_stops(source)])),
+        requires=required(emitted.kv, emitted.engine),
+        parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in parts},
+        graphs=emitted.graphs,
+        source={"config_sha256": hashlib.sha256(config).hexdigest()},
+        versions=_versions(),
+        recipe=() if options.recipe is None else tuple(str(rule) for rule in options.recipe.rules),
+        activations=emitted.activations,
+        quantized=emitted.quantized,
+        files={},
+        engine=emitted.engine,
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _MAKERS}
+
+
+def _generation_stops(source: Checkpoint) -> list[int]:
+    path = source.folder / "generation_config.json"
+    if not path.exists():
+        return []
+    stops = msgspec.json.decode(path.read_bytes()).get("eos_token_id", [])
+    return list(stops) if isinstance(stops, list) else [stops]

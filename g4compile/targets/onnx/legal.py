@@ -1,0 +1,17 @@
+"""Which ops and dtypes ONNX Runtime's CPU provider runs, of those that our graphs hold."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+# fmt: off
+LEGAL = frozenset({
+    "Abs", "Add", "And", "Attention", "Cast", "CastLike", "Clip", "Concat", "Cos", "Div", "Equal", "Expand",
+    "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LessOrEqual", "Loop", "MatMul", "Mod", "Mul",
+    "Neg", "NonZero", "Or", "RMSNormalization", "Range", "ReduceMax", "ReduceSum", "Reshape", "RotaryEmbedding",
+    "Round", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter",
+    "TopK", "Transpose", "Unique", "Unsqueeze", "Where", "com.microsoft.MatMulNBits",
+    "com.microsoft.GatherBlockQuantized",
+})
+# fmt: on
+DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.INT8})

@@ -1,0 +1,91 @@
+"""The networks of an engine bundle, emitted again from its checkpoint: what `verify` runs where the engines cannot be.
+
+A plan cannot be read back. What can be shown without a GPU is that the networks it was built from, made again by the same
+compiler with the bundle's own capacities, mean what the model means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import HostSpec
+from g4compile.errors import BundleError, InputError
+from g4compile.program import Program, bind
+from g4compile.targets.base import Candidates, Lowered, Target
+from g4compile.targets.lower import lower
+from g4compile.targets.lowering.split import split_embedding
+from g4compile.targets.tensorrt.build import EmittedNetwork, EngineBuilder
+from g4compile.targets.tensorrt.host import host_lookups
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.session import NetworkSession
+from g4compile.targets.tensorrt.product import PRODUCTS, RTX
+from g4compile.trace.trace import trace
+from g4compile.weights.checkpoint import Checkpoint
+
+RAN = "the networks, emitted again and interpreted on the CPU; no engine was run"
+Networks = dict[str, list[EmittedNetwork]]
+
+
+def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -> Candidates:
+    """Sessions over the interpreted networks of ``bundle``: computed exactly, and rounded as the network declares.
+
+    Raises BundleError when the checkpoint has another config, or the networks no longer ask for the weights and steps that
+    the manifest names.
+    """
+    spec = bundle.manifest.engine
+    if spec is None:
+        raise InputError(f"{bundle.folder} is no engine bundle")
+    source = Checkpoint.open(checkpoint)
+    config = hashlib.sha256((source.folder / "config.json").read_bytes()).hexdigest()
+    if config != bundle.manifest.source["config_sha256"]:
+        raise BundleError(
+            f"the engines were compiled from another config.json than that of {source.folder}",
+            where=str(bundle.folder),
+            fix="give the checkpoint that they were compiled from",
+        )
+    options = target.options(
+        weights=bundle.manifest.weights,
+        context=bundle.manifest.context,
+        batch=spec.batch,
+        chunk=spec.chunk,
+        compute_capabilities=spec.compute_capabilities,
+        tensor_parallel=spec.ranks,
+    )
+    builder = interpretable_builder(PRODUCTS[spec.product].plugins)
+    program = Program.decoder(trace(source.facts), source.facts)
+    bind(program, source)
+    networks, host = emit_networks(builder, lower(program, target, options))
+    asked = {name for ranks in networks.values() for one in ranks for name in one.weights}
+    if list(networks) != [step.name for step in spec.steps] or asked != {weight.name for weight in spec.weights}:
+        raise BundleError(
+            "the bundle's engines are not what this g4compile emits for the checkpoint",
+            where=str(bundle.folder),
+            fix="compile it again, or give the checkpoint that it was compiled from",
+        )
+    exact, rounded = (
+        NetworkSession(builder.trt, networks, host, source, spec.chunk, exact=exact) for exact in (True, False)
+    )
+    return Candidates(exact, rounded, RAN)
+
+
+def interpretable_builder(plugins: bool) -> EngineBuilder:
+    """A builder of networks that the interpreter reads: those of TensorRT-RTX, which needs no GPU to emit one, with stand-ins
+    where ``plugins`` are."""
+    builder = EngineBuilder(RTX, plugins=PLUGINS if plugins else None)
+    if plugins:
+        builder.builder = PluggedBuilder(builder.builder)
+    return builder
+
+
+def emit_networks(builder: EngineBuilder, lowered: Iterable[Lowered]) -> tuple[Networks, HostSpec]:
+    """The networks of all steps, by name, in ranks; and the host's lookups, which are those of every step."""
+    networks: Networks = {}
+    host = HostSpec((), 0, ())
+    for one in lowered:
+        parts = split_embedding(one.model)
+        host = host_lookups(parts["embed"].graph)
+        networks.setdefault(one.variant.name, []).append(builder.network(parts["decoder"].graph))
+    return networks, host

@@ -1,0 +1,1 @@
+"""Parts of a model as exported programs: one file a part."""

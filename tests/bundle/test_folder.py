@@ -1,0 +1,188 @@
+"""Opening a bundle: what is refused, by which words, and that a changed byte of a graph never runs."""
+
+import json
+import shutil
+
+import msgspec
+import numpy as np
+import pytest
+
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import KVSpec
+from g4compile.bundle.requires import KNOWN, required
+from g4compile.errors import BundleError
+from g4compile.runtime.session import load
+
+
+@pytest.fixture
+def copy(bundles, tmp_path):
+    return shutil.copytree(bundles("tiny-e2b").folder, tmp_path / "bundle")
+
+
+def change(folder, **fields):
+    """Set fields of the manifest; a function is called with the old value."""
+    file = folder / "g4.json"
+    manifest = json.loads(file.read_text())
+    for name, value in fields.items():
+        manifest[name] = value(manifest.get(name)) if callable(value) else value
+    file.write_text(json.dumps(manifest))
+
+
+def test_graphs_have_a_part_and_a_variant_and_kv_belongs_to_a_part(bundles):
+    manifest = bundles("tiny-e2b").manifest
+    assert manifest.manifest_version == 2 and manifest.requires == ()
+    found = {name: (graph.part, graph.variant, graph.file) for name, graph in manifest.graphs.items()}
+    assert found == {"embed": ("embed", "any", "embed.onnx"), "decoder": ("decoder", "any", "decoder.onnx")}
+    assert manifest.parts["embed"].kv is None and manifest.parts["decoder"].kv is manifest.kv
+    assert manifest.graph("decoder") == "decoder"
+    with pytest.raises(BundleError, match="no graph of the part vision, variant any"):
+        manifest.graph("vision")
+
+
+def test_plans_are_variants_of_the_decoder(engine_bundle):
+    manifest = Bundle.open(engine_bundle.folder).manifest
+    assert {"weight-steps", "host-tables", "ring-kv"} == set(manifest.requires)
+    for name, graph in manifest.graphs.items():
+        assert (graph.part, graph.variant, graph.rank, graph.file) == ("decoder", name, 0, f"{name}.plan")
+        assert manifest.graph("decoder", name) == name
+
+
+@pytest.mark.parametrize("name", ["decoder.onnx", "embed.onnx"])
+def test_a_changed_byte_of_a_graph_is_refused_wherever_it_is(copy, name):
+    file = copy / name
+    whole = file.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 60).astype(int):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << (place % 8)
+        file.write_bytes(changed)
+        with pytest.raises(BundleError, match=f"content of {name} is not what was compiled"):
+            load(copy)
+    file.write_bytes(whole)
+    load(copy)
+
+
+def test_a_changed_byte_of_a_plan_is_refused(engine_bundle, tmp_path):
+    folder = shutil.copytree(engine_bundle.folder, tmp_path / "engines")
+    plan = folder / "verify.plan"
+    data = bytearray(plan.read_bytes())
+    data[len(data) // 2] ^= 4
+    plan.write_bytes(data)
+    with pytest.raises(BundleError, match=r"content of verify\.plan"):
+        load(folder, checkpoint=tmp_path)
+
+
+def test_weights_are_checked_when_asked_for(copy):
+    with (copy / "weights.data").open("r+b") as data:
+        data.write(b"\xff" * 8)
+    with pytest.raises(BundleError, match=r"content of weights\.data"):
+        Bundle.open(copy).check_hashes()
+
+
+@pytest.mark.parametrize("name", ["embed.onnx", "decoder.onnx", "weights.data"])
+def test_what_is_not_listed_does_not_load(copy, name):
+    change(copy, files=lambda files: {key: spec for key, spec in files.items() if key != name})
+    with pytest.raises(BundleError, match=f"does not list {name}"):
+        load(copy)
+
+
+def test_an_empty_list_of_files_does_not_load(copy):
+    change(copy, files={})
+    with pytest.raises(BundleError, match="does not list"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.onnx", "/etc/hostname", "sub/decoder.onnx", "..", ".", "", "C:decoder.onnx", "a\\b", "a\0b"]
+)
+@pytest.mark.parametrize("where", ["files", "graphs"])
+def test_names_stay_inside_the_folder(copy, name, where):
+    shutil.copy(copy / "decoder.onnx", copy.parent / "outside.onnx")
+    spec = json.loads((copy / "g4.json").read_text())["files"]["decoder.onnx"]
+    if where == "files":
+        change(copy, files=lambda files: {**files, name: spec})
+    else:
+        change(copy, graphs=lambda graphs: {**graphs, "decoder": {**graphs["decoder"], "file": name}})
+    with pytest.raises(BundleError, match="not the plain name of a file"):
+        load(copy)
+
+
+def test_files_may_be_links(copy):
+    """As they are in a Hub cache."""
+    target = copy.parent / "blob"
+    (copy / "decoder.onnx").rename(target)
+    (copy / "decoder.onnx").symlink_to(target)
+    load(copy)
+
+
+def test_a_folder_in_the_place_of_a_file(copy):
+    (copy / "embed.onnx").unlink()
+    (copy / "embed.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"lacks its file embed\.onnx"):
+        load(copy)
+
+
+def test_an_unknown_requirement_is_refused_by_name(copy):
+    """Even where its manifest has fields of other types than this version's."""
+    change(copy, requires=["int8-kv", "four-bit-tables"], parts=["of another form"])
+    with pytest.raises(BundleError, match="needs four-bit-tables, which this g4compile does not know") as refused:
+        load(copy)
+    assert "update" in refused.value.fix
+
+
+def test_a_new_optional_field_is_no_new_version(copy):
+    change(copy, sampling={"temperature": 1.0})
+    load(copy)
+
+
+def test_version_1_is_refused_with_the_command_that_makes_it_again(copy):
+    change(copy, manifest_version=1, target="onnx-mobile", weights="my recipe", kv={"dtype": "int8"})
+    with pytest.raises(BundleError, match="manifest version 1, this g4compile reads version 2") as refused:
+        load(copy)
+    command = f"g4compile compile CHECKPOINT --target onnx-mobile --weights 'my recipe' --kv int8 -o {copy} --force"
+    assert command in refused.value.fix
+
+
+@pytest.mark.parametrize("version", [3, 99])
+def test_a_newer_version(copy, version):
+    change(copy, manifest_version=version)
+    with pytest.raises(BundleError, match=f"manifest version {version}") as refused:
+        load(copy)
+    assert refused.value.fix == "update g4compile"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"parts": {}}, "of the part embed, which the manifest does not have"),
+        ({"parts": {"embed": {}, "decoder": {}}}, "no decoder with a KV cache"),
+        ({"parts": []}, "manifest is not valid"),
+        ({"requires": "int8-kv"}, "manifest is not valid"),
+        ({"manifest_version": None}, "manifest version None"),
+    ],
+)
+def test_a_manifest_that_says_nothing_sensible(copy, fields, message):
+    change(copy, **fields)
+    with pytest.raises(BundleError, match=message):
+        load(copy).forward([2, 5])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", '"text"'])
+def test_a_manifest_that_is_no_object(copy, text):
+    (copy / "g4.json").write_text(text)
+    with pytest.raises(BundleError, match="manifest cannot be read"):
+        load(copy)
+
+
+def test_no_bundle(tmp_path):
+    (tmp_path / "g4.json").mkdir()
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(BundleError, match="there is no bundle at"):
+            load(folder)
+
+
+def test_what_is_required(engine_bundle):
+    manifest = engine_bundle.manifest
+    assert required(KVSpec("float32", 16, ())) == ()
+    assert required(KVSpec("int8", 16, ())) == ("int8-kv",)
+    two = msgspec.structs.replace(manifest.engine, ranks=2)
+    assert set(required(manifest.kv, two)) == set(KNOWN) - {"int8-kv"}

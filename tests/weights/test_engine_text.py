@@ -1,0 +1,37 @@
+"""The legal graph of an engine prints and parses: codes of every form are references in its text."""
+
+import pytest
+from g4compile.targets.tensorrt.engine_phase import engine_phase
+
+from g4compile import pipeline
+from g4compile.graph.stage import set_stage, stage_of
+from g4compile.graph.text import to_text
+from g4compile.targets.phases import frontend
+from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.weights.coded import CodedTensor
+from g4compile.weights.text import parse_graph
+
+
+@pytest.mark.parametrize(
+    ("variant", "weights", "words"),
+    [
+        ("tiny-26b-a4b", "int4", {"engine-codes=int4:64", "engine-codes=panels:32"}),
+        ("tiny-e2b", "fp8", {"engine-codes=fp8"}),
+        ("tiny-e2b", "bfloat16", set()),
+    ],
+)
+def test_the_legal_graph_of_an_engine_round_trips(variant, weights, words, traced, checkpoints):
+    model, facts = traced(variant), checkpoints(variant).facts.text
+    capacities = Capacities(context=64, batch=1, chunk=16)
+    prefill = steps(capacities, weights, True)[-1]
+    phase = engine_phase("tensorrt", facts, prefill, capacities, weights=weights, plugins=True)
+    pipeline.run(model, (*frontend(facts, 0, ring=capacities.ring(facts)), phase))
+    text = to_text(model)
+    again = parse_graph(text)
+    set_stage(again, stage_of(model))
+    assert to_text(again) == text
+    assert all(f'{word}"' in text for word in words)
+    coded = [value.const_value for value in again.graph.initializers.values()]
+    matrices = {id(tensor.matrix) for tensor in coded if isinstance(tensor, CodedTensor)}
+    assert 2 * len(matrices) == sum(isinstance(tensor, CodedTensor) for tensor in coded)  # codes and scales share one
+    assert bool(matrices) == bool(words)
