@@ -5,7 +5,7 @@ BIN := .venv/bin
 MODEL ?=
 WORKERS ?= 2
 
-.PHONY: demo test nightly lint bench clean
+.PHONY: demo test test-lowest nightly lint bench clean
 
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
@@ -32,6 +32,18 @@ lint: .venv/dev
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# Every night, as `nightly` is: whatever does not depend on the machine, with the lowest versions that are declared.
+LOWEST := .venv-lowest/bin
+
+.venv-lowest/done: pyproject.toml tests/lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/python -m pip install --quiet --constraint tests/lowest.txt --editable '.[dev]'
+	touch $@
+
+test-lowest: .venv-lowest/done
+	$(LOWEST)/python -m pytest -n $(WORKERS) --dist worksteal tests/trace tests/golden tests/numeric tests/targets/tensorrt
+
 nightly: .venv/dev
 	$(BIN)/python -m pytest -m nightly -rs
 
@@ -40,4 +52,4 @@ bench: .venv/compile
 	$(BIN)/python benchmarks/quantize.py
 
 clean:
-	rm -rf .venv build dist *.egg-info demo-out
+	rm -rf .venv .venv-lowest build dist *.egg-info demo-out

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from g4compile.compiler import lower, trace
+from g4compile.compiler import lower
 from g4compile.model import presets
 from g4compile.model.config import model_facts
 from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.base import Options
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.writer import write_graphs
 

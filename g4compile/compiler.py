@@ -77,7 +77,7 @@ def compile(
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = identity_of(source, chosen, options)
-    with staging(out, force, identity) as folder:
+    with staging(out, force, identity, source.folder) as folder:
         progress("step 1 of 3: trace", 0, 0)
         traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
         program = Program.decoder(traced, source.facts)

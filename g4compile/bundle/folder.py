@@ -122,7 +122,8 @@ def _command(head: dict[str, Any], folder: Path) -> str:
 
 
 def _check_requires(requires: Any, where: str) -> None:
-    unknown = [str(word) for word in requires if word not in KNOWN] if isinstance(requires, list) else []
+    words = [str(word) for word in requires] if isinstance(requires, list) else []
+    unknown = [word for word in words if word not in KNOWN]
     if unknown:
         raise BundleError(
             f"this bundle needs {', '.join(unknown)}, which this g4compile does not know",

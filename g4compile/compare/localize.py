@@ -18,6 +18,7 @@ import onnxruntime as ort
 from g4compile.bundle.folder import Bundle
 from g4compile.compare.reference import Reference
 from g4compile.errors import BundleError
+from g4compile.runtime.feeds import KEEP, POSITIONS, keep, positions
 from g4compile.runtime.graphs import open_graph
 from g4compile.runtime.kv_cache import empty_past
 from g4compile.weights.stored import STORED
@@ -99,7 +100,7 @@ def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Ids]:
     rows = embed.run(None, {"input_ids": input_ids})
     feeds: dict[str, Ids] = {
         **dict(zip((output.name for output in embed.get_outputs()), rows, strict=True)),
-        "position_ids": np.tile(np.arange(new, dtype=np.int64), (batch, 1)),
-        "num_logits_to_keep": np.array(1, np.int64),
+        POSITIONS: positions(0, batch, new),
+        KEEP: keep(1),
     }
     return {**feeds, **empty_past(bundle.manifest.kv, batch, slots=new)}

@@ -17,6 +17,7 @@ import onnxruntime as ort
 
 from g4compile.model.config import ModelFacts
 from g4compile.ops.registry import attach_bodies
+from g4compile.runtime import feeds
 from g4compile.weights.writer import write_graphs
 
 Array = np.ndarray[Any, Any]
@@ -45,24 +46,18 @@ class StageRunner:
         """Append int64 [B, S]; float32 logits [B, S, V], or of the last ``keep`` positions where the graph can."""
         batch, new = input_ids.shape
         if not self._past:
-            self._past = {
-                name: self._start(name, batch) for name in self._inputs if name.startswith("past_key_values.")
-            }
-        feeds = {
-            "input_ids": input_ids,
-            "position_ids": np.tile(np.arange(self.length, self.length + new), (batch, 1)),
-            **self._past,
-        }
-        if "num_logits_to_keep" in self._inputs:
-            feeds["num_logits_to_keep"] = np.array(keep or new, np.int64)
-        outputs = dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
-        self._past = {name: outputs[name.replace("past_key_values.", "present.")] for name in self._past}
+            self._past = {name: self._start(name, batch) for name in feeds.past_names(self._inputs)}
+        fed = {"input_ids": input_ids, feeds.POSITIONS: feeds.positions(self.length, batch, new), **self._past}
+        if feeds.KEEP in self._inputs:
+            fed[feeds.KEEP] = feeds.keep(keep or new)
+        outputs: dict[str, Array] = dict(zip(self._outputs, self._session.run(None, fed), strict=True))
+        self._past = feeds.carried(self._past, outputs)
         self.length += new
-        logits: Array = outputs["logits"]
+        logits = outputs[feeds.LOGITS]
         return logits
 
     def _start(self, name: str, batch: int) -> Array:
-        layer = next(layer for layer in self._layers if name.startswith(f"past_key_values.{layer.index}."))
+        layer = next(layer for layer in self._layers if name.startswith(f"{feeds.PAST}{layer.index}."))
         slots = self._capacity if self._inputs[name].shape[2] == "capacity" else 0
         dtype = np.int8 if self._inputs[name].type == "tensor(int8)" else np.float32
         return np.zeros((batch, layer.kv_heads, slots, self._inputs[name].shape[3]), dtype)

@@ -24,6 +24,7 @@ from g4compile.errors import CheckpointError, InputError, MachineError
 from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.device import Cuda, Device
 from g4compile.runtime.engine_steps import plan_chunks
+from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, joined, past_of, positions
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
@@ -115,8 +116,8 @@ class EngineSession(Conversation):
         """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""
         graph = self.bundle.manifest.graphs[step.name]
         for tensor in (*graph.inputs, *graph.outputs):
-            cache = tensor.name.replace("present.", "past_key_values.")
-            key = cache if cache.startswith("past_key_values.") else f"{step.name}/{tensor.name}"
+            cache = past_of(tensor.name)
+            key = cache if cache.startswith(PAST) else f"{step.name}/{tensor.name}"
             if key not in self._addresses:
                 size = math.prod(self._shape(tensor, self._spec.batch, step.tokens[2])) * _DTYPES[tensor.dtype].itemsize
                 self._addresses[key] = self._device.allocate(size)
@@ -165,15 +166,15 @@ class EngineSession(Conversation):
         for name, piece in self._pieces(ids, all_positions):
             self._step(name, piece)
             if all_positions:
-                pieces.append(self._fetch(name, "logits", piece.shape))
-        return np.concatenate(pieces, axis=1) if all_positions else self._fetch(name, "logits", piece.shape)[:, -1]
+                pieces.append(self._fetch(name, LOGITS, piece.shape))
+        return joined(pieces or [self._fetch(name, LOGITS, piece.shape)], all_positions)
 
     def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling) -> int:
         """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
         for name, piece in self._pieces(ids, False):
             self._step(name, piece)
         if not sampling.enough(int(self._output(name, "top_tokens").shape[-1])):
-            return sampling.choose(self._fetch(name, "logits", piece.shape)[0, -1])
+            return sampling.choose(self._fetch(name, LOGITS, piece.shape)[0, -1])
         top, tokens = (self._fetch(name, output, piece.shape)[0, -1] for output in ("top_logits", "top_tokens"))
         return sampling.choose_among(top, tokens)
 
@@ -192,7 +193,7 @@ class EngineSession(Conversation):
         batch, new = ids.shape
         graph, context = self.bundle.manifest.graphs[name], self._contexts[name]
         feeds = look_up(self._spec.host, ids, self._files.read_rows)
-        feeds["position_ids"] = np.tile(np.arange(self._length, self._length + new), (batch, 1))
+        feeds[POSITIONS] = positions(self._length, batch, new)
         for tensor in graph.inputs:
             shape = self._shape(tensor, batch, new)
             dynamic = any(isinstance(size, str) for size in tensor.shape)

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from g4compile.bundle.manifest import KVLayer, KVSpec
 from g4compile.errors import InputError
+from g4compile.runtime.feeds import PAST, PRESENT
 
 BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway
 _PARTS = {"float32": ("key", "value"), "int8": ("key", "key_scale", "value", "value_scale")}
@@ -49,18 +50,18 @@ class KVCache:
         for layer in self.spec.layers:
             for part in self._parts:
                 value = self._values[f"{layer.layer}.{part}"]
-                binding.bind_ortvalue_input(f"past_key_values.{layer.layer}.{part}", value)
+                binding.bind_ortvalue_input(f"{PAST}{layer.layer}.{part}", value)
                 if layer.keep is None:
-                    binding.bind_ortvalue_output(f"present.{layer.layer}.{part}", value)
+                    binding.bind_ortvalue_output(f"{PRESENT}{layer.layer}.{part}", value)
                 else:
-                    binding.bind_output(f"present.{layer.layer}.{part}")
+                    binding.bind_output(f"{PRESENT}{layer.layer}.{part}")
 
     def advance(self, tokens: int, outputs: dict[str, ort.OrtValue]) -> None:
         """Take over what a run of ``tokens`` new tokens gave back, by output name."""
         for layer in self.spec.layers:
             if layer.keep is not None:
                 for part in self._parts:
-                    self._values[f"{layer.layer}.{part}"] = outputs[f"present.{layer.layer}.{part}"]
+                    self._values[f"{layer.layer}.{part}"] = outputs[f"{PRESENT}{layer.layer}.{part}"]
         self.length += tokens
 
     def rewind(self, tokens: int) -> None:
@@ -86,7 +87,7 @@ class KVCache:
     @property
     def outputs(self) -> list[str]:
         """Names of the present outputs, in the order `bind` binds them."""
-        return [f"present.{layer.layer}.{part}" for layer in self.spec.layers for part in self._parts]
+        return [f"{PRESENT}{layer.layer}.{part}" for layer in self.spec.layers for part in self._parts]
 
     @property
     def bytes(self) -> int:
@@ -106,7 +107,7 @@ class KVCache:
 def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, np.ndarray[Any, Any]]:
     """Inputs of a first run, by name; full layers have ``slots``."""
     return {
-        f"past_key_values.{layer.layer}.{part}": _zeros(spec, layer, part, batch, slots if layer.keep is None else 0)
+        f"{PAST}{layer.layer}.{part}": _zeros(spec, layer, part, batch, slots if layer.keep is None else 0)
         for layer in spec.layers
         for part in _PARTS[spec.dtype]
     }

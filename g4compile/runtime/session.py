@@ -12,6 +12,7 @@ import onnxruntime as ort
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA
 from g4compile.errors import InputError
+from g4compile.runtime import feeds
 from g4compile.runtime.conversation import Conversation, Ids, Logits
 from g4compile.runtime.graphs import open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
@@ -83,7 +84,7 @@ class Session(Conversation):
             self._run(self._cache, np.ascontiguousarray(ids[:, start : start + self.chunk]), all_positions)
             for start in range(0, ids.shape[1], self.chunk)
         ]
-        return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]
+        return feeds.joined(pieces, all_positions)
 
     def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
         batch, new = ids.shape
@@ -96,17 +97,15 @@ class Session(Conversation):
         binding = self._decoder.io_binding()
         for name, value in zip(self._embedded, embedded, strict=True):
             binding.bind_ortvalue_input(name, value)
-        binding.bind_cpu_input(
-            "position_ids", np.tile(np.arange(cache.length, cache.length + new, dtype=np.int64), (batch, 1))
-        )
-        binding.bind_cpu_input("num_logits_to_keep", np.array(new if all_positions else 1, np.int64))
-        binding.bind_output("logits")
+        binding.bind_cpu_input(feeds.POSITIONS, feeds.positions(cache.length, batch, new))
+        binding.bind_cpu_input(feeds.KEEP, feeds.keep(new if all_positions else 1))
+        binding.bind_output(feeds.LOGITS)
         cache.bind(binding)
         self._decoder.run_with_iobinding(binding)
         # The binding lists outputs in the order they were bound, which is not the graph's.
-        outputs = dict(zip(["logits", *cache.outputs], binding.get_outputs(), strict=True))
+        outputs = dict(zip([feeds.LOGITS, *cache.outputs], binding.get_outputs(), strict=True))
         cache.advance(new, outputs)
-        logits: Logits = outputs["logits"].numpy()
+        logits: Logits = outputs[feeds.LOGITS].numpy()
         return logits
 
 

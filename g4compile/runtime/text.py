@@ -81,10 +81,11 @@ class TextCodec:
         """
         run: list[int] = []
         for token in ids:
-            if self._is_silent(token):
-                continue
+            word = self._tokenizer.id_to_token(token)
+            if word is None or token in self._special:
+                continue  # decoding leaves it out, and a run of bytes goes on behind it
             run.append(token)
-            if not self._is_byte(token):
+            if not _BYTE.fullmatch(word):
                 yield from self._piece(run)
                 run = []
         yield from self._piece(run)
@@ -93,13 +94,6 @@ class TextCodec:
         text = self.decode(ids)
         if text:
             yield text
-
-    def _is_silent(self, token: int) -> bool:
-        """Whether decoding leaves the token out: a run of bytes goes on behind it."""
-        return token in self._special or self._tokenizer.id_to_token(token) is None
-
-    def _is_byte(self, token: int) -> bool:
-        return bool(_BYTE.fullmatch(self._tokenizer.id_to_token(token) or ""))
 
 
 def _refuse(message: str) -> None:

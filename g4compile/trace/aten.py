@@ -180,7 +180,7 @@ def _topk(
 
 @_rule("aten.linear.default")
 def _linear(i: Importer, node: torch.fx.Node, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value:
-    out: ir.Value = i.ours("Linear", [x, weight])
+    out = i.ours("Linear", [x, weight])
     return out if bias is None else i.op("Add", [out, bias])
 
 
@@ -299,17 +299,14 @@ def _outer(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) ->
 def _attention(
     i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int
 ) -> ir.Value:
-    out: ir.Value = i.ours("CausalAttention", [query, key, value], {"scale": scale, "window": window})
-    return out
+    return i.ours("CausalAttention", [query, key, value], {"scale": scale, "window": window})
 
 
 @_rule("g4.cache_update.default")
 def _cache_update(i: Importer, node: torch.fx.Node, new: ir.Value, past: ir.Value) -> ir.Value:
-    out: ir.Value = i.ours("CacheUpdate", [new, past])
-    return out
+    return i.ours("CacheUpdate", [new, past])
 
 
 @_rule("g4.moe_experts.default")
 def _moe_experts(i: Importer, node: torch.fx.Node, *operands: ir.Value) -> ir.Value:
-    out: ir.Value = i.ours("MoEExperts", operands)
-    return out
+    return i.ours("MoEExperts", operands)

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 import torch.fx.config
 
-_NO_STACK_TRACES = "do_not_emit_stack_traces"
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -36,13 +34,10 @@ def export_program(
 
 @contextmanager
 def _stack_traces(wanted: bool) -> Iterator[None]:
-    """Whether `torch.export` keeps Python stacks. torch 2.11 has no such switch, and always does."""
-    before = getattr(torch.fx.config, _NO_STACK_TRACES, None)
-    if before is None:
-        yield
-        return
-    setattr(torch.fx.config, _NO_STACK_TRACES, not wanted)
+    """Whether `torch.export` keeps Python stacks."""
+    before = torch.fx.config.do_not_emit_stack_traces
+    torch.fx.config.do_not_emit_stack_traces = not wanted
     try:
         yield
     finally:
-        setattr(torch.fx.config, _NO_STACK_TRACES, before)
+        torch.fx.config.do_not_emit_stack_traces = before

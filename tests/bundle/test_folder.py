@@ -157,6 +157,7 @@ def test_a_newer_version(copy, version):
         ({"parts": {"embed": {}, "decoder": {}}}, "no decoder with a KV cache"),
         ({"parts": []}, "manifest is not valid"),
         ({"requires": "int8-kv"}, "manifest is not valid"),
+        ({"requires": [{}]}, "which this g4compile does not know"),
         ({"manifest_version": None}, "manifest version None"),
     ],
 )

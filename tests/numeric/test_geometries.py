@@ -6,10 +6,11 @@ import pytest
 
 from g4compile.compare.parity import LIMITS
 from g4compile.compare.stages import StageRunner
-from g4compile.compiler import compile, trace
+from g4compile.compiler import compile
 from g4compile.program import Program, bind
 from g4compile.runtime.session import Session
 from g4compile.synth.checkpoint import synthesize
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from tests.numeric.geometries import draw
 from tests.scenario import Expected, reference_logits, reference_scatter, run_scenario

@@ -11,12 +11,13 @@ from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
 from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
-from g4compile.compiler import compile, trace
+from g4compile.compiler import compile
 from g4compile.errors import Defect
 from g4compile.planning.plan import plan
 from g4compile.program import Program, bind
 from g4compile.targets.base import REWIND
 from g4compile.targets.phases import frontend
+from g4compile.trace.trace import trace
 from g4compile.weights.identity import compare_codes
 from g4compile.weights.stored import read_stored
 from tests.compare.changed import with_negated

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from g4compile.compiler import lower, trace
+from g4compile.compiler import lower
 from g4compile.model.config import load_config, model_facts
 from g4compile.targets import TARGETS
 from g4compile.targets.base import Options
+from g4compile.trace.trace import trace
 
 PRODUCTS = {"MatMul", "Gemm", "Attention"}
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from g4compile.compiler import trace
 from g4compile.errors import Defect
 from g4compile.model.config import load_config, model_facts
 from g4compile.trace.aten import RULES
 from g4compile.trace.export import Exported
 from g4compile.trace.importer import Importer
+from g4compile.trace.trace import trace
 
 
 class Module(torch.nn.Module):
@@ -25,7 +25,7 @@ def import_(function, dtype=torch.float32):
     example = torch.zeros(2, 4, dtype=dtype)
     with torch.no_grad():
         program = torch.export.export(Module(function), (example,), dynamic_shapes=({0: batch, 1: new},), strict=False)
-    return Importer(Exported(program, ("input_ids",), ("out",), {}), model_facts(load_config("tiny-31b"))).run()
+    return Importer(Exported(program, ("input_ids",), ("out",), {}), model_facts(load_config("tiny-31b")), RULES).run()
 
 
 def test_an_op_without_a_rule_is_named_with_its_line():

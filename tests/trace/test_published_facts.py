@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from g4compile.bundle.weight_steps import Scale
-from g4compile.compiler import trace
 from g4compile.graph.edit import constant_array
 from g4compile.model.config import FULL, SLIDING, load_config, model_facts
 from g4compile.pipeline import run
 from g4compile.targets.phases import canonical, fused
+from g4compile.trace.trace import trace
 from g4compile.weights.references import lazy_initializers
 from tests.conftest import VARIANTS
 

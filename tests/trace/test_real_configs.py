@@ -12,9 +12,10 @@ import pytest
 
 _MEASURE = """
 import json, resource, sys, time
-from g4compile.compiler import lower, trace
+from g4compile.compiler import lower
 from g4compile.model.config import load_config, model_facts
 from g4compile.targets import TARGETS
+from g4compile.trace.trace import trace
 facts = model_facts(load_config(sys.argv[1]))
 start = time.process_time()
 model = trace(facts)

@@ -12,14 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from g4compile.targets.tensorrt.engine import step_network
+
 from g4compile import pipeline, presets
-from g4compile.compiler import trace_apart
 from g4compile.model.config import load_config, model_facts
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.build import build_plan, make_builder
-from g4compile.targets.tensorrt.engine import step_network
 from g4compile.targets.tensorrt.product import MOST_DENSE, RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.trace.apart import trace_apart
 from g4compile.weights.checkpoint import Checkpoint
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from g4compile.targets.tensorrt.engine import step_network
 
 from g4compile import pipeline
-from g4compile.compiler import trace
 from g4compile.errors import Defect
 from g4compile.program import Program, bind
 from g4compile.targets.phases import frontend
@@ -24,6 +23,7 @@ from g4compile.targets.tensorrt.build import build_plan
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.targets.tensorrt.product import FULL, RTX
 from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 
 

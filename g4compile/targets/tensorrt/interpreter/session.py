@@ -14,6 +14,7 @@ import torch
 
 from g4compile.bundle.manifest import HostSpec
 from g4compile.errors import Defect
+from g4compile.runtime import feeds
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.tables import look_up
 from g4compile.targets.tensorrt.build import EmittedNetwork
@@ -62,8 +63,7 @@ class NetworkSession:
         pieces = []
         for name, start, stop in plan_chunks(self.length, input_ids.shape[1], self._chunk, all_positions):
             pieces.append(self._step(name, input_ids[:, start:stop]))
-        logits: Array = np.concatenate(pieces, 1) if all_positions else pieces[-1][:, -1]
-        return logits
+        return feeds.joined(pieces, all_positions)
 
     def _step(self, name: str, ids: Array) -> Array:
         batch, new = ids.shape
@@ -71,26 +71,22 @@ class NetworkSession:
         if not self._past:
             self._past = [self._empty(one.graph, batch) for one in ranks]
         tables = look_up(self._host, ids, self._read_rows)
-        positions = np.tile(np.arange(self.length, self.length + new), (batch, 1))
-        feeds = [
-            {**weights, **past, **tables, "position_ids": positions}
+        positions = feeds.positions(self.length, batch, new)
+        fed = [
+            {**weights, **past, **tables, feeds.POSITIONS: positions}
             for weights, past in zip(self._weights, self._past, strict=True)
         ]
-        outputs = self._interpreters[name].run(feeds)
-        self._past = [
-            {key: found[key.replace("past_key_values.", "present.")] for key in past}
-            for past, found in zip(self._past, outputs, strict=True)
-        ]
+        outputs = self._interpreters[name].run(fed)
+        self._past = [feeds.carried(past, found) for past, found in zip(self._past, outputs, strict=True)]
         self.length += new
-        logits: Array = outputs[0]["logits"].float().numpy()
+        logits: Array = outputs[0][feeds.LOGITS].float().numpy()
         return logits
 
     def _empty(self, graph: ir.Graph, batch: int) -> dict[str, Any]:
         shapes = {str(value.name): list(value.shape or ()) for value in graph.inputs}
         return {
-            name: torch.zeros([batch, *(int(size) for size in shape[1:])])  # type: ignore[arg-type]  # static
-            for name, shape in shapes.items()
-            if name.startswith("past_key_values.")
+            name: torch.zeros([batch, *(int(size) for size in shapes[name][1:])])  # type: ignore[arg-type]  # static
+            for name in feeds.past_names(shapes)
         }
 
     def _weight(self, tensor: ir.TensorProtocol) -> Any:

@@ -1,0 +1,46 @@
+"""What the host feeds a decoder beside token ids, whatever runs it: positions, and the keys and values of the last call.
+
+Keys and values are the inputs `past_key_values.N.PART` and the outputs `present.N.PART` of each layer N that owns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Value = TypeVar("Value")
+PAST, PRESENT = "past_key_values.", "present."
+POSITIONS, KEEP, LOGITS = "position_ids", "num_logits_to_keep", "logits"
+
+
+def positions(length: int, batch: int, new: int) -> Array:
+    """int64 [batch, new]: the places of ``new`` tokens behind ``length``."""
+    return np.tile(np.arange(length, length + new, dtype=np.int64), (batch, 1))
+
+
+def keep(count: int) -> Array:
+    """int64 []: how many of the last positions have logits."""
+    return np.array(count, np.int64)
+
+
+def past_names(inputs: Iterable[str]) -> list[str]:
+    """Those of ``inputs`` that are keys and values."""
+    return [name for name in inputs if name.startswith(PAST)]
+
+
+def past_of(output: str) -> str:
+    """The input whose next value the output ``output`` is; another output's own name."""
+    return PAST + output.removeprefix(PRESENT) if output.startswith(PRESENT) else output
+
+
+def carried(past: Iterable[str], outputs: Mapping[str, Value]) -> dict[str, Value]:
+    """The next call's inputs ``past``, from what this one gave back."""
+    return {name: outputs[PRESENT + name.removeprefix(PAST)] for name in past}
+
+
+def joined(pieces: Sequence[Array], all_positions: bool) -> Array:
+    """Logits of a call from those of its chunks, each [B, S, V]: all of them, or [B, V] of the last position."""
+    return np.concatenate(pieces, axis=1) if all_positions else pieces[-1][:, -1]

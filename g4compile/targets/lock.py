@@ -1,0 +1,69 @@
+"""One compile at a time to one place: an empty file that is locked, and gone when the compile ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from g4compile.errors import BundleError
+
+
+@contextmanager
+def locked(file: Path, output: Path) -> Iterator[None]:
+    """Hold the lock ``file`` of ``output``; the file is deleted at the end. The system frees it with the process.
+
+    Raises BundleError when another process holds it, and when ``file`` is anything but an empty regular file: a link,
+    a folder, a pipe, or a file with content, which is somebody's. It is opened without following links or waiting.
+    """
+    descriptor = _acquire(file, output)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while it is held: who opened it before sees that it is gone, and opens anew
+        os.close(descriptor)
+
+
+def _acquire(file: Path, output: Path) -> int:
+    while True:
+        descriptor = _open(file)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(descriptor, file):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BundleError(
+                f"another compile is writing {output}", fix="wait for it, or choose another output"
+            ) from None
+        os.close(descriptor)
+
+
+def _open(file: Path) -> int:
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise _not_ours(file) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size:
+        os.close(descriptor)
+        raise _not_ours(file)
+    return descriptor
+
+
+def _is_still(descriptor: int, file: Path) -> bool:
+    """Whether ``file`` is what was opened, and not deleted since by the compile that held it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _not_ours(file: Path) -> BundleError:
+    return BundleError(f"{file} is in the way, and is not a lock of g4compile", fix="move it, or choose another output")
