@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from g4compile.bundle.manifest import DATA
 from g4compile.errors import Defect, MachineError
 from g4compile.graph.references import static_shape
 from g4compile.graph.text import renumber
@@ -27,7 +28,6 @@ from g4compile.weights.formats.blocks import Array
 from g4compile.weights.journal import Journal
 from g4compile.weights.references import CheckpointTensor
 
-DATA = "weights.data"
 PAGE = 4096
 MAX_MEMORY = 2 << 30
 INLINE = 1024  # bytes up to which a tensor stays in the graph file
