@@ -57,7 +57,6 @@ class Step:
     name: str
     nodes: int
     seconds: float
-    ends_stage: bool = False
     variant: str = ""
 
 
@@ -71,7 +70,7 @@ def run(
     allowed = specs()[stage_of(model)]
     for phase in phases:
         start_stage = stage_of(model)
-        for index, step_pass in enumerate(phase.passes):
+        for step_pass in phase.passes:
             if start_stage not in step_pass.stages:
                 raise Defect(
                     f"{step_pass.name} runs in {', '.join(step_pass.stages)}, the graph is at {start_stage}",
@@ -88,7 +87,6 @@ def run(
                     step_pass.name,
                     model.graph.num_nodes(),
                     time.perf_counter() - start,
-                    index == len(phase.passes) - 1,
                     place.variant,
                 )
             )
@@ -114,6 +112,7 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
         one.apply(model)
         if following:
             check(model, specs()[stage] | specs()[following[0]], one.name)
+        check_operands(model.graph)
     name_uniquely(model)
     attach_bodies(model)
 
