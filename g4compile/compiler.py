@@ -70,19 +70,21 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         **{name: value for name, value in given.items() if value is not None},
     )
     chosen.check(source.facts, options)
-    observe: list[pipeline.Observer] = [
-        lambda step, model: progress(f"step 2 of 3: passes: {step.stage}: {step.name}", 0, 0)
-    ]
+
+    def lowering(text: str, done: int, total: int) -> None:
+        progress(f"step 2 of 2: {text}", done, total)
+
+    observe: list[pipeline.Observer] = [lambda run, model: lowering(f"{run.stage}: {run.name}", 0, 0)]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
-        progress("step 1 of 3: trace", 0, 0)
+        progress("step 1 of 2: trace", 0, 0)
         traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
         program = Program.decoder(traced, source.facts)
         bind(program, source)
-        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, progress)
+        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)

@@ -30,6 +30,7 @@ from g4compile.weights.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 FLOAT32 = "float32"
+_SPELLED = {"compute_capabilities": "--sm"}  # options that the command line spells otherwise than their fields
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 # Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
 Progress = Callable[[str, int, int], None]
@@ -136,10 +137,10 @@ class Target(ABC):
         names = [one.name for one in dataclasses.fields(self.options_class)]
         for name in given:
             if name not in names:
+                option = _SPELLED.get(name, f"--{name.replace('_', '-')}")
                 raise InputError(
-                    f"the target {self.name} has no option {name}",
-                    where=f"--{name.replace('_', '-')}",
-                    fix=f"its options: {', '.join(sorted(names))}",
+                    f"{option} is no option of the target {self.name}",
+                    fix=f"leave {option} away, or choose a --target that has it",
                 )
         return self.options_class(**given)
 
