@@ -21,7 +21,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.bundle.weight_steps import COLUMNS, ROWS
-from g4compile.errors import MatchError
+from g4compile.errors import InputError, MatchError
 from g4compile.graph import edit
 from g4compile.graph.axes import resize, static_size
 from g4compile.graph.build import Builder
@@ -59,7 +59,9 @@ class ScheduleTensorParallel:
 
     def apply(self, model: ir.Model) -> None:
         if not 0 <= self.rank < self.ranks:
-            raise MatchError(f"there is no rank {self.rank} of {self.ranks}", where=self.name)
+            raise InputError(
+                f"there is no rank {self.rank} of {self.ranks}", where=self.name, fix=f"rank = 0 to {self.ranks - 1}"
+            )
         found = 0
         for node in list(model.graph):
             op = view(node)
