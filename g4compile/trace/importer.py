@@ -25,7 +25,7 @@ from g4compile.model.config import ModelFacts
 from g4compile.model.keys import checkpoint_key
 from g4compile.ops.op import Op
 from g4compile.ops.registry import attach_bodies
-from g4compile.ops.schema import OPSET
+from g4compile.ops.schema import DOMAIN, OPSET
 from g4compile.trace.export import Exported
 from g4compile.weights.references import CheckpointTensor
 
@@ -95,9 +95,8 @@ class Importer:
 
     def ours(self, kind: type[Op], *inputs: ir.Value, **attributes: Any) -> ir.Value:
         """Append a node of an op of ours, with one output."""
-        node = kind.create(*inputs, **attributes)
-        made = {name: attribute.value for name, attribute in node.attributes.items()}
-        value: ir.Value = self.op(node.op_type, inputs, made, domain=node.domain)
+        ordered = {name: attributes[name] for name in kind.attributes}
+        value: ir.Value = self.op(kind.__name__, inputs, ordered, domain=DOMAIN)
         return value
 
     def constant(
