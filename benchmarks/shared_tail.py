@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from g4compile.compiler import lower
 from g4compile.model import presets
 from g4compile.model.config import model_facts
 from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
-from g4compile.targets import TARGETS
-from g4compile.targets.base import Options
+from g4compile.targets.lower import lower
+from g4compile.targets.onnx.target import ONNX_CPU
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.writer import write_graphs
@@ -56,10 +55,11 @@ def config() -> dict[str, Any]:
 def build(checkpoint: Checkpoint, folder: Path, shared_tail: bool) -> ort.InferenceSession:
     model = trace(checkpoint.facts)
     bind(Program.decoder(model, checkpoint.facts), checkpoint)
-    lower(model, checkpoint.facts, TARGETS["onnx-cpu"], options=Options(shared_tail=shared_tail))
+    program = Program.decoder(model, checkpoint.facts)
+    (lowered,) = lower(program, ONNX_CPU, ONNX_CPU.options(shared_tail=shared_tail))
     place = folder / f"tail-{shared_tail}"
     place.mkdir()
-    write_graphs({"decoder": model}, place)
+    write_graphs({"decoder": lowered.model}, place)
     options = ort.SessionOptions()
     options.intra_op_num_threads = arguments.threads
     options.log_severity_level = 3  # unbound caches are copied here, and each copy would be a warning

@@ -25,7 +25,7 @@ from g4compile.weights.recipe import Recipe
 from g4compile.weights.writer import MAX_MEMORY
 
 
-def compile(
+def compile(  # noqa: PLR0913 - the public name, one parameter per option
     checkpoint: str | Path | Checkpoint,
     target: str,
     output: str | Path,

@@ -132,18 +132,9 @@ def fixes(kind: str) -> dict[str, str]:
     return {one.module: f"pip install '{one.distributions[0]}>={one.lowest}'" for one in wanted if not one.met}
 
 
-# Target -> the extras that compiling for it needs beside the base.
-_TARGETS = {
-    "onnx-cpu": (COMPILE,),
-    "onnx-mobile": (COMPILE,),
-    "tensorrt-rtx": (COMPILE, "tensorrt-rtx"),
-    "tensorrt": (COMPILE, "tensorrt"),
-}
-
-
-def compiles() -> dict[str, bool]:
-    """By target, whether what compiling for it imports is installed here. A GPU is not looked for."""
-    return {name: all(one.met for one in requirements(BASE, *extras)) for name, extras in _TARGETS.items()}
+def met(*extras: str) -> bool:
+    """Whether all that the base and ``extras`` bring is here, and not too old."""
+    return all(one.met for one in requirements(BASE, *extras))
 
 
 def lacking(error: ModuleNotFoundError) -> MachineError:

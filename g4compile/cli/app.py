@@ -41,13 +41,19 @@ class JsonGroup(TyperGroup):
         if _JSON not in given or rest or not options.get("standalone_mode", True):
             return super().main(given, prog_name, *rest, **options)
         printed = io.StringIO()
+        # The root has no --json of its own: without a verb, only the other options are for the parser.
+        parsed = given if any(not word.startswith("-") for word in given) else [one for one in given if one != _JSON]
         try:
+            if not parsed:
+                raise InputError("no verb was given", fix=f"verbs: {', '.join(VERBS)}")
             with contextlib.redirect_stdout(printed):
-                code = super().main(given, prog_name, **{**options, "standalone_mode": False})
+                code = super().main(parsed, prog_name, **{**options, "standalone_mode": False})
+        except InputError as problem:
+            code = _refuse(problem)
         except _UsageError as error:
-            problem = _usage(error, given)
-            write_json(problem.as_json(), sys.stdout)
-            sys.exit(problem.code)
+            message = str(getattr(error, "format_message", error.__str__)())
+            fix = "`g4compile --help` lists the verbs, `g4compile VERB --help` their options"
+            code = _refuse(InputError(message, fix=fix))
         if code == 0:  # the parser printed a text that was asked for: the help or the version; a verb gives None
             write_json({"text": printed.getvalue()}, sys.stdout)
         else:
@@ -56,12 +62,10 @@ class JsonGroup(TyperGroup):
         sys.exit(code or 0)
 
 
-def _usage(error: Exception, given: Sequence[str]) -> InputError:
-    """The parser's error in our words: without a verb it complains of --json itself."""
-    if given[0] == _JSON:
-        return InputError("there is no verb before --json", fix=f"verbs: {', '.join(VERBS)}")
-    message = str(getattr(error, "format_message", error.__str__)())
-    return InputError(message, fix="`g4compile --help` lists the verbs, `g4compile VERB --help` their options")
+def _refuse(problem: InputError) -> int:
+    """Print ``problem`` as JSON; its exit code."""
+    write_json(problem.as_json(), sys.stdout)
+    return problem.code
 
 
 app = typer.Typer(

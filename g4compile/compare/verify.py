@@ -41,7 +41,7 @@ class _Trial:
     chunk: int
 
 
-def verify(
+def verify(  # noqa: PLR0913 - the public call
     bundle: Bundle | str | Path,
     checkpoint: str | Path,
     *,

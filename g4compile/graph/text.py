@@ -37,21 +37,23 @@ def renumber(model: ir.Model) -> None:
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """Serialize without reading any weight: references become external tensors that name their key."""
-    lazy = {name: value for name, value in model.graph.initializers.items() if isinstance(value.const_value, Reference)}
-    tensors = {name: value.const_value for name, value in lazy.items()}
+    initializers = model.graph.initializers
+    tensors = {
+        name: value.const_value for name, value in initializers.items() if isinstance(value.const_value, Reference)
+    }
     try:
-        for name, value in lazy.items():
-            tensor = tensors[name]
-            assert isinstance(tensor, Reference)
-            value.const_value = ir.ExternalTensor(tensor.key, None, None, tensor.dtype, shape=tensor.shape, name=name)
+        for name, tensor in tensors.items():
+            initializers[name].const_value = ir.ExternalTensor(
+                tensor.key, None, None, tensor.dtype, shape=tensor.shape, name=name
+            )
         proto = ir.serde.serialize_model(model)
     finally:
-        for name, value in lazy.items():
-            value.const_value = tensors[name]
+        for name, tensor in tensors.items():
+            initializers[name].const_value = tensor
     for initializer in proto.graph.initializer:
-        tensor = tensors.get(initializer.name)
-        if isinstance(tensor, Reference) and tensor.words:
-            initializer.external_data.add(key=_STEPS, value=" ".join(map(str, tensor.words)))
+        reference = tensors.get(initializer.name)
+        if reference is not None and reference.words:
+            initializer.external_data.add(key=_STEPS, value=" ".join(map(str, reference.words)))
     return proto
 
 

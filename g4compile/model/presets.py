@@ -139,13 +139,13 @@ def _tower(
     intermediate: int,
     layers: int,
     heads: int,
-    head_dim: int,
     patch: int,
     positions: int,
     clipped: bool,
     dtype: str,
 ) -> Config:
     """The ViT of E2B, E4B (768 wide, clipped linears) and 26B, 31B (1152 wide, standardised)."""
+    head_dim = hidden // heads
     return {
         **_PLAIN_ATTENTION,
         **_INIT,
@@ -266,13 +266,13 @@ def config(name: str) -> Config:
         return _model(text, scale, vision, _unified_audio(40 if tiny else 640), unified=True)
     clipped = size in ("e2b", "e4b")
     if tiny:
-        vision = _tower(32, 64, 2, 2, 16, 4, 64, clipped, scale.dtype)
+        vision = _tower(32, 64, 2, 2, 4, 64, clipped, scale.dtype)
         audio = _conformer(32, 2, 2, 48, scale.dtype)
     else:
         vision = (
-            _tower(768, 3072, 16, 12, 64, 16, 10_240, True, scale.dtype)
+            _tower(768, 3072, 16, 12, 16, 10_240, True, scale.dtype)
             if clipped
-            else _tower(1152, 4304, 27, 16, 72, 16, 10_240, False, scale.dtype)
+            else _tower(1152, 4304, 27, 16, 16, 10_240, False, scale.dtype)
         )
         audio = _conformer(1024, 12, 8, 1536, scale.dtype)
     return _model(text, scale, vision, audio if clipped else None)

@@ -14,6 +14,8 @@ Source: transformers `Gemma4TextAttention.forward`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from g4compile.ops import causal_attention, rms_norm
 from g4compile.ops.op import Array, Attribute, Input, Op, OptionalInput, Output, span
 from g4compile.ops.rope_key_value import rope, split_heads
@@ -27,16 +29,13 @@ def reference(
     key: Array,
     value: Array,
     mask: Array | None = None,
-    *,
-    heads: int,
-    epsilon: float,
-    scale: float,
-    window: int,
-    rotary: int,
+    **attributes: Any,
 ) -> Array:
-    rotated = rope(rms_norm.reference(split_heads(query, heads), query_norm, epsilon=epsilon), cos, sin)
+    by_head = split_heads(query, attributes["heads"])
+    rotated = rope(rms_norm.reference(by_head, query_norm, epsilon=attributes["epsilon"]), cos, sin)
+    scale = attributes["scale"]
     if mask is None:
-        out = causal_attention.reference(rotated, key, value, scale=scale, window=window)
+        out = causal_attention.reference(rotated, key, value, scale=scale, window=attributes["window"])
     else:
         out = causal_attention.attend(rotated, key, value, mask == 0, scale).swapaxes(1, 2)
     return out.reshape(query.shape)

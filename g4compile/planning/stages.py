@@ -19,8 +19,8 @@ from g4compile.trace.trace import trace
 def graph_at(source: str | Path, stage: str, progress: Callable[[str], None] = lambda text: None) -> str:
     """The decoder of ``source`` (preset, config or checkpoint folder) at ``stage``: one of `STAGES`, or legal:TARGET.
 
-    It is what a compile with the target's defaults makes: `legal:TARGET` of the target's first variant, the stages before of
-    onnx-cpu. Raises InputError for a stage that does not exist.
+    What a compile with the target's defaults makes: `legal:TARGET` of the first variant of that target, the stages
+    before it of onnx-cpu. Raises InputError for a stage that does not exist.
     """
     stages = (*STAGES, *(target.stage for target in TARGETS.values()))
     if stage not in stages:

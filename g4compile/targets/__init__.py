@@ -6,6 +6,7 @@ from typing import Any
 
 from g4compile.errors import InputError
 from g4compile.passes.registry import passes_of
+from g4compile.requirements import met
 from g4compile.targets import onnx, tensorrt
 from g4compile.targets.base import Target
 from g4compile.targets.onnx.target import ONNX_CPU, ONNX_MOBILE
@@ -19,6 +20,11 @@ def target_named(name: str) -> Target:
     if name not in TARGETS:
         raise InputError(f"there is no target {name}", fix=f"targets: {', '.join(TARGETS)}")
     return TARGETS[name]
+
+
+def compiles_here() -> dict[str, bool]:
+    """By target, whether what compiling for it imports is installed. A GPU is not looked for."""
+    return {name: met(*target.extras) for name, target in TARGETS.items()}
 
 
 def target_passes() -> dict[str, type[Any]]:

@@ -24,6 +24,7 @@ from g4compile.graph.stage import LEGAL
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
+from g4compile.requirements import COMPILE
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import Recipe
 
@@ -62,17 +63,6 @@ class Lowered:
 
     variant: Variant
     model: ir.Model
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a target needs from a machine: a Python ``module`` of at least version ``lowest`` of the ``package`` that has it, and
-    the command that installs it."""
-
-    module: str
-    package: str
-    lowest: str
-    install: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +117,8 @@ class Target(ABC):
 
     ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no context:
     all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones that make no
-    sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside what a builder takes.
+    sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside what a builder takes. ``extras`` of g4compile
+    that a compile needs beside the base install: `doctor` reads them.
     """
 
     name: str
@@ -138,7 +129,7 @@ class Target(ABC):
     accepts: tuple[str, ...] | None = None
     refuses: dict[str, str] = {}
     traces_apart: bool = False
-    needs: tuple[Need, ...] = ()
+    extras: tuple[str, ...] = (COMPILE,)
 
     def options(self, **given: Any) -> Options:
         """The options of a compile. Raises InputError for one that this target does not have."""

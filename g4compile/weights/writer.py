@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from g4compile.errors import MachineError
+from g4compile.bundle.manifest import DATA
+from g4compile.errors import Defect, MachineError
 from g4compile.graph.references import static_shape
 from g4compile.graph.text import renumber
 from g4compile.weights.coded import CodedMatrix, CodedTensor
@@ -26,7 +28,6 @@ from g4compile.weights.formats.blocks import Array
 from g4compile.weights.journal import Journal
 from g4compile.weights.references import CheckpointTensor
 
-DATA = "weights.data"
 PAGE = 4096
 MAX_MEMORY = 2 << 30
 INLINE = 1024  # bytes up to which a tensor stays in the graph file
@@ -91,11 +92,11 @@ def _write_graph(model: ir.Model, file: Path, places: Mapping[ir.Value, int]) ->
     kept = {}
     try:
         for name, value in model.graph.initializers.items():
-            tensor = kept[name] = value.const_value
-            assert tensor is not None and tensor.shape is not None
+            tensor = kept[name] = _data(value)
             if value in places:
+                shape = ir.Shape(static_shape(tensor))
                 value.const_value = ir.ExternalTensor(
-                    DATA, places[value], tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+                    DATA, places[value], tensor.nbytes, tensor.dtype, shape=shape, name=name
                 )
             else:
                 value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
@@ -109,14 +110,19 @@ def _write_graph(model: ir.Model, file: Path, places: Mapping[ir.Value, int]) ->
     onnx.checker.check_model(str(file), full_check=False)
 
 
+def _data(value: ir.Value) -> ir.TensorProtocol:
+    if value.const_value is None:
+        raise Defect(f"the initializer {value.name} has no data and no reference")
+    return value.const_value
+
+
 def _lay_out(values: Iterable[ir.Value]) -> tuple[list[_Job], dict[ir.Value, int]]:
     """The jobs in file order, and the offset of every initializer that is not kept in its graph."""
     jobs: dict[int, _Job] = {}
     places: dict[ir.Value, int] = {}
     offset = 0
     for value in values:
-        tensor, name = value.const_value, str(value.name)
-        assert tensor is not None
+        tensor, name = _data(value), str(value.name)
         if tensor.nbytes <= INLINE and not isinstance(tensor, CodedTensor):
             continue
         source, part = (tensor.matrix, tensor.part) if isinstance(tensor, CodedTensor) else (tensor, "")
@@ -161,10 +167,9 @@ def _check_memory(job: _Job, max_memory: int) -> None:
         )
 
 
-def _by_rows(source: CodedMatrix | ir.TensorProtocol) -> bool:
-    if isinstance(source, CheckpointTensor):
-        return source.by_rows
-    return isinstance(source, CodedMatrix)
+def _by_rows(source: CodedMatrix | ir.TensorProtocol) -> TypeGuard[CodedMatrix | CheckpointTensor]:
+    """Whether some rows can be made without the others."""
+    return isinstance(source, CodedMatrix) or (isinstance(source, CheckpointTensor) and source.by_rows)
 
 
 def _steps(job: _Job, chunk: int) -> Iterator[tuple[int, int]]:
@@ -194,8 +199,7 @@ def _pieces(job: _Job, start: int, stop: int) -> Iterator[Piece]:
         for part, place in job.places.items():
             for offset, array in job.source.strips(part, made, start, stop):
                 yield place + offset, array
-    elif _by_rows(job.source):
-        assert isinstance(job.source, CheckpointTensor)
+    elif isinstance(job.source, CheckpointTensor) and job.source.by_rows:
         array = job.source.read_rows(start, stop)
         yield job.places[""] + start * array.nbytes // (stop - start), array
     else:

@@ -88,7 +88,7 @@ def test_a_missing_argument_is_one_object(verb):
     ids=lambda given: " ".join(given) or "no verb",
 )
 def test_bad_usage_is_one_object(given):
-    result = g4(*given, "--json")
+    result = g4(*given[:1], "--json", *given[1:])
     assert only_object(result.stdout)["exit_code"] == result.exit_code == 2
     assert not result.stderr
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from g4compile import pipeline
 from g4compile.compare.stages import StageRunner
-from g4compile.targets import TARGETS
-from g4compile.targets.base import Options
+from g4compile.program import Program
+from g4compile.targets.lower import to_stage
+from g4compile.targets.onnx.target import ONNX_CPU
 from tests.conftest import VARIANTS
 from tests.scenario import run_scenario
 
@@ -17,8 +17,7 @@ STAGES = ("traced", "canonical", "fused", "scheduled", "quantized", "legal:onnx-
 def test_stage_equals_hf(variant, stage, checkpoints, traced, expected):
     facts = checkpoints(variant).facts
     model = traced(variant)
-    phases = TARGETS["onnx-cpu"].pipeline(facts.text, Options())
-    pipeline.run(model, phases[: STAGES.index(stage)])
+    to_stage(Program.decoder(model, facts), ONNX_CPU, ONNX_CPU.options(), stage)
     runner = StageRunner(model, facts)
     for batch in (1, 3):
         run_scenario(expected(variant, batch), runner.forward, runner.reset)

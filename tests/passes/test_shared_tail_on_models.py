@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from g4compile.compiler import lower
 from g4compile.model.config import load_config, model_facts
-from g4compile.targets import TARGETS
-from g4compile.targets.base import Options
+from g4compile.program import Program
+from g4compile.targets.lower import lower
+from g4compile.targets.onnx.target import ONNX_CPU
 from g4compile.trace.trace import trace
 
 PRODUCTS = {"MatMul", "Gemm", "Attention"}
@@ -45,9 +45,9 @@ def test_shared_layers_see_only_the_kept_positions(variant, legal, checkpoints):
 def test_without_the_pass_the_check_fails(traced, checkpoints):
     facts = checkpoints("tiny-e2b").facts
     model = traced("tiny-e2b")
-    lower(model, facts, TARGETS["onnx-cpu"], options=Options(shared_tail=False))
+    (lowered,) = lower(Program.decoder(model, facts), ONNX_CPU, ONNX_CPU.options(shared_tail=False))
     with pytest.raises(AssertionError, match="reads"):
-        check_tail(model, facts.text)
+        check_tail(lowered.model, facts.text)
 
 
 @pytest.mark.nightly
@@ -55,5 +55,5 @@ def test_without_the_pass_the_check_fails(traced, checkpoints):
 def test_published_shared_layers_see_only_the_kept_positions(name):
     facts = model_facts(load_config(name))
     model = trace(facts)
-    lower(model, facts, TARGETS["onnx-cpu"])
-    assert check_tail(model, facts.text) == products(facts.text)
+    (lowered,) = lower(Program.decoder(model, facts), ONNX_CPU, ONNX_CPU.options())
+    assert check_tail(lowered.model, facts.text) == products(facts.text)

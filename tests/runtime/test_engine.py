@@ -68,7 +68,7 @@ class Context:
 
     def __init__(self, trt, one, device):
         self._one, self._device, self.addresses, self.shapes = one, device, {}, {}
-        self._interpreter = Interpreter(trt, [one.network], [one.emitter.constants], exact=False)
+        self._interpreter = Interpreter(trt, [one.network], [one.constants], exact=False)
         network = one.network
         self._inputs = [network.get_input(i) for i in range(network.num_inputs)]
         self._outputs = [network.get_output(i) for i in range(network.num_outputs)]

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from g4compile.errors import SpecError
-from g4compile.graph.edit import Inserter
+from g4compile.graph.build import Builder
 from g4compile.targets.lowering.split import split_embedding
 from tests.conftest import VARIANTS
 
@@ -28,9 +28,8 @@ def test_a_second_use_of_the_ids_is_refused(legal):
     model = legal("tiny-31b")
     ids = next(value for value in model.graph.inputs if value.name == "input_ids")
     last = list(model.graph)[-1]
-    insert = Inserter(last)
-    shape = insert.op("Shape", [ids], shape=[2])
-    last.replace_input_with(0, insert.op("Reshape", [last.inputs[0], shape]))
+    build = Builder(last)
+    last.replace_input_with(0, build.op("Reshape", last.inputs[0], build.op("Shape", ids)))
     with pytest.raises(SpecError, match="reads token ids itself"):
         split_embedding(model)
 

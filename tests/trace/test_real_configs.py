@@ -12,15 +12,16 @@ import pytest
 
 _MEASURE = """
 import json, resource, sys, time
-from g4compile.compiler import lower
 from g4compile.model.config import load_config, model_facts
-from g4compile.targets import TARGETS
+from g4compile.program import Program
+from g4compile.targets.lower import lower
+from g4compile.targets.onnx.target import ONNX_CPU
 from g4compile.trace.trace import trace
 facts = model_facts(load_config(sys.argv[1]))
 start = time.process_time()
 model = trace(facts)
 traced, nodes = time.process_time() - start, model.graph.num_nodes()
-lower(model, facts, TARGETS["onnx-cpu"])
+list(lower(Program.decoder(model, facts), ONNX_CPU, ONNX_CPU.options()))
 print(json.dumps({
     "traced_nodes": nodes, "legal_nodes": model.graph.num_nodes(), "trace_s": traced,
     "lower_s": time.process_time() - start - traced,

@@ -1,13 +1,12 @@
 """The legal graph of an engine prints and parses: codes of every form are references in its text."""
 
 import pytest
-from g4compile.targets.tensorrt.engine_phase import engine_phase
 
-from g4compile import pipeline
 from g4compile.graph.stage import set_stage, stage_of
 from g4compile.graph.text import to_text
-from g4compile.targets.phases import frontend
-from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.program import Program
+from g4compile.targets.lower import lower
+from g4compile.targets.tensorrt.target import TENSORRT
 from g4compile.weights.coded import CodedTensor
 from g4compile.weights.text import parse_graph
 
@@ -21,11 +20,9 @@ from g4compile.weights.text import parse_graph
     ],
 )
 def test_the_legal_graph_of_an_engine_round_trips(variant, weights, words, traced, checkpoints):
-    model, facts = traced(variant), checkpoints(variant).facts.text
-    capacities = Capacities(context=64, batch=1, chunk=16)
-    prefill = steps(capacities, weights, True)[-1]
-    phase = engine_phase("tensorrt", facts, prefill, capacities, weights=weights, plugins=True)
-    pipeline.run(model, (*frontend(facts, 0, ring=capacities.ring(facts)), phase))
+    program = Program.decoder(traced(variant), checkpoints(variant).facts)
+    options = TENSORRT.options(weights=weights, context=64, chunk=16)
+    model = next(one.model for one in lower(program, TENSORRT, options) if one.variant.name == "prefill")
     text = to_text(model)
     again = parse_graph(text)
     set_stage(again, stage_of(model))

@@ -44,6 +44,6 @@ def show_report(bundle: str, report: Report, where: str) -> None:
 
 def _figures(parity: Parity) -> str:
     return (
-        f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, relative {parity.relative_difference:.1e}, "
-        f"KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
+        f"{parity.positions} positions: max {parity.max_abs_difference:.2e}, "
+        f"relative {parity.relative_difference:.1e}, KL {parity.kl_mean:.1e}, top-1 {parity.top1_agreement:.2%}"
     )

@@ -16,7 +16,7 @@ from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
-def compile(
+def compile(  # noqa: PLR0913 - a verb has one parameter per option
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a Hub id.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile, tensorrt-rtx, tensorrt.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The new bundle folder.")],

@@ -20,10 +20,14 @@ def doctor(
     """Show versions, and how to get what is missing."""
     import g4compile
     from g4compile.errors import MachineError
-    from g4compile.requirements import BASE, COMPILE, REQUIREMENTS, compiles, fixes, install_kind
+    from g4compile.requirements import BASE, COMPILE, REQUIREMENTS, fixes, install_kind
 
     kind = install_kind()
-    found = fixes(kind)
+    found, targets = fixes(kind), dict[str, bool]()
+    if kind == COMPILE:
+        from g4compile.targets import compiles_here
+
+        targets = compiles_here()
     versions = {one: one.version or "unknown" if one.present else None for one in REQUIREMENTS}
     data = {
         "g4compile": g4compile.__version__,
@@ -32,7 +36,7 @@ def doctor(
         "packages": {one.module: text for one, text in versions.items() if one.extra in (BASE, COMPILE)},
         "optional": {one.module: text for one, text in versions.items() if one.extra not in (BASE, COMPILE)},
         "fixes": found,
-        "targets": compiles(),
+        "targets": targets,
     }
     failed = None
     if strict and found:
@@ -40,6 +44,6 @@ def doctor(
     rows = {
         "g4compile": g4compile.__version__,
         "python": f"{platform.python_version()} on {platform.machine()}",
-        **install_rows(kind, versions, found, compiles()),
+        **install_rows(kind, versions, found, targets),
     }
     return Answer(data, lambda: table("g4compile doctor", rows), failed)

@@ -13,7 +13,7 @@ from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
-def run(
+def run(  # noqa: PLR0913 - a verb has one parameter per option
     bundle: Annotated[Path, typer.Argument(help="The bundle.")],
     prompt: Annotated[
         str, typer.Option(help="The user's message; the chat template is applied when there is one.")

@@ -13,7 +13,7 @@ from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
-def verify(
+def verify(  # noqa: PLR0913 - a verb has one parameter per option
     bundle: Annotated[Path, typer.Argument(help="The bundle.")],
     against: Annotated[str, typer.Option(help="The checkpoint it was compiled from: a folder or a Hub id.")],
     localize: Annotated[bool, typer.Option("--localize", help="Also say which decoder layer diverges first.")] = False,
@@ -28,8 +28,8 @@ def verify(
 ) -> Answer:
     """Compare prefill, decode and chunked prefill with Hugging Face eager in float32. Exit code 1 when over the limits.
 
-    Of a quantised bundle twice: with what its codes stand for (is the compiler right), and with the original weights (what
-    quantisation costs).
+    A quantised bundle is compared twice: with what its codes stand for (is the compiler right), and with the original
+    weights (what quantisation costs).
     """
     import msgspec
 

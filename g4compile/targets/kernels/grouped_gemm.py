@@ -76,7 +76,7 @@ def _columns(x, stored, used, k, COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr):
 
 
 @triton.jit
-def _accumulate(
+def _accumulate(  # noqa: PLR0913 - a Triton kernel
     total, x_low, x_high, weight, scale, row, k, inside,
     COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr, QUANTIZED: tl.constexpr,
 ):  # fmt: skip
@@ -113,7 +113,7 @@ def _gelu_tanh(x):
 
 
 @triton.jit
-def expert_gate_up(
+def expert_gate_up(  # noqa: PLR0913 - a Triton kernel
     x,
     row_token,
     tile_expert,
@@ -158,7 +158,7 @@ def expert_gate_up(
 
 
 @triton.jit
-def expert_down(
+def expert_down(  # noqa: PLR0913 - a Triton kernel
     hidden,
     row_token,
     tile_expert,

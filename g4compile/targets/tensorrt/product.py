@@ -34,7 +34,6 @@ class Product:
 
     target: str
     module: str
-    package: str
     name: str
     lowest: tuple[int, int]
     install: str
@@ -166,7 +165,6 @@ def gpu_capability() -> int | None:
 RTX = Product(
     target="tensorrt-rtx",
     module="tensorrt_rtx",
-    package="tensorrt-rtx-cu13",
     name="TensorRT-RTX",
     lowest=(1, 7),
     install="pip install 'g4compile[tensorrt-rtx]'",
@@ -175,7 +173,6 @@ RTX = Product(
 FULL = Product(
     target="tensorrt",
     module="tensorrt",
-    package="tensorrt-cu13",
     name="TensorRT",
     lowest=(10, 16),
     install="pip install 'g4compile[tensorrt]'",

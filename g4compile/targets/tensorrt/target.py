@@ -23,7 +23,8 @@ from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
 from g4compile.passes.schedule_step import ScheduleStep
 from g4compile.passes.schedule_tensor_parallel import ScheduleTensorParallel
 from g4compile.pipeline import Phase
-from g4compile.targets.base import Candidates, Emitted, Lowered, Need, Options, Order, Target, Variant
+from g4compile.requirements import COMPILE
+from g4compile.targets.base import Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
 from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
@@ -48,7 +49,7 @@ class EngineTarget(Target):
 
     def __init__(self, product: Product, fused_head: int = FUSED_HEAD) -> None:
         self.name, self.product, self.fused_head = product.target, product, fused_head
-        self.needs = (Need(product.module, product.package, product.lowest_text, product.install),)
+        self.extras = (COMPILE, product.target)
 
     @property
     def legal(self) -> frozenset[str]:

@@ -11,15 +11,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from g4compile.targets.tensorrt.engine import step_network
-
-from g4compile import pipeline, presets
+from g4compile import presets
 from g4compile.model.config import load_config, model_facts
-from g4compile.targets.phases import frontend
-from g4compile.targets.tensorrt.build import build_plan, make_builder
+from g4compile.program import Program
+from g4compile.targets.lower import lower
+from g4compile.targets.lowering.split import split_embedding
+from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.product import MOST_DENSE, RTX
-from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.targets.tensorrt.steps import Capacities
+from g4compile.targets.tensorrt.target import TENSORRT_RTX
 from g4compile.trace.apart import trace_apart
 from g4compile.weights.checkpoint import Checkpoint
 
@@ -31,24 +33,27 @@ def main(preset: str, wanted: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(presets.config(preset)))
         model = trace_apart(Checkpoint(Path(folder), facts, {}))
-    trt = RTX.load()
-    pipeline.run(model, frontend(facts.text, 0, ring=capacities.ring(facts.text)))
-    traced = time.perf_counter() - start
-    builder, complaints = make_builder(trt)
-    found = {"trace_s": traced, "steps": {}}
-    for step in steps(capacities, "bfloat16", plugins=False):
-        if step.name in wanted:
+    target = TENSORRT_RTX
+    options = target.options(
+        context=capacities.context, chunk=capacities.chunk, batch=capacities.batch, compute_capabilities=(80,)
+    )
+    builder, kinds = EngineBuilder(RTX), {step.name: step for step in target.steps(options)}
+    found: dict[str, Any] = {"trace_s": time.perf_counter() - start, "steps": {}}
+    start = time.perf_counter()
+    for lowered in lower(Program.decoder(model, facts), target, options):
+        name = lowered.variant.name
+        if name in wanted:
             one = None  # a network holds memory while it lives
-            start = time.perf_counter()
-            one = step_network(trt, builder, model, RTX.target, facts.text, step, capacities)
+            one = builder.network(split_embedding(lowered.model)["decoder"].graph)
             emitted = time.perf_counter() - start
-            plan = build_plan(trt, builder, complaints, one.network, RTX, step, capacities, (80,))
-            found["steps"][step.name] = {
+            plan = builder.plan(one.network, kinds[name], options)
+            found["steps"][name] = {
                 "layers": one.network.num_layers,
                 "emit_s": emitted,
                 "build_s": time.perf_counter() - start - emitted,
                 "plan_bytes": len(plan),
             }
+        start = time.perf_counter()
     found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(found))
 

@@ -10,19 +10,17 @@ import enum
 import inspect
 import json
 import sys
-from functools import partial
 from typing import Any
 
-from g4compile.targets.tensorrt.engine import step_network
-
-from g4compile import pipeline
 from g4compile.errors import Defect
 from g4compile.program import Program, bind
-from g4compile.targets.phases import frontend
-from g4compile.targets.tensorrt.build import build_plan
+from g4compile.targets.lower import lower
+from g4compile.targets.lowering.split import split_embedding
+from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
+from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
 from g4compile.targets.tensorrt.product import FULL, RTX
-from g4compile.targets.tensorrt.steps import Capacities, steps
+from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 
@@ -133,25 +131,29 @@ class Builder(PluggedBuilder):
 
 def record(folders: list[str]) -> Recorder:
     recorder = Recorder(RTX.load())
-    made = recorder.wrap(recorder._module.Builder(recorder._module.Logger(recorder._module.Logger.ERROR)))
-    builder = Builder(recorder, made)
+    made = EngineBuilder(FULL, recorder, PLUGINS)
+    made.builder = Builder(recorder, made.builder)
     for folder in folders:
         checkpoint = Checkpoint.open(folder)
-        facts = checkpoint.facts
-        capacities = Capacities(context=128, batch=2, chunk=16)
-        model = trace(facts)
-        bind(Program.decoder(model, facts), checkpoint)
-        pipeline.run(model, frontend(facts.text, 0, ring=capacities.ring(facts.text)))
-        network = partial(step_network, recorder, builder, model, FULL.target, facts.text, capacities=capacities)
-        for weights in ("int4", "fp8"):
-            for step in steps(capacities, weights, plugins=True):
-                network(step=step, weights=weights, plugins=PLUGINS)
-        for step in steps(capacities, "bfloat16", plugins=True):
-            network(step=step, ranks=2, plugins=PLUGINS)
-            one = network(step=step, fused_head=16, plugins=PLUGINS)
-            # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
-            with contextlib.suppress(Defect):
-                build_plan(recorder, made, [], one.network._network, FULL, step, capacities, ())
+        graph = trace(checkpoint.facts)
+        for fused_head, weights, ranks in (
+            (FUSED_HEAD, "int4", 1),
+            (FUSED_HEAD, "fp8", 1),
+            (FUSED_HEAD, "bfloat16", 2),
+            (16, "bfloat16", 1),
+        ):
+            target = EngineTarget(FULL, fused_head)
+            options = target.options(context=128, batch=2, chunk=16, weights=weights, tensor_parallel=ranks)
+            program = Program.decoder(graph.clone(), checkpoint.facts)
+            bind(program, checkpoint)
+            for lowered in lower(program, target, options):
+                one = made.network(split_embedding(lowered.model)["decoder"].graph)
+                if fused_head == FUSED_HEAD:
+                    continue
+                step = next(step for step in target.steps(options) if step.name == lowered.variant.name)
+                # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
+                with contextlib.suppress(Defect):
+                    made.plan(one.network._network, step, options)
     return recorder
 
 

@@ -19,9 +19,9 @@ from g4compile.compare.verify import verify
 from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import load_config, model_facts
-from g4compile.targets.base import Options
-from g4compile.targets.tensorrt.build import build_plan, make_builder
+from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.options import EngineOptions
 from g4compile.targets.tensorrt.product import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once
@@ -81,7 +81,7 @@ def facts_of(preset):
 
 def options(**changes):
     given = {"weights": "bfloat16", "kv": "bfloat16", "context": 256, "compute_capabilities": (89,), **changes}
-    return Options(**given)
+    return EngineOptions(**given)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_stands_around_the_kernels_is_built(trt, emit):
             if operand.name not in kept and not operand.is_network_input:
                 kept.add(operand.name)
                 inner.mark_output(operand)
-    plan = build_plan(trt, made.builder, [], inner, RTX, one.step, capacities, (80,))
+    plan = EngineBuilder(RTX).plan(inner, made.steps["prefill"], made.options)
     assert len(plan) > 10_000
 
 
@@ -175,13 +175,19 @@ def test_what_stands_around_the_kernels_is_built(trt, emit):
 @pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
 def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path, monkeypatch):
     """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""
-    product = "g4compile.targets.tensorrt.bundle"
     monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 90)
     monkeypatch.setattr(type(FULL), "load", lambda self: trt)
     monkeypatch.setattr(type(FULL), "load_plugins", lambda self: PLUGINS)
-    real = make_builder(trt)[0]
-    monkeypatch.setattr(f"{product}.make_builder", lambda trt: (PluggedBuilder(real), []))
-    monkeypatch.setattr(f"{product}.build_plan", lambda *arguments: b"no plan")
+
+    class Plugged(EngineBuilder):
+        def __init__(self, product, trt=None, plugins=None):
+            super().__init__(product, trt, plugins)
+            self.builder = PluggedBuilder(self.builder)
+
+        def plan(self, network, step, options):
+            return b"no plan"
+
+    monkeypatch.setattr("g4compile.targets.tensorrt.bundle.EngineBuilder", Plugged)
     folder = checkpoints(variant).folder
     bundle = compile(folder, "tensorrt", tmp_path / "full", weights=weights, context=128, chunk=16)
     grouped = [weight for weight in bundle.manifest.engine.weights if "panels" in weight.name]

@@ -122,7 +122,7 @@ def test_a_wrong_network_is_seen(emit, expected):
     slots = [
         data
         for networks in made.networks.values()
-        for data in networks[0].emitter.constants.values()
+        for data in networks[0].constants.values()
         if data.dtype == np.int32 and data.shape == (1, 32)
     ]
     assert len(slots) == 3

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from g4compile.targets.tensorrt.engine import step_network
 
-from g4compile import pipeline
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError, MatchError
 from g4compile.model.config import load_config, model_facts
+from g4compile.program import Program
 from g4compile.runtime.session import load
-from g4compile.targets.base import Options
-from g4compile.targets.phases import frontend
-from g4compile.targets.tensorrt.build import build_plan
-from g4compile.targets.tensorrt.product import FULL, RTX, check_split
-from tests.conftest import CAPACITIES, VARIANTS
+from g4compile.targets.lower import lower
+from g4compile.targets.tensorrt.options import EngineOptions, check_split
+from g4compile.targets.tensorrt.product import FULL
+from g4compile.targets.tensorrt.target import TENSORRT_RTX
+from tests.conftest import VARIANTS
 
 SPLITS = [*((variant, 2) for variant in VARIANTS), ("tiny-26b-a4b", 4)]  # 4 ranks on 2 KV heads: each is held twice
 
@@ -44,11 +43,11 @@ def test_ranks_with_kernels_are_the_whole_model(emit, expected):
 def test_a_rank_holds_its_share(variant, emit):
     whole, split = emit(variant).networks["decode"][0], emit(variant, ranks=2).networks["decode"]
     for name in ("q_proj", "o_proj", "down_proj"):
-        keys = [key for key in whole.emitter.weights if name in key and ".experts." not in key]
+        keys = [key for key in whole.weights if name in key and ".experts." not in key]
         assert keys
         for key in keys:
-            sizes = [np.prod(rank.emitter.weights[key].shape.numpy()) for rank in split]
-            assert sizes == [np.prod(whole.emitter.weights[key].shape.numpy()) // 2] * 2
+            sizes = [np.prod(rank.weights[key].shape.numpy()) for rank in split]
+            assert sizes == [np.prod(whole.weights[key].shape.numpy()) // 2] * 2
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -56,18 +55,15 @@ def test_plans_of_every_rank_are_built(trt, emit, variant):
     made = emit(variant, ranks=2)
     for name, ranks in made.networks.items():
         for one in ranks:
-            plan = build_plan(trt, made.builder, [], one.network, RTX, one.step, CAPACITIES, (89,))
+            plan = made.builder.plan(one.network, made.steps[name], made.options)
             assert len(plan) > 10_000, name
 
 
-def test_what_cannot_be_shared_out_is_refused(trt, emit, traced, checkpoints):
-    facts = checkpoints("tiny-31b").facts
-    model = traced("tiny-31b")
-    pipeline.run(model, frontend(facts.text, 0, ring=CAPACITIES.ring(facts.text)))
-    step = emit("tiny-31b").networks["decode"][0].step
-    builder = emit("tiny-31b").builder
+def test_what_cannot_be_shared_out_is_refused(traced, checkpoints):
+    program = Program.decoder(traced("tiny-31b"), checkpoints("tiny-31b").facts)
+    options = TENSORRT_RTX.options(context=256, chunk=16, compute_capabilities=(89,), tensor_parallel=3)
     with pytest.raises(MatchError, match="cannot be shared out to 3 ranks"):
-        step_network(trt, builder, model, "tensorrt-rtx", facts.text, step, CAPACITIES, rank=0, ranks=3)
+        next(lower(program, TENSORRT_RTX, options))
 
 
 def test_a_bundle_has_plans_and_weights_of_every_rank(trt, checkpoints, tmp_path):
@@ -90,12 +86,12 @@ def test_a_bundle_has_plans_and_weights_of_every_rank(trt, checkpoints, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ranks": 3}, "query heads cannot be shared out to 3"),
-        ({"ranks": 0}, "over 0 ranks"),
+        ({"tensor_parallel": 3}, "query heads cannot be shared out to 3"),
+        ({"tensor_parallel": 0}, "over 0 ranks"),
         ({"weights": "int4"}, "not split"),
     ],
 )
 def test_refused_before_a_builder(changes, message):
     facts = model_facts(load_config("tiny-31b"), where="tiny-31b").text
     with pytest.raises(InputError, match=message):
-        check_split(facts, Options(**{"weights": "bfloat16", "ranks": 2, **changes}))
+        check_split(facts, EngineOptions(**{"tensor_parallel": 2, **changes}))

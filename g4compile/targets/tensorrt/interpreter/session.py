@@ -58,7 +58,7 @@ class NetworkSession:
         self.length = 0
         self._past: list[dict[str, Any]] = []
 
-    def forward(self, input_ids: Array, *, all_positions: bool = False) -> Array:
+    def forward(self, input_ids: Array, all_positions: bool = False) -> Array:
         """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
         pieces = []
         for name, start, stop in plan_chunks(self.length, input_ids.shape[1], self._chunk, all_positions):
