@@ -62,7 +62,7 @@ def model_of(op_type, form, weight, operand, exact=True):
 
 def lowered(model):
     LowerQuantizedWeights().apply(model)
-    TARGETS["onnx-cpu"].legalize.apply(model)
+    TARGETS["onnx-cpu"].legalize().apply(model)
     CanonicalizeDeadCode().apply(model)
     model.functions.clear()
     renumber(model)
