@@ -98,7 +98,8 @@ def progress(text, done, total):
     global limited
     if 'canonical: canonicalize-constants' in text and not limited:
         limited = True
-        now = next(int(l.split()[1]) for l in Path('/proc/self/status').read_text().splitlines() if l.startswith('VmData'))
+        lines = Path('/proc/self/status').read_text().splitlines()
+        now = next(int(line.split()[1]) for line in lines if line.startswith('VmData'))
         resource.setrlimit(resource.RLIMIT_DATA, (now * 1024 + (160 << 20),) * 2)
 compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights=sys.argv[3], max_memory=64 << 20, progress=progress)
 """

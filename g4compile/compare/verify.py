@@ -1,7 +1,9 @@
-"""`verify`: a bundle against the HF module in float32, over prefill, decode and chunked prefill. Two questions, two modules.
+"""`verify`: a bundle against the HF module in float32, over prefill, decode and chunked prefill. Two questions, two
+modules.
 
-Is the compiler right? The module holds what the bundle's codes stand for, so that the comparison is of the computation alone.
-What does quantisation cost? The module holds the checkpoint's original weights. One module is in memory at a time.
+Is the compiler right? The module holds what the bundle's codes stand for, so that the comparison is of the computation
+alone. What does quantisation cost? The module holds the checkpoint's original weights. One module is in memory at a
+time.
 """
 
 from __future__ import annotations
@@ -85,7 +87,8 @@ def verify(  # noqa: PLR0913 - the public call
 
 
 def _count(bundle: Bundle, layers: bool) -> int:
-    """How many pieces of work `verify` reports: opening, loading and three scenarios, and what a bundle has beside them."""
+    """How many pieces of work `verify` reports: opening, loading and three scenarios, and what a bundle has beside
+    them."""
     manifest = bundle.manifest
     extra = (layers, manifest.kv.dtype == "int8", manifest.engine is not None)
     return 5 + sum(extra) + 2 * holds_made_codes(bundle)

@@ -25,7 +25,8 @@ LAST, ALL = "last", "all"
 
 @dataclass(frozen=True)
 class ScheduleStep:
-    """``tokens`` new ones a step, sequences a ``batch``, slots of full caches (``capacity``); 0 leaves a size dynamic."""
+    """``tokens`` new ones a step, sequences a ``batch``, slots of full caches (``capacity``); 0 leaves a size
+    dynamic."""
 
     name: ClassVar[str] = "schedule-step"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)

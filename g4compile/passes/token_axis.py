@@ -1,8 +1,8 @@
 """Which axis of a value counts tokens, and through which operands a node acts on each token alone.
 
-Axes are negative (counted from the end), so that broadcasting keeps them aligned. A value without a token axis has no entry.
-For ops of ours both follow from the shape strings: the axis `S`, or what `...` stands for, is the same token in operands and
-outputs.
+Axes are negative (counted from the end), so that broadcasting keeps them aligned. A value without a token axis has no
+entry. For ops of ours both follow from the shape strings: the axis `S`, or what `...` stands for, is the same token in
+operands and outputs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from g4compile.graph import edit
 from g4compile.ops.op import Op
 from g4compile.ops.registry import is_elementwise, view
-from g4compile.ops.shapes import axis_of, forms_of, leading_axes
+from g4compile.ops.shapes import alternatives_of, axis_of, leading_axes
 
 _TOKENS = "S"
 
@@ -87,21 +87,25 @@ def _axes_by_strings(op: Op, axes: dict[ir.Value, int]) -> dict[ir.Value, int]:
     by_token = _by_token(op, axes)
     inputs = op.node.inputs
     known = {axis for index, axis in by_token.items() if inputs[index] in axes}
-    leading = {index for index, text in op.operand_texts() if forms_of(text)[0].leading}
+    leading = {index for index, text in op.operand_texts() if alternatives_of(text)[0].leading}
     found = {}
     for value, result in zip(op.node.outputs, op.results, strict=True):
         rank = _rank(value)
         place = axis_of(result.shape, _TOKENS, rank)
         if place is not None and known:
             found[value] = place
-        elif len(known) == 1 and (axis := next(iter(known))) in leading_axes(result.shape, rank):
-            if not any(_may_hold(inputs[index], axis) for index in leading - by_token.keys()):
-                found[value] = axis
+        elif (
+            len(known) == 1
+            and (axis := next(iter(known))) in leading_axes(result.shape, rank)
+            and not any(_may_hold(inputs[index], axis) for index in leading - by_token.keys())
+        ):
+            found[value] = axis
     return found
 
 
 def _may_hold(value: ir.Value | None, axis: int) -> bool:
-    """Whether an operand without a known token axis may have more than one token on ``axis``: it cannot be cut with the others."""
+    """Whether an operand without a known token axis may have more than one token on ``axis``: it cannot be cut with
+    the others."""
     if value is None:
         return False
     return value.shape is None or (_rank(value) >= -axis and value.shape[axis] != 1)

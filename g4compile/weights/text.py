@@ -67,7 +67,7 @@ def _identity(one: Recorded, steps: tuple[Step, ...], part: Part) -> tuple[objec
     """Equal for the parts of one coded weight."""
     if isinstance(part, BlockPart):
         return one.key, steps, part.bits, part.block, part.symmetric, part.quantizer, part.columns
-    return one.key, steps, part.form, part.block
+    return one.key, steps, part.format, part.block
 
 
 def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | None:
@@ -76,11 +76,11 @@ def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | No
     try:
         if isinstance(part, BlockPart):
             return (*(shape[:-1] if flat or part.part != "codes" else shape[:-2]), part.columns)
-        if part.form == FP8:
+        if part.format == FP8:
             return (*shape[:-2], shape[-1], shape[-2]) if part.part == "codes" else None
-        if part.form not in _FORMATS or part.block is None:
+        if part.format not in _FORMATS or part.block is None:
             raise _unreadable(one, f"an engine reads codes as {INT4}:BLOCK, {PANELS}:BLOCK or {FP8}")
-        if part.form == INT4:
+        if part.format == INT4:
             return shape if part.part == "codes" else (*shape[:-1], shape[-1] * part.block)
         *experts, panels, blocks, high = shape[:-1] if part.part == "codes" else shape
         return (*experts, panels * high, blocks * part.block)
@@ -93,9 +93,9 @@ def _matrix(one: Recorded, steps: tuple[Step, ...], part: Part, shape: tuple[int
         weight = CheckpointTensor(one.key, ir.DataType.FLOAT, shape, steps)
         return QuantizedMatrix(weight, BlockFormat(part.bits, part.block, part.symmetric), part.quantizer)
     weight = CheckpointTensor(one.key, ir.DataType.BFLOAT16, shape, steps)
-    if part.form == FP8 or part.block is None:
+    if part.format == FP8 or part.block is None:
         return Float8Matrix(weight)
-    kind = Int4Matrix if part.form == INT4 else PanelMatrix
+    kind = Int4Matrix if part.format == INT4 else PanelMatrix
     return kind(weight, BlockFormat(4, part.block), QUANTIZER)
 
 

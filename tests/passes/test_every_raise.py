@@ -1,4 +1,5 @@
-"""Every `raise` of a pass, and every `expect`, is reached by a reject case: a text beside this file, or one of `test_rejects`."""
+"""Every `raise` of a pass, and every `expect`, is reached by a reject case: a text beside this file, or one of
+`test_rejects`."""
 
 from __future__ import annotations
 

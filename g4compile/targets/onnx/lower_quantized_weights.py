@@ -111,7 +111,8 @@ def _as_rows(graph: ir.Graph, codes: ir.Value) -> ir.Value:
 
 
 def _take_place(old: ir.Node, *nodes: ir.Node) -> None:
-    """Put ``nodes`` where ``old`` stood (it may be in the body of a loop); the output of the last is read in its stead."""
+    """Put ``nodes`` where ``old`` stood (it may be in the body of a loop); the output of the last is read in its
+    stead."""
     build, new = Builder(old), nodes[-1].outputs[0]
     for node in nodes:
         node.outputs[0].type = old.outputs[0].type
