@@ -29,8 +29,8 @@ FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention ker
 _FUSED_HEADS = (
     4  # the fewest query heads for which it has one of a single query (and 2 for more): RTX 1.7 refuses 2 and 1
 )
-# Rows up to which sums of products read less than codes that are dequantised first: half a byte per row and weight, or 4.5
-# per weight.
+# Rows up to which sums of products read less than codes that are dequantised first: half a byte per row and weight,
+# or 4.5 per weight.
 _SUMMED = 8
 _MASKED = -3.0e38  # finite in bfloat16: a fused kernel may meet a tile in which everything is masked
 _FLOAT = ir.DataType.FLOAT
