@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from g4compile.bundle.weight_steps import Step, parse_step
+from g4compile.bundle.weight_steps import WeightStep, parse_step
 from g4compile.errors import InputError
 
 PARTS = ("codes", "scales", "zero_points")
@@ -59,7 +59,7 @@ class EnginePart:
         return f"{_ENGINE}{self.part}={self.format}{'' if self.block is None else f':{self.block}'}"
 
 
-Word = Step | BlockPart | Flat | EnginePart
+Word = WeightStep | BlockPart | Flat | EnginePart
 
 
 def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
@@ -67,7 +67,7 @@ def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
     return tuple(_parse(word) for word in words)
 
 
-def parse_steps(words: Sequence[str]) -> tuple[Step, ...]:
+def parse_steps(words: Sequence[str]) -> tuple[WeightStep, ...]:
     """The steps among ``words``, which stand before what says of codes."""
     found = parse_words(words)
     return tuple(word for word in found if not isinstance(word, BlockPart | Flat | EnginePart))

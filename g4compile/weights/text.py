@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat
-from g4compile.bundle.weight_steps import Step
+from g4compile.bundle.weight_steps import WeightStep
 from g4compile.errors import InputError
 from g4compile.graph.references import Recorded, Reference
 from g4compile.graph.text import parse
@@ -49,7 +49,7 @@ def read_references(recorded: Sequence[Recorded]) -> list[Reference]:
     return made
 
 
-def _split(one: Recorded) -> tuple[tuple[Step, ...], Part | None, bool]:
+def _split(one: Recorded) -> tuple[tuple[WeightStep, ...], Part | None, bool]:
     """The steps of a reference, what part of which codes it is, and whether that is a table of rows."""
     codes = [word for word in one.words if isinstance(word, BlockPart | EnginePart | Flat)]
     steps = tuple(word for word in one.words if not isinstance(word, BlockPart | EnginePart | Flat))
@@ -63,7 +63,7 @@ def _split(one: Recorded) -> tuple[tuple[Step, ...], Part | None, bool]:
     raise _unreadable(one, "what says of codes stands once, behind the steps of the weight")
 
 
-def _identity(one: Recorded, steps: tuple[Step, ...], part: Part) -> tuple[object, ...]:
+def _identity(one: Recorded, steps: tuple[WeightStep, ...], part: Part) -> tuple[object, ...]:
     """Equal for the parts of one coded weight."""
     if isinstance(part, BlockPart):
         return one.key, steps, part.bits, part.block, part.symmetric, part.quantizer, part.columns
@@ -88,7 +88,7 @@ def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | No
         raise _unreadable(one, f"the shape {list(shape)} has too few sizes for this part") from error
 
 
-def _matrix(one: Recorded, steps: tuple[Step, ...], part: Part, shape: tuple[int, ...]) -> CodedMatrix:
+def _matrix(one: Recorded, steps: tuple[WeightStep, ...], part: Part, shape: tuple[int, ...]) -> CodedMatrix:
     if isinstance(part, BlockPart):
         weight = CheckpointTensor(one.key, ir.DataType.FLOAT, shape, steps)
         return QuantizedMatrix(weight, BlockFormat(part.bits, part.block, part.symmetric), part.quantizer)
