@@ -19,7 +19,7 @@ KILLED = """
 import sys, time
 from g4compile.compiler import compile
 def progress(text, done, total):
-    if text.startswith(sys.argv[3]):
+    if sys.argv[3] in text:
         print('here', flush=True)
         time.sleep(60)
 compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights='int4', progress=progress)
@@ -96,9 +96,10 @@ from g4compile.compiler import compile
 limited = False
 def progress(text, done, total):
     global limited
-    if text.startswith('canonical: canonicalize-constants') and not limited:
+    if 'canonical: canonicalize-constants' in text and not limited:
         limited = True
-        now = next(int(l.split()[1]) for l in Path('/proc/self/status').read_text().splitlines() if l.startswith('VmData'))
+        lines = Path('/proc/self/status').read_text().splitlines()
+        now = next(int(line.split()[1]) for line in lines if line.startswith('VmData'))
         resource.setrlimit(resource.RLIMIT_DATA, (now * 1024 + (160 << 20),) * 2)
 compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights=sys.argv[3], max_memory=64 << 20, progress=progress)
 """

@@ -76,7 +76,7 @@ def test_kv_bytes_are_one_number_everywhere(bundles, checkpoints, tmp_path):
     planned = as_json("plan", checkpoint, "--target", "onnx-cpu")
     for key in ("kv_bytes_per_token", "kv_window_bytes"):
         assert made[key] == found[key] == planned[key] > 0
-    layers = found["kv"]["layers"]
+    layers = found["parts"]["decoder"]["kv"]["layers"]
     assert made["kv_bytes_per_token"] == sum(layer["bytes_per_token"] for layer in layers if layer["keep"] is None)
     shown = [
         g4("inspect", bundle).stdout,
