@@ -17,8 +17,7 @@ from g4compile.runtime.text import Message, TextCodec
 
 
 def between(codec: TextCodec, asked: list[Message], question: Message) -> list[int] | None:
-    """The ids from the end of the answer to ``asked`` to the next one; None when the template rewrites earlier
-    turns."""
+    """The ids between the answer to ``asked`` and the next one; None when the template rewrites earlier turns."""
     start = [*codec.encode_chat(asked), *codec.encode("x")[1:]]
     whole = codec.encode_chat([*asked, {"role": "assistant", "content": "x"}, question])
     return whole[len(start) :] if whole[: len(start)] == start else None
