@@ -52,7 +52,8 @@ def measure(work: Path, recipe: str, threads: int) -> dict[str, Any]:
 
 
 def all_positions(bundle: Path, cache: Path, threads: int) -> float:
-    """Prefill that computes every layer and the logits for all tokens: what the same kernels do without the shared tail."""
+    """Prefill that computes every layer and the logits for all tokens: what the same kernels do without the shared
+    tail."""
     code = (
         "import sys, time, statistics, numpy as np; from g4compile.runtime.session import load\n"
         "session = load(sys.argv[1], threads=int(sys.argv[3]), cache=sys.argv[2])\n"

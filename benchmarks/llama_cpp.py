@@ -4,8 +4,8 @@
     LLAMA/bin/python benchmarks/llama_cpp.py WORK [--threads 2]
 
 Reads WORK/checkpoint/config.json, writes WORK/e2b-q4_0.gguf (2.6 GB) once, and runs llama.cpp's own `llama-bench` over
-512 prompt tokens and 32 new ones, five times each. Prints one JSON object: means of tokens/s as `llama-bench` gives them,
-and the peak of resident memory.
+512 prompt tokens and 32 new ones, five times each. Prints one JSON object: means of tokens/s as `llama-bench` gives
+them, and the peak of resident memory.
 """
 
 from __future__ import annotations

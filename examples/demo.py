@@ -33,8 +33,6 @@ def small_e2b(folder: Path) -> Path:
         "num_hidden_layers": 10,
         "num_kv_shared_layers": 5,
         "layer_types": text["layer_types"][:10],
-    }
-    text |= {
         "vocab_size": 4096,
         "vocab_size_per_layer_input": 4096,
         "hidden_size_per_layer_input": 32,

@@ -45,23 +45,27 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
 ) -> Bundle:
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
-    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds codes, stored.
-    The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a scale per token and head; the default
-    is the target's. ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
-    Of engines alone: ``batch`` sequences at most, ``chunk`` tokens per prefill step, the ``compute_capabilities`` (89 for 8.9) of
-    the GPUs they are for, and ``tensor_parallel`` ranks that share a model out; another target refuses them. ``max_memory``: bytes
-    for weights in flight. A compile that was killed is taken up where it stopped.
+    ``weights``: float32, a built-in recipe (int8, int4, int2, mobile) or a recipe file; of a checkpoint that holds
+    codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a scale per
+    token and head; the default is the target's. ``context`` limits how many tokens a session may hold; default: the
+    target's, or what the model was made for. Of engines alone: ``batch`` sequences at most, ``chunk`` tokens per
+    prefill step, the ``compute_capabilities`` (89 for 8.9) of the GPUs they are for, and ``tensor_parallel`` ranks that
+    share a model out; another target refuses them. ``max_memory``: bytes for weights in flight. A compile that was
+    killed is taken up where it stopped.
 
-    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory), Defect (stored codes came out
-    changed: no bundle is left).
+    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory), Defect (stored
+    codes came out changed: no bundle is left).
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
     _check_modalities(modalities, source.facts)
     recipe = recipe_of(source.facts, chosen, weights)
     given = {
-        "batch": batch, "chunk": chunk, "compute_capabilities": compute_capabilities, "tensor_parallel": tensor_parallel,
-    }  # fmt: skip
+        "batch": batch,
+        "chunk": chunk,
+        "compute_capabilities": compute_capabilities,
+        "tensor_parallel": tensor_parallel,
+    }
     options = chosen.options(
         weights=recipe.name if isinstance(recipe, Recipe) else recipe,
         recipe=recipe if isinstance(recipe, Recipe) else None,
@@ -70,19 +74,21 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         **{name: value for name, value in given.items() if value is not None},
     )
     chosen.check(source.facts, options)
-    observe: list[pipeline.Observer] = [
-        lambda step, model: progress(f"step 2 of 3: passes: {step.stage}: {step.name}", 0, 0)
-    ]
+
+    def lowering(text: str, done: int, total: int) -> None:
+        progress(f"step 2 of 2: {text}", done, total)
+
+    observe: list[pipeline.Observer] = [lambda run, model: lowering(f"{run.stage}: {run.name}", 0, 0)]
     if dump_dir is not None:
         observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
     identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
-        progress("step 1 of 3: trace", 0, 0)
+        progress("step 1 of 2: trace", 0, 0)
         traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
         program = Program.decoder(traced, source.facts)
         bind(program, source)
-        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, progress)
+        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         for path in source.side_files:
             shutil.copyfile(path, folder / path.name)

@@ -22,7 +22,7 @@ from g4compile.graph.stage import STAGES, Spec, check, set_stage, stage_of
 from g4compile.ops.registry import attach_bodies, check_operands, specs
 from g4compile.passes.base import Pass
 
-Observer = Callable[["Step", ir.Model], None]
+Observer = Callable[["PassRun", ir.Model], None]
 
 
 @dataclass(frozen=True)
@@ -41,65 +41,64 @@ class Phase:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands in a longer one: the ``variant`` it is for, empty for all, and how many passes ran ``before``."""
+    """Where a run stands in a longer one: the ``variant`` it is for, empty for all, and how many passes ran
+    ``before``."""
 
     variant: str = ""
     before: int = 0
 
 
 @dataclass(frozen=True)
-class Step:
-    """One pass that ran. ``nodes`` is the count after it, ``seconds`` the time of pass and check together. ``variant``: of which
-    graph, empty where all come from this one."""
+class PassRun:
+    """One pass that ran. ``nodes`` is the count after it, ``seconds`` the time of pass and check together.
+    ``variant``: of which graph, empty where all come from this one."""
 
     number: int
     stage: str
     name: str
     nodes: int
     seconds: float
-    ends_stage: bool = False
     variant: str = ""
 
 
 def run(
     model: ir.Model, phases: Sequence[Phase], observe: Sequence[Observer] = (), place: Place = Place()
-) -> list[Step]:
+) -> list[PassRun]:
     """Run ``phases`` on ``model`` in place. Raises SpecError or MatchError naming the pass."""
-    steps: list[Step] = []
+    runs: list[PassRun] = []
     if not phases:
-        return steps
+        return runs
     allowed = specs()[stage_of(model)]
     for phase in phases:
         start_stage = stage_of(model)
-        for index, step_pass in enumerate(phase.passes):
-            if start_stage not in step_pass.stages:
+        for one in phase.passes:
+            if start_stage not in one.stages:
                 raise Defect(
-                    f"{step_pass.name} runs in {', '.join(step_pass.stages)}, the graph is at {start_stage}",
-                    where=step_pass.name,
+                    f"{one.name} runs in {', '.join(one.stages)}, the graph is at {start_stage}",
+                    where=one.name,
                 )
             start = time.perf_counter()
-            step_pass.apply(model)
-            check(model, allowed | phase.allowed, step_pass.name)
+            one.apply(model)
+            check(model, allowed | phase.allowed, one.name)
             check_operands(model.graph)
-            steps.append(
-                Step(
-                    place.before + len(steps) + 1,
+            runs.append(
+                PassRun(
+                    place.before + len(runs) + 1,
                     phase.stage,
-                    step_pass.name,
+                    one.name,
                     model.graph.num_nodes(),
                     time.perf_counter() - start,
-                    index == len(phase.passes) - 1,
                     place.variant,
                 )
             )
-            _report(steps[-1], model, observe)
+            _report(runs[-1], model, observe)
         last = phase.passes[-1].name if phase.passes else "no pass"
         check(model, phase.allowed, f"{last}, at the end of stage {phase.stage}")
         set_stage(model, phase.stage)
         name_uniquely(model)
         attach_bodies(model)
         allowed = phase.allowed
-    return steps
+    return runs
 
 
 def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
@@ -114,6 +113,7 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
         one.apply(model)
         if following:
             check(model, specs()[stage] | specs()[following[0]], one.name)
+        check_operands(model.graph)
     name_uniquely(model)
     attach_bodies(model)
 
@@ -135,7 +135,8 @@ def _stage_for(model: ir.Model, one: Pass) -> str:
             check(model, specs()[later[0]], f"the passes before {one.name}")
         except SpecError as error:
             raise InputError(
-                f"{one.name} runs in the stages {', '.join(one.stages)}, the graph is at {current} and not ready for it",
+                f"{one.name} runs in the stages {', '.join(one.stages)}, "
+                f"the graph is at {current} and not ready for it",
                 where=error.where,
                 why=error.what,
                 fix="run the passes of the stages between first",
@@ -143,22 +144,23 @@ def _stage_for(model: ir.Model, one: Pass) -> str:
     return later[0]
 
 
-def _report(step: Step, model: ir.Model, observe: Sequence[Observer]) -> None:
+def _report(run: PassRun, model: ir.Model, observe: Sequence[Observer]) -> None:
     if int(os.environ.get("G4_DEBUG") or 0) >= 1:
         print(
-            f"[{step.stage}] {step.number:2d} {step.name:34s} {step.nodes:6d} nodes {step.seconds * 1e3:8.1f} ms",
+            f"[{run.stage}] {run.number:2d} {run.name:34s} {run.nodes:6d} nodes {run.seconds * 1e3:8.1f} ms",
             file=sys.stderr,
         )
     for observer in observe:
-        observer(step, model)
+        observer(run, model)
 
 
 def dump_to(folder: Path) -> Observer:
-    """An observer that writes the graph after every pass, as `NN-pass-name.onnxtxt`, or `NN-pass-name.VARIANT.onnxtxt`."""
+    """An observer that writes the graph after every pass, as `NN-pass-name.onnxtxt`, or
+    `NN-pass-name.VARIANT.onnxtxt`."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def write(step: Step, model: ir.Model) -> None:
-        name = f"{step.number:02d}-{step.name}{'.' if step.variant else ''}{step.variant}"
+    def write(run: PassRun, model: ir.Model) -> None:
+        name = f"{run.number:02d}-{run.name}{'.' if run.variant else ''}{run.variant}"
         (folder / f"{name}.onnxtxt").write_text(text.to_text(model), encoding="utf-8")
 
     return write

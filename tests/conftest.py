@@ -27,9 +27,9 @@ from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower
+from g4compile.targets.tensorrt.edition import RTX
 from g4compile.targets.tensorrt.interpreter.candidates import emit_networks, interpretable_builder
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
-from g4compile.targets.tensorrt.product import RTX
 from g4compile.targets.tensorrt.steps import Capacities
 from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.trace.trace import trace
@@ -223,15 +223,15 @@ def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
 
     @functools.cache
     def make(
-        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, product=RTX, weights="bfloat16", **changes
+        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, edition=RTX, weights="bfloat16", **changes
     ) -> SimpleNamespace:
-        target = EngineTarget(product, **changes)
+        target = EngineTarget(edition, **changes)
         options = target.options(
             weights=weights, context=capacities.context, batch=capacities.batch, chunk=capacities.chunk,
             compute_capabilities=(89,), tensor_parallel=ranks,
         )  # fmt: skip
         program = Program.decoder(traced(variant), checkpoints(variant).facts)
-        builder = interpretable_builder(product.plugins)
+        builder = interpretable_builder(edition.plugins)
         networks, host = emit_networks(builder, lower(program, target, options))
 
         def session(exact: bool) -> NetworkSession:

@@ -1,4 +1,4 @@
-"""Compiles in processes of their own, which tests kill or limit: forks of one process that has imported what they need."""
+"""Compiles in other processes, which tests kill or limit: forks of one process that has imported what they need."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _compile_until(pipe: Connection, source: Path, out: Path, when: str, options
 
 
 def run(function: Callable[..., None], *arguments: Any, said: Path) -> int:
-    """Call ``function``, of a module, in another process. Its exit code; what it prints is written to the file ``said``."""
+    """Call ``function``, of a module, in another process. Its exit code; what it prints goes to the file ``said``."""
     process = _PROCESSES.Process(target=_run, args=(function, arguments, said))
     process.start()
     process.join()

@@ -22,7 +22,7 @@ SAME = ("tiny-e2b", "tiny-26b-a4b")
 
 @pytest.fixture(scope="module")
 def compiled_again(checkpoints, shared):
-    """Folders of bundles by hash seed and preset: of a seed, one process that traces for itself and compiles all of SAME."""
+    """Folders of bundles by hash seed and preset: per seed, one process traces and compiles all of SAME."""
     code = (
         "import sys; from pathlib import Path; from g4compile.compiler import compile\n"
         "for source in sys.argv[2:]: compile(source, 'onnx-cpu', Path(sys.argv[1], Path(source).name))"

@@ -60,7 +60,8 @@ def test_real_size_compiles_in_little_memory(name, tmp_path, capsys):
     found = json.loads(done.stdout.splitlines()[-1])
     with capsys.disabled():
         print(
-            f"\n{name} int4: {found['data_bytes'] / 1e9:.2f} GB in {found['seconds']:.0f} s, peak {found['peak_gb']:.2f} GB"
+            f"\n{name} int4: {found['data_bytes'] / 1e9:.2f} GB in {found['seconds']:.0f} s, "
+            f"peak {found['peak_gb']:.2f} GB"
         )
     assert found["peak_gb"] < 4
     assert found["peak_gb"] == pytest.approx(plan(name, weights="int4").memory.compile_peak_bytes / 1e9, rel=0.1)

@@ -17,7 +17,7 @@ from tests.processes import compile_limited, killed_compile, run
 
 @pytest.fixture
 def killed(shared, checkpoints, tmp_path):
-    """What a compile of tiny-31b at int4 left that was killed when layer 4 was under way, and where its output would be."""
+    """What an int4 compile of tiny-31b left that was killed at layer 4, and where its output would be."""
     layer = "weights: model.language_model.layers.4"
 
     def make(path):

@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/kernels.py [--sweep] [--out FILE]
 
-Needs torch and Triton with a CUDA device, and nothing of the compiler. Sizes are 26B-A4B's experts (128, 8 a token, 2816 by
-704) and 31B's attention (32 heads over 4 KV heads of 512; over 16 of 256 with a window of 1,024). `--sweep` also times other
-tilings than those of `g4compile/targets/kernels/configs.py`. Medians of CUDA-graph replays; each replay runs eight different
-routings, so that weights come from memory and not from the cache.
+Needs torch and Triton with a CUDA device, and nothing of the compiler. Sizes are 26B-A4B's experts (128, 8 a token,
+2816 by 704) and 31B's attention (32 heads over 4 KV heads of 512; over 16 of 256 with a window of 1,024). `--sweep`
+also times other tilings than those of `g4compile/targets/kernels/configs.py`. Medians of CUDA-graph replays; each
+replay runs eight different routings, so that weights come from memory and not from the cache.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The kernels as an engine embeds them: PTX made on any machine, launched by the driver alone, against float64.
 
     python benchmarks/gpu/ptx.py make FOLDER [--architecture 90]      where g4compile and Triton are, without a GPU
-    python benchmarks/gpu/ptx.py run FOLDER                           on the GPU, with torch for memory, and without Triton
+    python benchmarks/gpu/ptx.py run FOLDER                       on the GPU, with torch for memory, and without Triton
 
-What `tensorrt.plugin` would be given (entry, PTX, grid, threads, shared memory, extra integers) is written by `make` from
-the plugins themselves, and launched by `run` with arguments in the order that an engine passes: inputs, extra integers,
-outputs. Sizes are 26B-A4B's experts and 31B's full layers.
+What `tensorrt.plugin` would be given (entry, PTX, grid, threads, shared memory, extra integers) is written by `make`
+from the plugins themselves, and launched by `run` with arguments in the order that an engine passes: inputs, extra
+integers, outputs. Sizes are 26B-A4B's experts and 31B's full layers.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Read and check the manifest, all file sizes, and the content of graphs. Raises BundleError naming the file."""
+        """Read and check the manifest, all file sizes, and the content of graphs. Raises BundleError naming the
+        file."""
         folder = Path(path)
         file = folder / MANIFEST
         if not file.is_file():

@@ -27,8 +27,8 @@ class TensorSpec(msgspec.Struct, frozen=True):
 
 
 class GraphSpec(msgspec.Struct, frozen=True):
-    """One graph of a ``part`` of the model. ``variant``: `any`, or what it alone is for: the step of an engine (`decode`,
-    `verify`, `prefill`). ``rank``: which of the devices that compute together runs it."""
+    """One graph of a ``part`` of the model. ``variant``: `any`, or what it alone is for: the step of an engine
+    (`decode`, `verify`, `prefill`). ``rank``: which of the devices that compute together runs it."""
 
     file: str
     inputs: tuple[TensorSpec, ...]
@@ -55,8 +55,9 @@ class KVLayer(msgspec.Struct, frozen=True):
 
 
 class KVSpec(msgspec.Struct, frozen=True):
-    """``dtype``: float32; bfloat16 in engines; or int8, and then each key and value has a float32 scale per token and head,
-    `[.., tokens, 1]`, as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers can take back."""
+    """``dtype``: float32; bfloat16 in engines; or int8, and then each key and value has a float32 scale per token
+    and head, `[.., tokens, 1]`, as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers
+    can take back."""
 
     dtype: str
     rewind: int
@@ -89,8 +90,8 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
 
 
 class TableSpec(msgspec.Struct, frozen=True):
-    """An engine input that is looked up by the host: row ``ids`` of the tensor ``key`` of the checkpoint times ``scale``
-    (in float32, then rounded to the input's dtype), each row in the shape ``row``."""
+    """An engine input that is looked up by the host: row ``ids`` of the tensor ``key`` of the checkpoint times
+    ``scale`` (in float32, then rounded to the input's dtype), each row in the shape ``row``."""
 
     name: str
     key: str
@@ -99,7 +100,8 @@ class TableSpec(msgspec.Struct, frozen=True):
 
 
 class HostSpec(msgspec.Struct, frozen=True):
-    """What stands between token ids and engine inputs: ``placeholders`` of other modalities are looked up as ``pad``."""
+    """What stands between token ids and engine inputs: ``placeholders`` of other modalities are looked up as
+    ``pad``."""
 
     placeholders: tuple[int, ...]
     pad: int
@@ -107,8 +109,8 @@ class HostSpec(msgspec.Struct, frozen=True):
 
 
 class WeightSpec(msgspec.Struct, frozen=True):
-    """An engine input that is bound at load: the tensor ``key`` of the checkpoint after ``steps`` (`bundle/weight_steps.py`), or,
-    with an ``offset``, bytes of the bundle's `weights.data` as they are."""
+    """An engine input that is bound at load: the tensor ``key`` of the checkpoint after ``steps``
+    (`bundle/weight_steps.py`), or, with an ``offset``, bytes of the bundle's `weights.data` as they are."""
 
     name: str
     key: str
@@ -126,7 +128,8 @@ class WeightSpec(msgspec.Struct, frozen=True):
 
 class EngineStep(msgspec.Struct, frozen=True):
     """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. Its plans are the
-    decoder's graphs whose variant has the step's name. ``activation_bytes``: of values between layers at the most tokens, as planned; the engine says its own.
+    decoder's graphs whose variant has the step's name. ``activation_bytes``: of values between layers at the most
+    tokens, as planned; the engine says its own.
     """
 
     name: str
@@ -142,10 +145,10 @@ class EngineStep(msgspec.Struct, frozen=True):
 
 
 class EngineSpec(msgspec.Struct, frozen=True):
-    """TensorRT plans: by ``product`` and its version, for GPUs of these compute capabilities (89 for 8.9; empty: the GPU that
-    built them). ``ring``: slots of a sliding layer, a multiple of ``chunk``; a full layer has as many as the context.
-    All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch). Of several ``ranks`` each
-    has plans and weights of its own, and bytes are those of one."""
+    """TensorRT plans: by ``product`` and its version, for GPUs of these compute capabilities (89 for 8.9; empty: the
+    GPU that built them). ``ring``: slots of a sliding layer, a multiple of ``chunk``; a full layer has as many as
+    the context. All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch). Of
+    several ``ranks`` each has plans and weights of its own, and bytes are those of one."""
 
     product: str
     version: str
@@ -164,9 +167,9 @@ class EngineSpec(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes. ``engine``: of a TensorRT bundle.
 
-    ``requires``: what a runtime must understand to run the bundle (`bundle/requires.py`). ``recipe``: the rules by which
-    weights were quantised. ``activations``: `int8` when some product rounds its other operand to 8 bits; else the dtype
-    they are computed in.
+    ``requires``: what a runtime must understand to run the bundle (`bundle/requires.py`). ``recipe``: the rules by
+    which weights were quantised. ``activations``: `int8` when some product rounds its other operand to 8 bits; else the
+    dtype they are computed in.
     """
 
     manifest_version: int

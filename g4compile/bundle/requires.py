@@ -1,7 +1,7 @@
 """What a bundle may require of a runtime: the words of the manifest's ``requires``, and what each means.
 
-A runtime refuses a bundle that names a word it does not know, because it would compute something else. An addition that a
-runtime may leave out is an optional field of the manifest, and no word here.
+A runtime refuses a bundle that names a word it does not know, because it would compute something else. An addition that
+a runtime may leave out is an optional field of the manifest, and no word here.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from g4compile.bundle.weight_steps import Step, parse_step
+from g4compile.bundle.weight_steps import WeightStep, parse_step
 from g4compile.errors import InputError
 
 PARTS = ("codes", "scales", "zero_points")
@@ -48,18 +48,18 @@ class Flat:
 
 @dataclass(frozen=True)
 class EnginePart:
-    """``part`` (codes or scales) of a weight that an engine reads in ``form``: int4, panels or fp8. ``block`` weights
+    """``part`` (codes or scales) of a weight that an engine reads in ``format``: int4, panels or fp8. ``block`` weights
     share a scale; None where one scale stands for the whole tensor."""
 
     part: str
-    form: str
+    format: str
     block: int | None = None
 
     def __str__(self) -> str:
-        return f"{_ENGINE}{self.part}={self.form}{'' if self.block is None else f':{self.block}'}"
+        return f"{_ENGINE}{self.part}={self.format}{'' if self.block is None else f':{self.block}'}"
 
 
-Word = Step | BlockPart | Flat | EnginePart
+Word = WeightStep | BlockPart | Flat | EnginePart
 
 
 def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
@@ -67,7 +67,7 @@ def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
     return tuple(_parse(word) for word in words)
 
 
-def parse_steps(words: Sequence[str]) -> tuple[Step, ...]:
+def parse_steps(words: Sequence[str]) -> tuple[WeightStep, ...]:
     """The steps among ``words``, which stand before what says of codes."""
     found = parse_words(words)
     return tuple(word for word in found if not isinstance(word, BlockPart | Flat | EnginePart))
@@ -82,10 +82,10 @@ def _parse(word: str) -> Word:
             case ("codes" | "scales" | "zero_points") as part, False, [bits, block, zero, quantizer, columns]:
                 if bits[:3] == "int" and zero in ("symmetric", "asymmetric"):
                     return BlockPart(part, int(bits[3:]), int(block), zero == "symmetric", quantizer, int(columns))
-            case ("codes" | "scales") as part, True, [form]:
-                return EnginePart(part, form)
-            case ("codes" | "scales") as part, True, [form, block]:
-                return EnginePart(part, form, int(block))
+            case ("codes" | "scales") as part, True, [format]:
+                return EnginePart(part, format)
+            case ("codes" | "scales") as part, True, [format, block]:
+                return EnginePart(part, format, int(block))
             case (("codes" | "scales" | "zero_points"), _, _):
                 pass
             case _:

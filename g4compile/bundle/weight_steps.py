@@ -29,7 +29,7 @@ ROWS, COLUMNS = "rows", "columns"
 _DTYPES: dict[str, Any] = {"float": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
-class Step(Protocol):
+class WeightStep(Protocol):
     """One step. Rows are the axis before the last of a matrix or of stacked matrices; of a vector, its only axis."""
 
     def apply(self, array: Array) -> Array:
@@ -133,7 +133,7 @@ MOVES = (Transpose, Reorder, Shard)  # these change no number, so a cast before 
 _EXAMPLES = "transpose, scale=2.5, reorder=rows:512:128, shard=rows:2:1:4 or cast=float:bfloat16"
 
 
-def parse_step(word: str) -> Step:
+def parse_step(word: str) -> WeightStep:
     """The step that ``word`` names. Raises InputError."""
     name, _, rest = word.partition("=")
     values = rest.split(":")
@@ -154,7 +154,7 @@ def parse_step(word: str) -> Step:
     raise InputError(f"the step {word!r} of a weight cannot be read", fix=_EXAMPLES)
 
 
-def prepare(stored: Array, dtype: str, steps: Sequence[Step]) -> Array:
+def prepare(stored: Array, dtype: str, steps: Sequence[WeightStep]) -> Array:
     """The weight of ``dtype`` (a name as in the manifest) that ``steps`` make of the tensor ``stored``."""
     array = cast(stored, next((step.source for step in steps if isinstance(step, Cast)), dtype))
     for step in steps:
@@ -162,7 +162,7 @@ def prepare(stored: Array, dtype: str, steps: Sequence[Step]) -> Array:
     return array
 
 
-def undo_reorders(array: Array, steps: Sequence[Step]) -> Array:
+def undo_reorders(array: Array, steps: Sequence[WeightStep]) -> Array:
     """``array`` with the reorderings among ``steps`` taken back: its rows or columns as the checkpoint has them."""
     for step in reversed(steps):
         if isinstance(step, Reorder):

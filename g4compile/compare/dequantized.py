@@ -54,8 +54,8 @@ def _is_coded(weight: WeightSpec) -> bool:
 
 
 def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
-    """From `weights.data`, heads back in the checkpoint's order. Of a tied table the last product alone reads codes: it has
-    the key of an untied one."""
+    """From `weights.data`, heads back in the checkpoint's order. Of a tied table the last product alone reads codes:
+    it has the key of an untied one."""
     spec = bundle.manifest.engine
     assert spec is not None
     coded = {weight.name: weight for weight in spec.weights if weight.offset is not None}
@@ -84,13 +84,13 @@ def _bytes(bundle: Bundle, weight: WeightSpec) -> Array:
 
 def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
     codes, scales, zeros = parts["codes"], parts["scales"], parts["zero_points"]
-    form, columns = BlockFormat(spec.bits, spec.block, spec.symmetric), spec.shape[-1]
+    format, columns = BlockFormat(spec.bits, spec.block, spec.symmetric), spec.shape[-1]
     assert codes is not None and scales is not None
-    rows = codes.reshape(-1, form.blocks(columns), form.width(columns) * form.bits // 8)
+    rows = codes.reshape(-1, format.blocks(columns), format.width(columns) * format.bits // 8)
     packed = Codes(
         rows,
         scales.reshape(len(rows), -1),
         None if zeros is None else zeros.reshape(len(rows), -1),
     )
-    weight: Array = form.dequantize(packed, columns).reshape(spec.shape) / np.float32(spec.scale)
+    weight: Array = format.dequantize(packed, columns).reshape(spec.shape) / np.float32(spec.scale)
     return weight

@@ -34,34 +34,44 @@ class Limits(msgspec.Struct, frozen=True):
         return self.top1_agreement == 1.0
 
 
-# The worst that the tiny variants show is noted in each row, over three seeds of `verify` (24 positions of prefill, 16 of
-# decode). A sign changed in one layer's scales shows a relative difference of at least 0.73 and a KL of at least 1.2.
+# The worst that the tiny variants show is noted in each row, over three seeds of `verify` (24 positions of prefill, 16
+# of decode). A sign changed in one layer's scales shows a relative difference of at least 0.73 and a KL of at least
+# 1.2.
 _ROWS = (
     # Worst: 6e-5 and 2e-6 relative.
-    Limits("float32", 1e-4, 1e-6, 1.0, 2e-4, "other orders of summation alone: a hundredth of what any wrong step does"),
-    # Worst: 4e-5 and 2e-6 relative. The networks are computed in float32, so that this judges what they mean and not their rounding.
+    Limits("float32", 1e-4, 1e-6, 1.0, 2e-4, "other orders of summation: a hundredth of what any wrong step does"),
+    # Worst: 4e-5 and 2e-6 relative. The networks are computed in float32, so that this judges what they mean and not
+    # their rounding.
     Limits("bfloat16", 1e-4, 1e-6, 1.0, 5e-4, "other orders of summation, and keys and values in a ring"),
     # Worst: 5e-5 and 3e-6 relative.
-    Limits("quantized, float32 activations", 1e-4, 1e-6, 1.0, 5e-4, "codes are multiplied exactly: other orders of summation"),
-    # Worst: 0.081, KL 0.012 (mobile on tiny-e2b); top-1 71% of 24 positions at seed 2, which is over the limit: random weights make
-    # near ties, and few positions count each of them much. At the default seed all built-in recipes stand above 80%.
+    Limits(
+        "quantized, float32 activations", 1e-4, 1e-6, 1.0, 5e-4,
+        "codes are multiplied exactly: other orders of summation",
+    ),
+    # Worst: 0.081, KL 0.012 (mobile on tiny-e2b); top-1 71% of 24 positions at seed 2, which is over the limit: random
+    # weights make near ties, and few positions count each of them much. At the default seed all built-in recipes stand
+    # above 80%.
     Limits(
         "quantized, int8 activations", 0.2, 0.02, 0.8, None,
-        "products round activations by up to 0.4% of a block's largest, and the largest of many rounded logits has no useful "
-        "bound; random weights make near ties, whose order the rounding changes",
+        "products round activations by up to 0.4% of a block's largest, and the largest of many rounded logits has no "
+        "useful bound; random weights make near ties, whose order the rounding changes",
     ),
     # Worst: 0.35, KL 0.24, top-1 50% (int4 on tiny-26b-a4b).
     Limits(
         "quantized experts, int8 activations", 0.6, 0.5, 0.5, None,
-        "rounded activations also send a token to another expert where two are nearly tied, which changes all its logits",
+        "rounded activations also send a token to another expert where two are nearly tied, which changes all its "
+        "logits",
     ),
-    # Worst: 5e-4 and 3e-5 relative; over 120 steps of two sequences 0.05, KL 1e-6. The rounding as such costs a KL of 1e-3; the reference rounds alike.
+    # Worst: 5e-4 and 3e-5 relative; over 120 steps of two sequences 0.05, KL 1e-6. The rounding as such costs a KL of
+    # 1e-3; the reference rounds alike.
     Limits(
         "int8 KV", 0.005, 1e-5, 0.99, 0.1,
-        "where a key or value lies between two codes, rounding noise decides: one of thousands comes out one code apart",
+        "where a key or value lies between two codes, rounding noise decides: one of thousands comes out one code "
+        "apart",
     ),
-    # Worst: 0.32, KL 0.22 (tiny-e4b); top-1 31% of 16 positions at seed 1, which is over the limit, for the same reason. HF with its norms off by 0.1% differs as much from itself.
-    # That the graph is equal, products aside, is tested at stage [quantized] by the row of float32 activations.
+    # Worst: 0.32, KL 0.22 (tiny-e4b); top-1 31% of 16 positions at seed 1, which is over the limit, for the same
+    # reason. HF with its norms off by 0.1% differs as much from itself. That the graph is equal, products aside, is
+    # tested at stage [quantized] by the row of float32 activations.
     Limits(
         STORED, 0.6, 0.3, 0.5, None,
         "activations are rounded to the checkpoint's fixed steps, which turns any noise of products into whole steps",
@@ -87,8 +97,9 @@ def limits_of(manifest: Manifest) -> Limits:
 class Parity(msgspec.Struct, frozen=True):
     """Differences over all compared positions.
 
-    ``relative_difference``: root mean square of differences over the standard deviation of the reference's logits over the
-    vocabulary. ``kl_mean``: KL(reference || ours) in nats per position. A value that is not finite stays so here; in JSON it is null.
+    ``relative_difference``: root mean square of differences over the standard deviation of the reference's logits over
+    the vocabulary. ``kl_mean``: KL(reference || ours) in nats per position. A value that is not finite stays so here;
+    in JSON it is null.
     """
 
     positions: int

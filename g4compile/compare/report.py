@@ -13,13 +13,14 @@ from g4compile.compare.parity import Limits, Parity
 class Report(msgspec.Struct, frozen=True):
     """Two comparisons, each by scenario.
 
-    ``parity``: the bundle against ``judge``, the Hugging Face module that holds what the bundle's codes stand for: is the
-    compiler right? ``broken`` lists what is over ``limits``. ``quantisation_cost``: the bundle against the module with the
-    checkpoint's original weights, without limits; None where compiling made no codes.
+    ``parity``: the bundle against ``judge``, the Hugging Face module that holds what the bundle's codes stand for: is
+    the compiler right? ``broken`` lists what is over ``limits``. ``quantisation_cost``: the bundle against the module
+    with the checkpoint's original weights, without limits; None where compiling made no codes.
 
-    ``layers``: only when localised. ``codes``: of weights that the checkpoint holds as codes, how many the bundle has unchanged.
-    ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same networks, every value
-    rounded as they declare. ``kv_cost``: the judge with a rounded KV cache against itself without, on the prompt.
+    ``layers``: only when localised. ``codes``: of weights that the checkpoint holds as codes, how many the bundle has
+    unchanged. ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same
+    networks, every value rounded as they declare. ``kv_cost``: the judge with a rounded KV cache against itself
+    without, on the prompt.
     """
 
     judge: str
@@ -43,7 +44,8 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """Whether the bundle computes what its weights stand for, in one sentence with the worst figures of all scenarios."""
+        """Whether the bundle computes what its weights stand for, in one sentence with the worst figures of all
+        scenarios."""
         if self.broken:
             return f"NOT equal: {'; '.join(self.broken)}"
         limits, results = self.limits, self.parity.values()

@@ -1,12 +1,15 @@
-"""`verify`: a bundle against the HF module in float32, over prefill, decode and chunked prefill. Two questions, two modules.
+"""`verify`: a bundle against the HF module in float32, over prefill, decode and chunked prefill. Two questions, two
+modules.
 
-Is the compiler right? The module holds what the bundle's codes stand for, so that the comparison is of the computation alone.
-What does quantisation cost? The module holds the checkpoint's original weights. One module is in memory at a time.
+Is the compiler right? The module holds what the bundle's codes stand for, so that the comparison is of the computation
+alone. What does quantisation cost? The module holds the checkpoint's original weights. One module is in memory at a
+time.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +63,7 @@ def verify(  # noqa: PLR0913 - the public call
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     trial = _trial(opened.manifest, prompt_tokens, new_tokens, batch, seed)
+    progress = _numbered(progress, _count(opened, layers))
     session, rounded = _conversations(opened, checkpoint, layers, threads, progress)
     judged = _judge(opened, checkpoint, session, rounded, trial, layers, progress)
     gc.collect()  # the judge is no longer referred to, and its parts refer to each other
@@ -80,6 +84,20 @@ def verify(  # noqa: PLR0913 - the public call
         kv_cost=judged.kv_cost,
         rounded=judged.rounded,
     )
+
+
+def _count(bundle: Bundle, layers: bool) -> int:
+    """How many pieces of work `verify` reports: opening, loading and three scenarios, and what a bundle has beside
+    them."""
+    manifest = bundle.manifest
+    extra = (layers, manifest.kv.dtype == "int8", manifest.engine is not None)
+    return 5 + sum(extra) + 2 * holds_made_codes(bundle)
+
+
+def _numbered(progress: Progress, total: int) -> Progress:
+    """``progress``, told which of ``total`` pieces of work begins."""
+    numbers = itertools.count(1)
+    return lambda text: progress(f"step {next(numbers)} of {total}: {text}")
 
 
 def _trial(manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch: int, seed: int) -> _Trial:

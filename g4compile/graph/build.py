@@ -1,7 +1,7 @@
 """Building nodes in front of an anchor: shapes and dtypes of standard ops are inferred by ONNX's own rules.
 
-Passes and lowerings make nodes with a `Builder`, and edit with `edit.replace` and `onnx_ir`'s own remove. Ops of ours are made
-by their own class (`ops/op.py`), which infers by the op's shape strings.
+Passes and lowerings make nodes with a `Builder`, and edit with `edit.replace` and `onnx_ir`'s own remove. Ops of ours
+are made by their own class (`ops/op.py`), which infers by the op's shape strings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Size = int | str | ir.SymbolicDim | None
 
 
 class Builder:
-    """Makes nodes before ``anchor``, named after the module that the anchor came from. ``made``: those nodes, in order."""
+    """Makes nodes before ``anchor``, named after the module that the anchor came from. ``made``: those nodes, in
+    order."""
 
     def __init__(self, anchor: ir.Node) -> None:
         graph = anchor.graph
@@ -58,7 +59,8 @@ class Builder:
 def infer(node: ir.Node, opset: int) -> list[tuple[ir.TypeProtocol | None, ir.Shape | None]]:
     """Type and shape of each output of a standard op, as ONNX's schema infers them; None for what does not follow.
 
-    Operands are read as far as they are small constants (sizes, axes). Raises Defect when the operands do not fit the op.
+    Operands are read as far as they are small constants (sizes, axes). Raises Defect when the operands do not fit the
+    op.
     """
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     proto = ir.serde.serialize_node(node)

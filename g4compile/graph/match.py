@@ -55,7 +55,8 @@ class Ints:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of type ``op`` (`Add`, or an op of ours by its class); ``name`` binds the node, ``value`` the value it is matched at."""
+    """A node of type ``op`` (`Add`, or an op of ours by its class); ``name`` binds the node, ``value`` the value it
+    is matched at."""
 
     op: str
     inputs: tuple[Pattern, ...]
@@ -148,10 +149,8 @@ def _operands(pattern: Node, node: ir.Node, bindings: Bindings, depth: int) -> M
 
 def _bind(name: str, item: Any, bindings: Bindings, depth: int) -> Miss | None:
     if name and bindings.setdefault(name, item) is not item:
-        return Miss(
-            depth,
-            f"{name} is {getattr(item, 'name', item)} here and {getattr(bindings[name], 'name', bindings[name])} elsewhere",
-        )
+        here, elsewhere = (getattr(one, "name", one) for one in (item, bindings[name]))
+        return Miss(depth, f"{name} is {here} here and {elsewhere} elsewhere")
     return None
 
 

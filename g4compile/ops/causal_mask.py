@@ -1,9 +1,9 @@
 """CausalMask: what each new position may attend in a buffer of keys, as an additive float32 mask.
 
-Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look, -infinity
-elsewhere. Key j stands at position j; a query at position p sees j <= p. Slots behind the last written one are masked by that
-alone, so it serves preallocated buffers of any capacity.
-Source: transformers `masking_utils.py`, `causal_mask_function`.
+Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look,
+-infinity elsewhere. Key j stands at position j; a query at position p sees j <= p. Slots behind the last written one
+are masked by that alone, so it serves preallocated buffers of any capacity. Source: transformers `masking_utils.py`,
+`causal_mask_function`.
 """
 
 from __future__ import annotations

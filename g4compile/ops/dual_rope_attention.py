@@ -5,8 +5,8 @@
 
 Shapes: query [B, S, N*D], query_norm [D], cos, sin [B, S, R/2], key, value [B, K, T, D], mask [B, 1, S, T] ->
 out [B, S, N*D]. One op for both kinds of layer: local RoPE (all D rotated) and global p-RoPE (zero angles past
-the first quarter) differ in the angles alone, or, behind `lower-proportional-rope`, in ``rotary``: how many of a head's
-D numbers turn. Without a mask the queries are the last S of the T keys, and
+the first quarter) differ in the angles alone, or, behind `lower-proportional-rope`, in ``rotary``: how many of the D
+dimensions of a head are rotated. Without a mask the queries are the last S of the T keys, and
 `window` limits how far back they see (0: no limit), as in `CausalAttention`. With a mask (`insert-windowed-masks`),
 S need not be the number of new tokens and `window` says only what the mask was built for.
 Source: transformers `Gemma4TextAttention.forward`.

@@ -2,10 +2,11 @@
 
     hidden[s] = gelu_tanh (x[t] G_e^T) * (x[t] U_e^T)      t = row_token[s], e = tile_expert[s / tile]
 
-Shapes: x [T, H], row_token [slots], tile_expert [slots / tile] int64 (-1 where nothing is: 0 comes out here, and what was in
-memory out of a kernel), weight [E, 2 * inner, H] (gate rows first) -> hidden [slots, inner]. With a scale, weight is 4-bit codes
-in panels (`weights/layouts.py`), ``block`` weights per scale: codes int8 [E, rows / 64, K / block, 64, block / 2], scale
-[E, rows / 64, K / block, 64]. Source: transformers `Gemma4TextExperts.forward`, rows grouped as in Gale et al., MegaBlocks (2022).
+Shapes: x [T, H], row_token [slots], tile_expert [slots / tile] int64 (-1 where nothing is: 0 comes out here, and what
+was in memory out of a kernel), weight [E, 2 * inner, H] (gate rows first) -> hidden [slots, inner]. With a scale,
+weight is 4-bit codes in panels (`weights/layouts.py`), ``block`` weights per scale: codes int8 [E, rows / 64, K /
+block, 64, block / 2], scale [E, rows / 64, K / block, 64]. Source: transformers `Gemma4TextExperts.forward`, rows
+grouped as in Gale et al., MegaBlocks (2022).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     tile_expert  [slots / tile] the expert of each tile, -1 behind the last one that is used
     slot_of      [T, k] the slot of each assignment: products are gathered back by it and summed over k, no scatter
 
-The number of slots depends on T and k alone (`slot_count`), so buffers and launches are of fixed size. This is the NumPy
-statement; in an engine the same follows from TopK, OneHot and CumSum.
+The number of slots depends on T and k alone (`slot_count`), so buffers and launches are of fixed size. This is the
+NumPy statement; in an engine the same follows from TopK, OneHot and CumSum.
 """
 
 from __future__ import annotations

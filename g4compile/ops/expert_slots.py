@@ -1,7 +1,8 @@
-"""What the products of experts over grouped rows share: which rows a tile multiplies, with what, in NumPy and in ONNX ops.
+"""What the products of experts over grouped rows share: which rows a tile multiplies, with what, in NumPy and in ONNX
+ops.
 
-Rows stand in slots, tiles of slots belong to one expert (`expert_routing.py`). Weights [E, N, K], or 4-bit codes in panels
-(`weights/layouts.py`) with scales [E, N / 64, K / block, 64].
+Rows stand in slots, tiles of slots belong to one expert (`expert_routing.py`). Weights [E, N, K], or 4-bit codes in
+panels (`weights/layouts.py`) with scales [E, N / 64, K / block, 64].
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class View(Protocol):
 class Precision(Enum):
     """What a node computes in when activations are narrower than float32 (`lower-to-bfloat16`).
 
-    NARROW: what its operands are rounded to. INSIDE_WIDE: reads what is there, computes in float32, gives narrow results.
-    WIDE: in float32, results too.
+    NARROW: what its operands are rounded to. INSIDE_WIDE: reads what is there, computes in float32, gives narrow
+    results. WIDE: in float32, results too.
     """
 
     NARROW = "narrow"
@@ -31,8 +31,9 @@ class Precision(Enum):
 
 
 class Operand:
-    """One input or output, by the name it is assigned to. ``shape``: see `shapes.py`. ``kind``: `T` floats, `I` int64, `M`
-    float32 whatever the activations are, `U` packed codes, `Q` int8, `W` a weight, or codes of one in int8."""
+    """One input or output, by the name it is assigned to. ``shape``: see `shapes.py`. ``kind``: `T` floats, `I`
+    int64, `M` float32 whatever the activations are, `U` packed codes, `Q` int8, `W` a weight, or codes of one in
+    int8."""
 
     optional = False
 

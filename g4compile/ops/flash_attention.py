@@ -2,8 +2,8 @@
 
     out[b, n, s] = softmax (q k^T) v      key slot j is seen by query s when j <= first[b] + s
 
-Shapes: q [B, N, S, D] (scaled, turned), k, v [B, K, T, D], first [B] int64, the position of query 0 -> out [B, N, S, D]. No
-mask is an operand, so a kernel need not read one. Source: Dao et al., FlashAttention-2 (2023).
+Shapes: q [B, N, Q, D] (scaled, rotated), k, v [B, K, T, D], first [B] int64, the position of query 0 -> out [B, N, Q,
+D]. No mask is an operand, so a kernel need not read one. Source: Dao et al., FlashAttention-2 (2023).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ FlashAttention (q, k, v, first) => (out) {
 
 
 class FlashAttention(Op):
-    q = Input("[B, N, S, D]")
+    q = Input("[B, N, Q, D]")  # not S: what a query may see depends on how many stand before it
     k = Input("[B, K, T, D]")
     v = Input("[B, K, T, D]")
     first = Input("[B]", "I")
-    out = Output("[B, N, S, D]")
+    out = Output("[B, N, Q, D]")
     reference = staticmethod(reference)
     bodies = {"": _BODY}

@@ -13,10 +13,10 @@
     GeGLU.insert(builder, gate, up)       a new node, its outputs' shapes and dtypes inferred
     GeGLU.of(node).replace(up=other)      the same node with another operand or attribute
 
-``reference`` (NumPy) and ``bodies`` (functions in ONNX ops, by overload) are two independent statements of one meaning, which
-tests compare. A body runs anywhere ONNX runs, so a graph can be executed at every stage. The overload names the optional
-operand that a node lacks. From the shape strings follow the inferred shapes, the check of operands, and which axis is tokens:
-`S`, or what `...` stands for.
+``reference`` (NumPy) and ``bodies`` (functions in ONNX ops, by overload) are two independent statements of one meaning,
+which tests compare. A body runs anywhere ONNX runs, so a graph can be executed at every stage. The overload names the
+optional operand that a node lacks. From the shape strings follow the inferred shapes, the check of operands, and which
+axis is tokens: `S`, or what `...` stands for.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Op:
 
     @classmethod
     def insert_all(cls, builder: Builder, *inputs: ir.Value | None, **attributes: Any) -> list[ir.Value]:
-        """Insert a node; all its outputs, their shapes and dtypes inferred. Raises SpecError when the operands do not fit."""
+        """Insert a node; all its outputs, their shapes and dtypes inferred. Raises SpecError when the operands do
+        not fit."""
         node = cls.create(*inputs, **attributes)
         cls(node).infer()
         return builder.insert(node)
@@ -167,8 +168,8 @@ class Op:
         self.node.attributes[attribute] = ir.AttrInt64(attribute, value)
 
     def infer(self) -> None:
-        """Give the outputs the shapes and dtypes that follow from operands and attributes. Raises SpecError when operands do
-        not fit."""
+        """Give the outputs the shapes and dtypes that follow from operands and attributes. Raises SpecError when
+        operands do not fit."""
         node = self.node
         first = next(
             (value.dtype for value, one in zip(node.inputs, self.operands, strict=False) if one.kind == "T" and value),

@@ -2,9 +2,9 @@
 
     scale = max(|x|) / 127 over D;   code = round(x / scale), halves to even
 
-Shapes: x [B, K, S, D] -> codes int8 [B, K, S, D], scales float32 [B, K, S, 1]. A vector of zeros has scale 0
-and codes 0. A token is rounded once, when it is written, so what a step computes does not depend on how a prompt was cut
-into chunks. The same rounding in PyTorch: `compare/reference.py`.
+Shapes: x [B, K, S, D] -> codes int8 [B, K, S, D], scales float32 [B, K, S, 1]. A vector of zeros has scale 0 and codes
+0. A token is rounded once, when it is written, so what a step computes does not depend on how a prompt was cut into
+chunks. The same rounding in PyTorch: `compare/reference.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""All ops of ours, found by their files: `rms_norm.py` holds `RMSNorm`. What follows from their facts: specs, bodies."""
+"""All ops of ours, found by their files: `rms_norm.py` holds `RMSNorm`. What follows from their facts: specs,
+bodies."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def precision(node: ir.Node) -> Precision:
 
 
 def is_arithmetic(node: ir.Node) -> bool:
-    """Whether ``node`` computes elementwise and rounds, so that a constant operand must fit the dtype it computes in."""
+    """Whether ``node`` computes elementwise and rounds, so that a constant operand must fit the dtype it computes
+    in."""
     fact = STANDARD.get(node.op_type) if node.domain == "" else None
     return fact is not None and fact.arithmetic
 

@@ -1,9 +1,9 @@
 """RingMask: what each new position may attend in a buffer that is written round and round, as an additive float32 mask.
 
-Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look, -infinity
-elsewhere. Slot s of the T slots holds the newest position up to the last one of ``position_ids`` that is s modulo T, or nothing
-yet; a query at p sees positions p - window < j <= p.
-Source: transformers `masking_utils.py`, `sliding_window_overlay`.
+Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look,
+-infinity elsewhere. Slot s of the T slots holds the newest position up to the last one of ``position_ids`` that is s
+modulo T, or nothing yet; a query at p sees positions p - window < j <= p. Source: transformers `masking_utils.py`,
+`sliding_window_overlay`.
 """
 
 from __future__ import annotations

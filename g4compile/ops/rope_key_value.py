@@ -4,7 +4,7 @@
     value = rms_norm(value_in)                          (scale-free)
 
 Shapes: key_in, value_in [B, S, K*D], key_norm [D], cos, sin [B, S, R/2] -> key, value [B, K, S, D]; the first R of D
-numbers turn (R = D, but for `lower-proportional-rope`), pairs R/2 apart; ``rotary`` is R. Where a
+dimensions are rotated (R = D, but for `lower-proportional-rope`), pairs R/2 apart; ``rotary`` is R. Where a
 layer has no value projection (12B, 26B, 31B global layers) both operands are the one key projection: the value
 is the *un-normed, un-rotated* projection. Source: transformers `Gemma4TextAttention.forward`.
 """

@@ -1,4 +1,5 @@
-"""RoundActivations: y = clamp(round(x / scale), -128, 127) * scale, halves to even. The rounding a model was trained with.
+"""RoundActivations: y = clamp(round(x / scale), -128, 127) * scale, halves to even. The rounding a model was trained
+with.
 
 Shapes: x [...] -> y [...]. ``scale`` is a positive step that calibration fixed ("static range quantisation").
 Source: transformers `integrations/gemma_quant.py`, apply_srq with 8 bits.

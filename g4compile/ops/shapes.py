@@ -1,7 +1,8 @@
 """Shape strings of ops: `[B, S, N*D]`. Letters (or words) stand for sizes, and mean one size in all operands of a node.
 
-A size is a number, a letter, a product (`N*D`, `2I`), a quotient by a number (`R/2`) or a sum (`P+S`). `...` in front stands for
-any leading sizes, broadcast together as NumPy does. `[E, 2I, H] or [E, P, blocks, 64, bytes]` names forms of different rank.
+A size is a number, a letter, a product (`N*D`, `2I`), a quotient by a number (`R/2`) or a sum (`P+S`). `...` in front
+stands for any leading sizes, broadcast together as NumPy does. `[E, 2I, H] or [E, P, blocks, 64, bytes]` names
+alternatives of different rank.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ Expression = tuple[Term, ...]  # a sum
 
 
 @dataclass(frozen=True)
-class Form:
-    """One form of an operand: ``leading`` sizes of any number, then ``sizes``."""
+class Alternative:
+    """One shape that an operand may have: ``leading`` sizes of any number, then ``sizes``."""
 
     leading: bool
     sizes: tuple[Expression, ...]
@@ -41,22 +42,22 @@ class Form:
 
 
 @lru_cache
-def forms_of(text: str) -> tuple[Form, ...]:
-    """The forms that a shape string names."""
-    return tuple(_form(part.strip()) for part in text.split(" or "))
+def alternatives_of(text: str) -> tuple[Alternative, ...]:
+    """The alternatives that a shape string names."""
+    return tuple(_alternative(part.strip()) for part in text.split(" or "))
 
 
 def axis_of(text: str, letter: str, rank: int) -> int | None:
     """The axis, counted from the end, whose size is ``letter`` alone in an operand of ``rank``."""
-    form = next((form for form in forms_of(text) if form.takes(rank)), None)
-    places = [] if form is None else [at for at, size in enumerate(form.sizes) if size == (Term(1, (letter,), 1),)]
-    return places[0] - len(form.sizes) if form is not None and places else None
+    chosen = next((chosen for chosen in alternatives_of(text) if chosen.takes(rank)), None)
+    places = [] if chosen is None else [at for at, size in enumerate(chosen.sizes) if size == (Term(1, (letter,), 1),)]
+    return places[0] - len(chosen.sizes) if chosen is not None and places else None
 
 
 def leading_axes(text: str, rank: int) -> range:
     """The axes, counted from the end, that `...` stands for in an operand of ``rank``."""
-    form = next((form for form in forms_of(text) if form.takes(rank)), None)
-    return range(-rank, -len(form.sizes)) if form is not None and form.leading else range(0)
+    chosen = next((chosen for chosen in alternatives_of(text) if chosen.takes(rank)), None)
+    return range(-rank, -len(chosen.sizes)) if chosen is not None and chosen.leading else range(0)
 
 
 @dataclass
@@ -71,13 +72,13 @@ class Unifier:
         found = list(operands)
         compound: list[tuple[str, Expression, Size]] = []
         for name, text, shape in found:
-            form = next((form for form in forms_of(text) if form.takes(len(shape))), None)
-            if form is None:
+            chosen = next((chosen for chosen in alternatives_of(text) if chosen.takes(len(shape))), None)
+            if chosen is None:
                 return f"{name} has the shape {_show(shape)}, and must be {text}"
-            split = len(shape) - len(form.sizes)
-            if form.leading and not self._broadcast(shape[:split]):
+            split = len(shape) - len(chosen.sizes)
+            if chosen.leading and not self._broadcast(shape[:split]):
                 return f"the leading sizes {_show(shape[:split])} of {name} do not go with {_show(self.leading)}"
-            for expression, size in zip(form.sizes, shape[split:], strict=True):
+            for expression, size in zip(chosen.sizes, shape[split:], strict=True):
                 if not _is_letter(expression):
                     compound.append((name, expression, size))
                 elif not self._bind(expression[0].factors[0], size):
@@ -92,8 +93,8 @@ class Unifier:
 
     def shape(self, text: str) -> Shape:
         """The shape that a shape string names."""
-        form = forms_of(text)[0]
-        return (*(self.leading if form.leading else ()), *(self.size(one) for one in form.sizes))
+        chosen = alternatives_of(text)[0]
+        return (*(self.leading if chosen.leading else ()), *(self.size(one) for one in chosen.sizes))
 
     def size(self, expression: Expression) -> Size:
         """The value of an expression; of sums of names the sum in words, of other unknowns None."""
@@ -146,10 +147,10 @@ class Unifier:
         return True
 
 
-def _form(text: str) -> Form:
+def _alternative(text: str) -> Alternative:
     words = [word.strip() for word in text.strip("[]").split(",") if word.strip()]
     leading = words[:1] == [_LEADING]
-    return Form(leading, tuple(tuple(_term(part) for part in word.split("+")) for word in words[leading:]))
+    return Alternative(leading, tuple(tuple(_term(part) for part in word.split("+")) for word in words[leading:]))
 
 
 def _term(text: str) -> Term:

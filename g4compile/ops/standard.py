@@ -1,4 +1,5 @@
-"""Facts about the standard ONNX ops that our graphs hold, each op on one line: where it may stand, and what kind of op it is."""
+"""Facts about the standard ONNX ops that our graphs hold, each op on one line: where it may stand, and what kind of
+op it is."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ from g4compile.ops.fields import Precision
 
 @dataclass(frozen=True)
 class StandardOp:
-    """``stages`` in whose graphs it may stand. ``elementwise``: each element of the result reads one of each operand.
-    ``arithmetic``: it rounds, so a constant that does not fit the operands' dtype matters. ``tables``: operands that may be
-    quantised weights."""
+    """``stages`` in whose graphs it may stand. ``elementwise``: each element of the result reads one of each
+    operand. ``arithmetic``: it rounds, so a constant that does not fit the operands' dtype matters. ``tables``:
+    operands that may be quantised weights."""
 
     stages: tuple[str, ...]
     elementwise: bool = False

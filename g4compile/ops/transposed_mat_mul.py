@@ -1,4 +1,5 @@
-"""TransposedMatMul: y = x W^T over the last two axes, leading sizes broadcast. As `Linear`, for stacked or computed weights.
+"""TransposedMatMul: y = x W^T over the last two axes, leading sizes broadcast. As `Linear`, for stacked or computed
+weights.
 
 Shapes: x [..., M, K], weight [..., N, K] -> y [..., M, N]. One op, so that a target reads the weight as it is stored.
 """

@@ -1,8 +1,8 @@
 """WindowedMask: what each new position may attend in a cache that keeps recent keys, as an additive float32 mask.
 
-Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look, -infinity
-elsewhere. The last key stands at the last position of ``position_ids``; a query at p sees positions p - window < j <= p.
-Source: transformers `masking_utils.py`, `sliding_window_overlay`.
+Shapes: position_ids [B, S] int64, keys [B, K, T, D] (only T is read) -> mask [B, 1, S, T]: 0 where a query may look,
+-infinity elsewhere. The last key stands at the last position of ``position_ids``; a query at p sees positions p -
+window < j <= p. Source: transformers `masking_utils.py`, `sliding_window_overlay`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""fuse-dual-rope-attention: a layer's norms, rotations and attention become one op for keys and values, one for queries.
+"""fuse-dual-rope-attention: a layer's norms, rotations and attention become one op for keys and values, one for
+queries.
 
 Before (one sliding layer; rot(x) stands for Concat (Neg (Slice (x, D/2, end)), Slice (x, 0, D/2))):
     q0 = g4.RMSNorm (Reshape (q, [0, 0, N, D]), q_norm)

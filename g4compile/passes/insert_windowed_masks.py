@@ -1,10 +1,13 @@
 """insert-windowed-masks: masks from positions, built once a step for all layers of a kind.
 
-Before:                                                     After:
-    y0 = g4.DualRopeAttention:no_mask <window = 512>            local  = g4.WindowedMask <window = 512> (position_ids, k0)
-             (q0, n0, c, s, k0, v0)                             y0     = g4.DualRopeAttention <window = 512> (..., k0, v0, local)
-    y1 = g4.DualRopeAttention:no_mask <window = 0>              global = g4.CausalMask (position_ids, k1)
-             (q1, n1, c, s, k1, v1)                             y1     = g4.DualRopeAttention <window = 0> (..., k1, v1, global)
+Before:
+    y0 = g4.DualRopeAttention:no_mask <window = 512> (q0, n0, c, s, k0, v0)
+    y1 = g4.DualRopeAttention:no_mask <window = 0> (q1, n1, c, s, k1, v1)
+After:
+    local  = g4.WindowedMask <window = 512> (position_ids, k0)
+    y0     = g4.DualRopeAttention <window = 512> (q0, n0, c, s, k0, v0, local)
+    global = g4.CausalMask (position_ids, k1)
+    y1     = g4.DualRopeAttention <window = 0> (q1, n1, c, s, k1, v1, global)
 
 All layers of one window have keys of one length, so the first one's keys stand for all.
 """

@@ -11,9 +11,9 @@ Before:                                         After:
                                                         sum  = ScatterND <add> (sum, token, p)
                                                     }
 
-That is the form `loop`. `gather` looks the chosen experts' weights up for each token, for a few tokens; `dense` runs all
-experts on all tokens, for targets that have no loop and many tokens; `grouped` sorts tokens by expert around two kernels
-(`passes/experts/`). Source: transformers `Gemma4TextExperts.forward`.
+That is the form `loop`. `gather` looks the chosen experts' weights up for each token, for a few tokens; `dense` runs
+all experts on all tokens, for targets that have no loop and many tokens; `grouped` sorts tokens by expert around two
+kernels (`passes/experts/`). Source: transformers `Gemma4TextExperts.forward`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _FORMS = {LOOP: expert_loop, GATHER: gathered_experts, DENSE: dense_experts}
 
 @dataclass(frozen=True)
 class LowerMoEToGatherScatter:
-    """``layers``: layers with experts; None accepts any number. ``form``: loop, gather, dense or grouped, which is for at most
-    ``tokens``."""
+    """``layers``: layers with experts; None accepts any number. ``form``: loop, gather, dense or grouped, which is
+    for at most ``tokens``."""
 
     name: ClassVar[str] = "lower-moe-to-gather-scatter"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)

@@ -1,14 +1,15 @@
-"""lower-proportional-rope: heads reordered, so that the pairs that turn stand first and the others have no angles.
+"""lower-proportional-rope: heads reordered, so that rotated dimensions stand first and the others have no angles.
 
 Before (D = 512, 64 of 256 frequencies are not 0):      After:
     angles = Mul (position, inv_freq[256])                  angles = Mul (position, inv_freq[64])
     k, v = g4.RopeKeyValue <rotary = 512>                   k, v = g4.RopeKeyValue <rotary = 128>
     y    = g4.DualRopeAttention <rotary = 512>              y    = g4.DualRopeAttention <rotary = 128>
 
-p-RoPE turns the pairs (i, i + 256) of the first 64 i. Kernels that turn the first numbers of a head want them as 0..63 and
-64..127. Scores are sums over a head's numbers, so any order serves that queries and keys share: the rows of q_proj and
-k_proj and the two norms are reordered (when they are read: the graph records it). Where values are the key projection too,
-they come out reordered, and the columns of o_proj follow. Scale-free norms do not care.
+p-RoPE rotates the pairs of dimensions (i, i + 256) for i below 64. Kernels that rotate the first dimensions of a head
+want these pairs as (i, i + 64). A score is a sum over the dimensions of a head, so queries and keys may have any order
+that they share. The rows of q_proj and k_proj and the two norms are reordered when they are read; the graph records it.
+Where values are the key projection too, they come out reordered, and the columns of o_proj follow. Scale-free norms
+stay as they are.
 """
 
 from __future__ import annotations
@@ -48,19 +49,19 @@ class LowerProportionalRope:
             array = edit.constant_array(node.inputs[1]) if node.op_type == "Mul" else None
             if array is None or array.ndim != 1 or array.size < 2 or array[-1] != 0:
                 continue
-            turning = int(np.count_nonzero(array))
-            if not array[:turning].all():
+            rotated = int(np.count_nonzero(array))
+            if not array[:rotated].all():
                 nearest = f"the frequencies of {describe(node)} have zeros between others"
                 continue
-            node.replace_input_with(1, edit.constant(model.graph, array[:turning], ir.DataType.FLOAT))
-            for reader in _narrow(node.outputs[0], turning):
+            node.replace_input_with(1, edit.constant(model.graph, array[:rotated], ir.DataType.FLOAT))
+            for reader in _narrow(node.outputs[0], rotated):
                 found += DualRopeAttention.matches(reader)
-                _reorder(reader, 2 * turning)
+                _reorder(reader, 2 * rotated)
         expect(self.name, "attention layers with proportional RoPE", found, self.layers, nearest)
 
 
 def _narrow(angles: ir.Value, pairs: int) -> list[ir.Node]:
-    """Give ``angles`` and all that is computed from them elementwise the new size; the ops that turn by them."""
+    """Give ``angles`` and all that is computed from them elementwise the new size; the ops that rotate by them."""
     readers: dict[ir.Node, None] = {}
     pending = [angles]
     while pending:
@@ -75,7 +76,8 @@ def _narrow(angles: ir.Value, pairs: int) -> list[ir.Node]:
 
 
 def _reorder(node: ir.Node, rotary: int) -> None:
-    """Rotate the first ``rotary`` dimensions of what ``node`` rotates; reorder the weights before it, and behind its values."""
+    """Rotate the first ``rotary`` dimensions of what ``node`` rotates; reorder the weights before it, and behind its
+    values."""
     if DualRopeAttention.matches(node):
         attention = DualRopeAttention(node)
         width = static_size(attention.query_norm, 0)

@@ -9,9 +9,9 @@ Before (all float32):                                   After:
     p  = Softmax (g4.Linear (r, router.proj))               p  = Softmax (g4.Linear (r, Cast (router.proj)))
 
 In float32 stay the sum that runs through the layers, which every layer would round again, and norms of it; angles (a
-position times a frequency has no room in 8 bits), masks, soft-maxes, and the router from its norm on: near-tie experts flip
-when it is rounded. A constant that bfloat16 cannot hold is multiplied in float32, so that the
-network means what the model means, and only results are rounded.
+position times a frequency has no room in 8 bits), masks, soft-maxes, and the router from its norm on: near-tie experts
+flip when it is rounded. A constant that bfloat16 cannot hold is multiplied in float32, so that the network means what
+the model means, and only results are rounded.
 """
 
 from __future__ import annotations

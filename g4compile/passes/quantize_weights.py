@@ -29,7 +29,8 @@ Weights = dict[ir.Value, tuple[ir.Node, CheckpointTensor]]
 
 @dataclass(frozen=True)
 class QuantizeWeights:
-    """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound checkpoint holds."""
+    """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound
+    checkpoint holds."""
 
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
@@ -43,8 +44,8 @@ class QuantizeWeights:
             rules = _recipe_rules(weights, self.recipe)
         for value, (reader, tensor) in weights.items():
             rule = rules[value]
-            if rule.form is not None:
-                matrix = QuantizedMatrix(tensor, rule.form, rule.quantizer)
+            if rule.format is not None:
+                matrix = QuantizedMatrix(tensor, rule.format, rule.quantizer)
                 _replace(model.graph, value, matrix, reader, rule)
 
 
@@ -84,7 +85,7 @@ def _replace(graph: ir.Graph, weight: ir.Value, matrix: QuantizedMatrix, reader:
     dequantized = Dequantize.insert(
         Builder(reader),
         *operands,
-        bits=matrix.form.bits,
+        bits=matrix.format.bits,
         columns=matrix.columns,
         activation_bits=8 if rule.activations == "int8" else 0,
     )

@@ -1,4 +1,5 @@
-"""All passes by name, found by their files' names: a package's file `schedule_step.py` holds the pass `schedule-step`."""
+"""All passes by name, found by their files' names: a package's file `schedule_step.py` holds the pass
+`schedule-step`."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ Before:                                        After, a full layer (a buffer of 
                                                or, with a ring of slots, written round and round in place:
                                                    k = TensorScatter <circular> (past, new, at mod ring)
 
-A full layer's past is `[B, K, capacity, D]`: what lies behind the written part is masked by position. Past and
-present are one buffer when the runtime binds them so. A sliding layer keeps `window - 1` tokens, which is all
-the next step can see, and `rewind` more, so that as many can be taken back. Keys that shared layers read are
-the full `k`, not the cut one. In a ring, position p is in slot p mod ring: `g4.WindowedMask`, which takes the last key for
-the newest, becomes `g4.RingMask`. What a ring holds beyond the window is what one step can write, and what can be taken back.
+A full layer's past is `[B, K, capacity, D]`: what lies behind the written part is masked by position. Past and present
+are one buffer when the runtime binds them so. A sliding layer keeps `window - 1` tokens, which is all the next step can
+see, and `rewind` more, so that as many can be taken back. Keys that shared layers read are the full `k`, not the cut
+one. In a ring, position p is in slot p mod ring: `g4.WindowedMask`, which takes the last key for the newest, becomes
+`g4.RingMask`. What a ring holds beyond the window is what one step can write, and what can be taken back.
 """
 
 from __future__ import annotations

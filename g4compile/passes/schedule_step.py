@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from g4compile.errors import MatchError
+from g4compile.errors import InputError, MatchError
 from g4compile.graph import edit
 from g4compile.passes.schedule_shared_tail import KEEP
 
@@ -25,7 +25,8 @@ LAST, ALL = "last", "all"
 
 @dataclass(frozen=True)
 class ScheduleStep:
-    """``tokens`` new ones a step, sequences a ``batch``, slots of full caches (``capacity``); 0 leaves a size dynamic."""
+    """``tokens`` new ones a step, sequences a ``batch``, slots of full caches (``capacity``); 0 leaves a size
+    dynamic."""
 
     name: ClassVar[str] = "schedule-step"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
@@ -37,7 +38,7 @@ class ScheduleStep:
     def apply(self, model: ir.Model) -> None:
         graph = model.graph
         if self.keep not in (LAST, ALL):
-            raise MatchError(f"a step keeps {LAST} or {ALL} positions, not {self.keep}", where=self.name)
+            raise InputError(f"a step keeps no {self.keep} positions", where=self.name, fix=f"keep = {LAST} or {ALL}")
         keep = next((value for value in graph.inputs if value.name == KEEP), None)
         if keep is None:
             raise MatchError(f"the graph has no input {KEEP}: schedule-shared-tail makes it", where=self.name)

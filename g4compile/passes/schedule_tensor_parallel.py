@@ -1,16 +1,23 @@
 """schedule-tensor-parallel: one rank's share of heads, MLPs and experts; sums over ranks behind what was split.
 
-Before (rank 1 of 2):                           After:
-    q = g4.Linear (x, Q)                            q = g4.Linear (x, rows 2/2 of Q)
-    k, v = g4.RopeKeyValue <kv_heads = 4> (..)      k, v = g4.RopeKeyValue <kv_heads = 2> (..)
-    a = g4.DualRopeAttention <heads = 8> (..)       a = g4.DualRopeAttention <heads = 4> (..)
-    y = g4.Linear (a, O)                            y = g4.AllReduce (g4.Linear (a, columns 2/2 of O))
-    z = g4.Linear (g4.GeGLU (gate, up), D)          z = g4.AllReduce (g4.Linear (g4.GeGLU (half, half), columns 2/2 of D))
-    e = g4.MoEExperts (x, i, w, G, D)               e = g4.AllReduce (g4.MoEExperts (x, i, w, half of each, half of each))
+Before:
+    q = g4.Linear (x, Q)
+    k, v = g4.RopeKeyValue <kv_heads = 4> (..)
+    a = g4.DualRopeAttention <heads = 8> (..)
+    y = g4.Linear (a, O)
+    z = g4.Linear (g4.GeGLU (gate, up), D)
+    e = g4.MoEExperts (x, i, w, G, D)
+After (rank 1 of 2):
+    q = g4.Linear (x, rows 2/2 of Q)
+    k, v = g4.RopeKeyValue <kv_heads = 2> (..)
+    a = g4.DualRopeAttention <heads = 4> (..)
+    y = g4.AllReduce (g4.Linear (a, columns 2/2 of O))
+    z = g4.AllReduce (g4.Linear (g4.GeGLU (half, half), columns 2/2 of D))
+    e = g4.AllReduce (g4.MoEExperts (x, i, w, half of each, half of each))
 
-Experts are split inside (each rank has a share of every expert), so routing needs no exchange. A KV head that ranks cannot share
-out is held by each rank whose query heads read it. Norms, the router, per-layer inputs and the vocabulary are on every rank.
-Source: Shoeybi et al., Megatron-LM (2019), section 3.
+Experts are split inside (each rank has a share of every expert), so routing needs no exchange. A KV head that ranks
+cannot share out is held by each rank whose query heads read it. Norms, the router, per-layer inputs and the vocabulary
+are on every rank. Source: Shoeybi et al., Megatron-LM (2019), section 3.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.bundle.weight_steps import COLUMNS, ROWS
-from g4compile.errors import MatchError
+from g4compile.errors import InputError, MatchError
 from g4compile.graph import edit
 from g4compile.graph.axes import resize, static_size
 from g4compile.graph.build import Builder
@@ -59,7 +66,9 @@ class ScheduleTensorParallel:
 
     def apply(self, model: ir.Model) -> None:
         if not 0 <= self.rank < self.ranks:
-            raise MatchError(f"there is no rank {self.rank} of {self.ranks}", where=self.name)
+            raise InputError(
+                f"there is no rank {self.rank} of {self.ranks}", where=self.name, fix=f"rank = 0 to {self.ranks - 1}"
+            )
         found = 0
         for node in list(model.graph):
             op = view(node)

@@ -1,8 +1,8 @@
 """Which axis of a value counts tokens, and through which operands a node acts on each token alone.
 
-Axes are negative (counted from the end), so that broadcasting keeps them aligned. A value without a token axis has no entry.
-For ops of ours both follow from the shape strings: the axis `S`, or what `...` stands for, is the same token in operands and
-outputs.
+Axes are negative (counted from the end), so that broadcasting keeps them aligned. A value without a token axis has no
+entry. For ops of ours both follow from the shape strings: the axis `S`, or what `...` stands for, is the same token in
+operands and outputs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from g4compile.graph import edit
 from g4compile.ops.op import Op
 from g4compile.ops.registry import is_elementwise, view
-from g4compile.ops.shapes import axis_of, leading_axes
+from g4compile.ops.shapes import alternatives_of, axis_of, leading_axes
 
 _TOKENS = "S"
 
@@ -21,14 +21,17 @@ def token_axes(graph: ir.Graph) -> dict[ir.Value, int]:
     """The token axis of every value that has one, from the ids and positions ([B, S]: axis -1) on."""
     axes = {value: -1 for value in graph.inputs if value.name in ("input_ids", "position_ids")}
     for node in graph:
-        op = view(node)
-        if op is not None:
-            axes.update(_output_axes(op, axes))
-            continue
-        out = _standard_output_axis(node, axes)
-        if out is not None:
-            axes.update(dict.fromkeys(node.outputs, out))
+        axes.update(output_axes(node, axes))
     return axes
+
+
+def output_axes(node: ir.Node, axes: dict[ir.Value, int]) -> dict[ir.Value, int]:
+    """The token axis of each output that has one. ``axes``: those of the operands."""
+    op = view(node)
+    if op is not None:
+        return _axes_by_strings(op, axes)
+    out = _standard_output_axis(node, axes)
+    return {} if out is None else dict.fromkeys(node.outputs, out)
 
 
 def along_last_axis(node: ir.Node) -> bool:
@@ -70,7 +73,7 @@ def _by_token(op: Op, axes: dict[ir.Value, int]) -> dict[int, int]:
     found = {}
     for index, text in op.operand_texts():
         value = op.node.inputs[index]
-        rank = len(value.shape) if value is not None and value.shape is not None else 0
+        rank = _rank(value)
         place = axis_of(text, _TOKENS, rank)
         if place is not None:
             found[index] = place
@@ -79,20 +82,37 @@ def _by_token(op: Op, axes: dict[ir.Value, int]) -> dict[int, int]:
     return found
 
 
-def _output_axes(op: Op, axes: dict[ir.Value, int]) -> dict[ir.Value, int]:
+def _axes_by_strings(op: Op, axes: dict[ir.Value, int]) -> dict[ir.Value, int]:
     """Of each output: where its `S` is, when an operand with tokens has one; else what the operands' `...` says."""
     by_token = _by_token(op, axes)
     inputs = op.node.inputs
     known = {axis for index, axis in by_token.items() if inputs[index] in axes}
+    leading = {index for index, text in op.operand_texts() if alternatives_of(text)[0].leading}
     found = {}
     for value, result in zip(op.node.outputs, op.results, strict=True):
-        rank = len(value.shape) if value.shape is not None else 0
+        rank = _rank(value)
         place = axis_of(result.shape, _TOKENS, rank)
         if place is not None and known:
             found[value] = place
-        elif len(known) == 1 and (axis := next(iter(known))) in leading_axes(result.shape, rank):
+        elif (
+            len(known) == 1
+            and (axis := next(iter(known))) in leading_axes(result.shape, rank)
+            and not any(_may_hold(inputs[index], axis) for index in leading - by_token.keys())
+        ):
             found[value] = axis
     return found
+
+
+def _may_hold(value: ir.Value | None, axis: int) -> bool:
+    """Whether an operand without a known token axis may have more than one token on ``axis``: it cannot be cut with
+    the others."""
+    if value is None:
+        return False
+    return value.shape is None or (_rank(value) >= -axis and value.shape[axis] != 1)
+
+
+def _rank(value: ir.Value | None) -> int:
+    return len(value.shape) if value is not None and value.shape is not None else 0
 
 
 def _standard_output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | None:
@@ -100,15 +120,19 @@ def _standard_output_axis(node: ir.Node, axes: dict[ir.Value, int]) -> int | Non
     first = own[0] if own else None
     if is_elementwise(node):
         known = {axis for axis in own if axis is not None}
-        return known.pop() if len(known) == 1 else None
+        if len(known) != 1:
+            return None
+        (axis,) = known
+        rest = [value for value, at in zip(node.inputs, own, strict=True) if at is None]
+        return None if any(_may_hold(value, axis) for value in rest) else axis
     if along_last_axis(node):
-        return first
+        return None if first == -1 else first
     if node.op_type == "Gather":
         return _gather_axis(node, own)
     if node.op_type == "Transpose" and first is not None:
         order = node.attributes["perm"].as_ints()
         return list(order).index(len(order) + first) - len(order)
-    if node.op_type == "Reshape" and first == -2:
+    if node.op_type == "Reshape" and first == -2 and _rank(node.inputs[0]) == 3:
         target = edit.constant_array(node.inputs[1])
         return None if target is None or target[0] != 0 or target[1] != 0 else 1 - (len(target) - 1) - 1
     if node.op_type == "Unsqueeze" and first is not None:

@@ -66,9 +66,9 @@ def _packed_bytes(weight: Weight, recipe: Recipe | None) -> int:
     """As a product's kernel wants it: as stored, and the sum of each block where activations are read in 8 bits."""
     rule = rule_of(weight, recipe)
     stored = tensor_bytes(weight, recipe)
-    if rule is None or rule.form is None or rule.activations == "float32" or len(weight.shape) > 2:
+    if rule is None or rule.format is None or rule.activations == "float32" or len(weight.shape) > 2:
         return stored
-    return stored + FLOAT * weight.shape[0] * rule.form.blocks(weight.shape[1])
+    return stored + FLOAT * weight.shape[0] * rule.format.blocks(weight.shape[1])
 
 
 def _activation_bytes(text: TextFacts, prompt: int) -> int:

@@ -24,7 +24,7 @@ def tensor_bytes(weight: Weight, recipe: Recipe | None) -> int:
 def rule_of(weight: Weight, recipe: Recipe | None) -> Rule | None:
     """The rule that makes codes of ``weight``; None when it stays in float32."""
     rule = recipe.rule(weight.module) if recipe is not None and len(weight.shape) > 1 else None
-    return rule if rule is not None and rule.form is not None else None
+    return rule if rule is not None and rule.format is not None else None
 
 
 def paged(size: int) -> int:
@@ -34,9 +34,12 @@ def paged(size: int) -> int:
 def _tensors(weight: Weight, recipe: Recipe | None) -> list[int]:
     """Bytes of each tensor that stores ``weight``."""
     rule = rule_of(weight, recipe)
-    if rule is None or rule.form is None:
+    if rule is None or rule.format is None:
         size = weight.elements * FLOAT
         return [size] if size > INLINE else []
     rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
-    sizes = [math.prod(rule.form.codes_shape(rows, columns)), FLOAT * math.prod(rule.form.scales_shape(rows, columns))]
-    return sizes if rule.form.symmetric else [*sizes, math.prod(rule.form.zero_points_shape(rows, columns))]
+    sizes = [
+        math.prod(rule.format.codes_shape(rows, columns)),
+        FLOAT * math.prod(rule.format.scales_shape(rows, columns)),
+    ]
+    return sizes if rule.format.symmetric else [*sizes, math.prod(rule.format.zero_points_shape(rows, columns))]

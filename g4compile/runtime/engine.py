@@ -1,7 +1,8 @@
-"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph a decoded token.
+"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph a decoded
+token.
 
-The host looks rows of the embedding tables up and decides which step runs which tokens. The device finds the likeliest tokens,
-so that greedy and top-k choice bring a few hundred bytes a token back, and not the logits. It imports no torch.
+The host looks rows of the embedding tables up and decides which step runs which tokens. The device finds the likeliest
+tokens, so that greedy and top-k choice bring a few hundred bytes a token back, and not the logits. It imports no torch.
 TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the CPU.
 """
 
@@ -79,7 +80,8 @@ class EngineSession(Conversation):
                 gpus = ", ".join(f"sm{capability}" for capability in self._spec.compute_capabilities)
                 raise MachineError(
                     f"the engine {step.name} cannot be loaded on this GPU",
-                    why=f"it was built by {self._spec.product} {self._spec.version} for {gpus or 'the GPU of that machine'}",
+                    why=f"it was built by {self._spec.product} {self._spec.version} "
+                    f"for {gpus or 'the GPU of that machine'}",
                     fix="compile for this GPU, with this TensorRT",
                 )
             self._engines[step.name], contexts[step.name] = engine, engine.create_execution_context()
@@ -94,7 +96,8 @@ class EngineSession(Conversation):
         array = prepare(self._files.read(weight.key), weight.dtype, parse_steps(weight.steps))
         if array.shape != weight.shape:
             raise CheckpointError(
-                f"tensor {weight.key} has the shape {list(array.shape)}, the engine was compiled for {list(weight.shape)}",
+                f"tensor {weight.key} has the shape {list(array.shape)}, "
+                f"the engine was compiled for {list(weight.shape)}",
                 where=str(self._files.folder),
                 fix="give the checkpoint that the bundle was compiled from",
             )
@@ -154,7 +157,8 @@ class EngineSession(Conversation):
             raise InputError(f"cannot rewind {tokens} tokens of {self._length}")
         if tokens > self.bundle.manifest.kv.rewind:
             raise InputError(
-                f"cannot rewind {tokens} tokens: the rings of sliding layers hold {self.bundle.manifest.kv.rewind} more than"
+                f"cannot rewind {tokens} tokens: the rings of sliding layers "
+                f"hold {self.bundle.manifest.kv.rewind} more than"
                 " their window",
                 fix="reset and run the prompt again",
             )

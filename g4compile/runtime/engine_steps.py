@@ -1,7 +1,7 @@
 """Which step runs which tokens.
 
-A chunk starts where a multiple of the chunk size stands, so that it never wraps in the ring of a sliding layer, whose size
-is such a multiple too: a conversation that stopped in between first fills up to the next multiple.
+A chunk starts where a multiple of the chunk size stands, so that it never wraps in the ring of a sliding layer, whose
+size is such a multiple too: a conversation that stopped in between first fills up to the next multiple.
 """
 
 from __future__ import annotations

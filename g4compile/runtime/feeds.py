@@ -1,4 +1,5 @@
-"""What the host feeds a decoder beside token ids, whatever runs it: positions, and the keys and values of the last call.
+"""What the host feeds a decoder beside token ids, whatever runs it: positions, and the keys and values of the last
+call.
 
 Keys and values are the inputs `past_key_values.N.PART` and the outputs `present.N.PART` of each layer N that owns them.
 """

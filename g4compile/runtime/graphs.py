@@ -36,8 +36,8 @@ _SAVE = {
 def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
     """An `InferenceSession` on the CPU. Raises BundleError when ONNX Runtime refuses the graph.
 
-    A ``cache`` that cannot be written or read is warned about once, and the graph loads without it. ``profile``: where ONNX
-    Runtime writes the time of every node when `end_profiling` is called (a name is completed with the date).
+    A ``cache`` that cannot be written or read is warned about once, and the graph loads without it. ``profile``: where
+    ONNX Runtime writes the time of every node when `end_profiling` is called (a name is completed with the date).
     """
     file = bundle.graph_path(name)
     if cache is None:

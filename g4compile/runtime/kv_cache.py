@@ -65,7 +65,8 @@ class KVCache:
         self.length += tokens
 
     def rewind(self, tokens: int) -> None:
-        """Forget the last ``tokens``. Raises InputError when a sliding layer no longer holds what would be seen then."""
+        """Forget the last ``tokens``. Raises InputError when a sliding layer no longer holds what would be seen
+        then."""
         if tokens < 0 or tokens > self.length:
             raise InputError(f"cannot rewind {tokens} tokens of {self.length}")
         left = self.length - tokens
@@ -74,7 +75,8 @@ class KVCache:
                 held = self._array(layer, "key").shape[2]
                 if held - tokens < min(left, layer.window - 1):
                     raise InputError(
-                        f"cannot rewind {tokens} tokens: the windowed caches hold {self.spec.rewind} more than their window",
+                        f"cannot rewind {tokens} tokens: "
+                        f"the windowed caches hold {self.spec.rewind} more than their window",
                         fix=f"rewind at most {self.spec.rewind}, or reset and run the prompt again",
                     )
         for layer in self.spec.layers:

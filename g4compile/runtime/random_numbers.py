@@ -1,4 +1,5 @@
-"""Numbers that any language draws alike: uniform ones from a seed and a count, and `exp` from additions and products alone.
+"""Numbers that any language draws alike: uniform ones from a seed and a count, and `exp` from additions and products
+alone.
 
 `docs/sampling.md` states both, with test vectors. Sources: Salmon et al., Parallel random numbers: as easy as 1, 2, 3
 (SC 2011), of which this is Philox4x32-10; the reduction of `exp` is that of fdlibm's `e_exp.c`.
@@ -43,7 +44,8 @@ def uniform(seed: int, draw: int) -> float:
 
 
 def exp(values: Array) -> Array:
-    """e to the power of float64 ``values`` [n], none above 0: the same bits wherever IEEE doubles are rounded to nearest."""
+    """e to the power of float64 ``values`` [n], none above 0: the same bits wherever IEEE doubles are rounded to
+    nearest."""
     inside = np.maximum(values, _LEAST)
     twos = np.floor(inside * _LOG2_E + 0.5)
     rest = (inside - twos * _LN2_HIGH) - twos * _LN2_LOW

@@ -21,8 +21,8 @@ _SIGN = np.uint32(1 << 31)
 
 @dataclass
 class Sampling:
-    """``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed``: 64 bits; None draws one from the
-    system. ``draws``: tokens drawn so far, which with the seed decides the next random number.
+    """``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed``: 64 bits; None draws one from
+    the system. ``draws``: tokens drawn so far, which with the seed decides the next random number.
     """
 
     temperature: float = 0.0
@@ -52,7 +52,8 @@ class Sampling:
         return self.temperature == 0 or 0 < self.top_k <= count
 
     def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
-        """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are `enough`."""
+        """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are
+        `enough`."""
         if self.temperature == 0:
             return int(_likeliest_first(logits, tokens, 1)[1][0])
         return self._draw(logits, tokens)
@@ -72,10 +73,11 @@ class Sampling:
 
 
 def _likeliest_first(logits: Logits, tokens: np.ndarray[Any, Any], count: int) -> tuple[Logits, np.ndarray[Any, Any]]:
-    """The ``count`` greatest ``logits`` [count], the greatest first, and their tokens; of equal ones the lowest token first.
+    """The ``count`` greatest ``logits`` [count], the greatest first, and their tokens; of equal ones the lowest token
+    first.
 
-    Each pair becomes one number of 64 bits: the logit's bits, made to rise as it falls, above the token. No two are equal,
-    so any way of sorting gives one order, and the fastest is taken.
+    Each pair becomes one number of 64 bits: the logit's bits, made to rise as it falls, above the token. No two are
+    equal, so any way of sorting gives one order, and the fastest is taken.
     """
     bits = (logits.astype(np.float32) + np.float32(0)).view(np.uint32)  # -0 becomes 0
     falling = np.where(bits & _SIGN, bits, ~(bits | _SIGN))

@@ -118,8 +118,9 @@ def load(
     profile: str | Path | None = None,
     checkpoint: str | Path | None = None,
 ) -> Conversation:
-    """Open the bundle at ``path``, as `Session`; an engine bundle with the ``checkpoint`` folder that holds its weights,
-    as `EngineSession`. Raises BundleError when it is not whole or not for this version, MachineError without a GPU."""
+    """Open the bundle at ``path``, as `Session`; an engine bundle with the ``checkpoint`` folder that holds its
+    weights, as `EngineSession`. Raises BundleError when it is not whole or not for this version, MachineError
+    without a GPU."""
     bundle = Bundle.open(path)
     if bundle.manifest.engine is None:
         return Session(bundle, threads, chunk, cache, profile)

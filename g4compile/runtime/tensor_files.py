@@ -1,4 +1,5 @@
-"""A checkpoint's tensors by key, read from its safetensors files, which stay mapped: rows are looked up for every token."""
+"""A checkpoint's tensors by key, read from its safetensors files, which stay mapped: rows are looked up for every
+token."""
 
 from __future__ import annotations
 

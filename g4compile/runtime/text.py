@@ -76,8 +76,8 @@ class TextCodec:
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Text of ``ids`` as it becomes certain; the pieces joined are what `decode` gives.
 
-        A run of byte tokens is held back until another token ends it: one byte that makes its UTF-8 invalid turns every byte
-        of the run into a replacement character. Other tokens are text of their own, whatever stands beside them.
+        A run of byte tokens is held back until another token ends it: one byte that makes its UTF-8 invalid turns every
+        byte of the run into a replacement character. Other tokens are text of their own, whatever stands beside them.
         """
         run: list[int] = []
         for token in ids:

@@ -31,7 +31,9 @@ _OFF = 8  # one product in so many has a rounding step of 0, which is none
 
 def quantization_config(recipe: Recipe) -> dict[str, Any]:
     """The config's `quantization_config`: the bits by patterns of module names."""
-    bits = {_regex(rule): {"num_bits": rule.form.bits} for rule in recipe.rules if rule.form and not _is_float(rule)}
+    bits = {
+        _regex(rule): {"num_bits": rule.format.bits} for rule in recipe.rules if rule.format and not _is_float(rule)
+    }
     return {
         "quant_method": "gemma",
         "num_bits": 8,
@@ -60,15 +62,15 @@ def stored_tensors(
     rule = recipe.rule(module)
     if "experts." in key:
         raise InputError("this layout has no place for expert tables", fix="synthesise without --weights")
-    if len(shape) != 2 or key.startswith(_NOT_CONVERTED) or module.startswith(_FLOAT) or rule.form is None:
+    if len(shape) != 2 or key.startswith(_NOT_CONVERTED) or module.startswith(_FLOAT) or rule.format is None:
         yield Tensor(key, shape, dtype, lambda: random_tensor(key, shape, seed))
         return
-    form, stem = BlockFormat(rule.form.bits, WHOLE_ROW), key.removesuffix(".weight")
+    format, stem = BlockFormat(rule.format.bits, WHOLE_ROW), key.removesuffix(".weight")
     rows, columns = shape
-    packed, kind = (rows, -(-columns * form.bits // 8)), np.dtype(np.int8 if form.bits == 8 else np.uint8)
+    packed, kind = (rows, -(-columns * format.bits // 8)), np.dtype(np.int8 if format.bits == 8 else np.uint8)
     lookup = "embed_tokens" in module
     names = (f"{stem}.embedding_quantized", f"{stem}.embedding_scale") if lookup else (key, f"{stem}.weight_scale")
-    made = functools.lru_cache(maxsize=1)(lambda: _quantized(key, shape, form, seed))
+    made = functools.lru_cache(maxsize=1)(lambda: _quantized(key, shape, format, seed))
     yield Tensor(names[0], packed, kind, lambda: made()[0])
     yield Tensor(names[1], (rows, 1), np.dtype(np.float32), lambda: made()[1])
     if not lookup:
@@ -83,15 +85,16 @@ def _activation_step(key: str, seed: int) -> float:
     return 0.0 if random.integers(_OFF) == 0 else float(random.uniform(6, 10) / 127)
 
 
-def _quantized(key: str, shape: tuple[int, ...], form: BlockFormat, seed: int) -> tuple[Array, Array]:
+def _quantized(key: str, shape: tuple[int, ...], format: BlockFormat, seed: int) -> tuple[Array, Array]:
     """Codes as stored, and scales [N, 1]."""
     weight = random_tensor(key, shape, seed)
     pieces = [
-        _piece(nearest(weight[i : i + _ROWS_AT_ONCE], form), form, shape[1]) for i in range(0, shape[0], _ROWS_AT_ONCE)
+        _piece(nearest(weight[i : i + _ROWS_AT_ONCE], format), format, shape[1])
+        for i in range(0, shape[0], _ROWS_AT_ONCE)
     ]
     return np.concatenate([codes for codes, _ in pieces]), np.concatenate([scales for _, scales in pieces])
 
 
-def _piece(made: Codes, form: BlockFormat, columns: int) -> tuple[Array, Array]:
-    codes = made.codes.reshape(len(made.codes), -1)[:, : -(-columns * form.bits // 8)]
-    return (codes ^ np.uint8(128)).view(np.int8) if form.bits == 8 else codes, made.scales[:, :1]
+def _piece(made: Codes, format: BlockFormat, columns: int) -> tuple[Array, Array]:
+    codes = made.codes.reshape(len(made.codes), -1)[:, : -(-columns * format.bits // 8)]
+    return (codes ^ np.uint8(128)).view(np.int8) if format.bits == 8 else codes, made.scales[:, :1]

@@ -1,4 +1,5 @@
-"""Targets: which graphs they make of a model, what may stand in those, how the rest is lowered, and how the result is written."""
+"""Targets: which graphs they make of a model, what may stand in those, how the rest is lowered, and how the result
+is written."""
 
 from __future__ import annotations
 

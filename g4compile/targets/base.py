@@ -1,4 +1,5 @@
-"""The contract of a target: which options it has, which graphs it makes of a model, by which phases, and how it writes them.
+"""The contract of a target: which options it has, which graphs it makes of a model, by which phases, and how it writes
+them.
 
 options = target.options(weights="int4", context=4096)         refuses what the target does not have
 for lowered in lower(program, target, options): ...            the one driver: `inspect`, `compile` and `verify` use it
@@ -30,6 +31,7 @@ from g4compile.weights.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 FLOAT32 = "float32"
+_SPELLED = {"compute_capabilities": "--sm"}  # options that the command line spells otherwise than their fields
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 # Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
 Progress = Callable[[str, int, int], None]
@@ -37,9 +39,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What every target is told, checked. ``weights``: float32, bfloat16, stored, or the name of the ``recipe``, which was read
-    once. ``kv``: how keys and values are kept. ``context``: most tokens of a session; 0 for what the model was made for. ``shared_tail``: behind the last
-    layer that writes keys and values, only the positions asked for are computed."""
+    """What every target is told, checked. ``weights``: float32, bfloat16, stored, or the name of the ``recipe``,
+    which was read once. ``kv``: how keys and values are kept. ``context``: most tokens of a session; 0 for what the
+    model was made for. ``shared_tail``: behind the last layer that writes keys and values, only the positions asked
+    for are computed."""
 
     weights: str = FLOAT32
     kv: str = FLOAT32
@@ -67,7 +70,8 @@ class Lowered:
 
 @dataclass(frozen=True)
 class Order:
-    """One bundle to write into ``folder``, of a model of ``facts`` with ``options``. ``max_memory``: bytes for weights in flight."""
+    """One bundle to write into ``folder``, of a model of ``facts`` with ``options``. ``max_memory``: bytes for
+    weights in flight."""
 
     facts: ModelFacts
     options: Options
@@ -104,8 +108,8 @@ class Answering(Protocol):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Who answers for a bundle in `verify`. ``rounded``: the same with every value rounded as it declares, where the first
-    computes exactly. ``ran``: what was run, in words, where that is not the bundle itself."""
+    """Who answers for a bundle in `verify`. ``rounded``: the same with every value rounded as it declares, where the
+    first computes exactly. ``ran``: what was run, in words, where that is not the bundle itself."""
 
     session: Answering
     rounded: Answering | None = None
@@ -115,10 +119,10 @@ class Candidates:
 class Target(ABC):
     """A kind of bundle. One instance a name; instances hold no state.
 
-    ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no context:
-    all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones that make no
-    sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside what a builder takes. ``extras`` of g4compile
-    that a compile needs beside the base install: `doctor` reads them.
+    ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no
+    context: all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones
+    that make no sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside
+    what a builder takes. ``extras`` of g4compile that a compile needs beside the base install: `doctor` reads them.
     """
 
     name: str
@@ -136,10 +140,10 @@ class Target(ABC):
         names = [one.name for one in dataclasses.fields(self.options_class)]
         for name in given:
             if name not in names:
+                option = _SPELLED.get(name, f"--{name.replace('_', '-')}")
                 raise InputError(
-                    f"the target {self.name} has no option {name}",
-                    where=f"--{name.replace('_', '-')}",
-                    fix=f"its options: {', '.join(sorted(names))}",
+                    f"{option} is no option of the target {self.name}",
+                    fix=f"leave {option} away, or choose a --target that has it",
                 )
         return self.options_class(**given)
 

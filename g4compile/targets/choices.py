@@ -19,7 +19,8 @@ def kv_of(target: Target, kv: str | None) -> str:
 
 
 def recipe_of(facts: ModelFacts, target: Target, weights: str | None) -> Recipe | str:
-    """The weights to compile with, checked: the recipe, read once, or `float32`, `stored` or what the target takes beside recipes.
+    """The weights to compile with, checked: the recipe, read once, or `float32`, `stored` or what the target takes
+    beside recipes.
 
     Raises InputError."""
     if weights is not None and not weights.strip():

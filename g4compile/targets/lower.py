@@ -17,10 +17,11 @@ from g4compile.targets.base import Lowered, Options, Target, Variant
 def lower(
     program: Program, target: Target, options: Options, observe: Sequence[pipeline.Observer] = ()
 ) -> Iterator[Lowered]:
-    """The legal graph of each variant of each part, one after the other, so that what is made of one can be dropped before
-    the next.
+    """The legal graph of each variant of each part, one after the other, so that what is made of one can be dropped
+    before the next.
 
-    Phases that all variants of a part begin with run once, on the part's own graph; a single variant takes it all the way.
+    Phases that all variants of a part begin with run once, on the part's own graph; a single variant takes it all the
+    way.
     """
     for part in program.parts.values():
         variants = [one for one in target.variants(program.facts, options) if one.part == part.name]
@@ -35,7 +36,8 @@ def lower(
 
 
 def to_stage(program: Program, target: Target, options: Options, stage: str) -> ir.Model:
-    """The decoder of the [traced] ``program`` at ``stage`` of the target's first variant. Raises InputError for an unknown stage."""
+    """The decoder of the [traced] ``program`` at ``stage`` of the target's first variant. Raises InputError for an
+    unknown stage."""
     model = program.parts["decoder"].model
     phases = target.phases(program.facts.text, options, target.variants(program.facts, options)[0])
     stages = [STAGES[0], *(phase.stage for phase in phases)]

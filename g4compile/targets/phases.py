@@ -50,7 +50,7 @@ def fused(facts: TextFacts) -> Phase:
 
 def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int = 0) -> Phase:
     """Masks, cache layout, and which positions are computed where. ``ring``: slots of sliding layers written in place,
-    with heads reordered for kernels that turn their first numbers; 0 for windows that move."""
+    with heads reordered for kernels that rotate the first dimensions; 0 for windows that move."""
     layers, owners = len(facts.layers), len(facts.kv_layers)
     full = sum(layer.kind == FULL for layer in facts.layers)
     passes: list[Pass] = [LowerProportionalRope(layers=full)] if ring else []

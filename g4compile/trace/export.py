@@ -26,7 +26,8 @@ class Exported:
 def export_program(
     module: torch.nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], source_lines: bool
 ) -> torch.export.ExportedProgram:
-    """``module`` exported with example ``inputs``; ``dynamic`` has the shape of ``inputs`` and names their free sizes."""
+    """``module`` exported with example ``inputs``; ``dynamic`` has the shape of ``inputs`` and names their free
+    sizes."""
     with warnings.catch_warnings(), torch.no_grad(), _stack_traces(source_lines):
         warnings.simplefilter("ignore")
         return torch.export.export(module, inputs, dynamic_shapes=dynamic, strict=False)

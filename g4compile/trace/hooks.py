@@ -1,7 +1,8 @@
 """Opaque ops: what stays one node through `torch.export`.
 
-Attention and experts go through transformers' public registration hooks; the cache is any object with
-`update`. What a hook does not use is refused by name, so that no model is taken for another. An attention name without a mask entry makes the model build no masks.
+Attention and experts go through transformers' public registration hooks; the cache is any object with `update`. What a
+hook does not use is refused by name, so that no model is taken for another. An attention name without a mask entry
+makes the model build no masks.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ Array = np.ndarray[Any, Any]
 
 
 def initializers(bundle: Bundle) -> dict[str, Array]:
-    """The initializers of all graphs by name, mapped from the files. A table of rows (`KEY.codes.rows`) is `KEY.codes`."""
+    """The initializers of all graphs by name, mapped from the files. A table of rows (`KEY.codes.rows`) is
+    `KEY.codes`."""
     found: dict[str, Array] = {}
     for name in bundle.manifest.graphs:
         graph = onnx.load(str(bundle.graph_path(name)), load_external_data=False).graph

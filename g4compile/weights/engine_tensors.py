@@ -32,7 +32,7 @@ class EngineTensor(CodedTensor):
 
     @property
     def words(self) -> tuple[Word, ...]:
-        block = None if isinstance(self.matrix, Float8Matrix) else self.matrix.form.block
+        block = None if isinstance(self.matrix, Float8Matrix) else self.matrix.format.block
         return (*self.matrix.weight.steps, EnginePart(self.part, _form(self.matrix), block))
 
     def _load(self) -> ir.TensorProtocol:
@@ -43,7 +43,7 @@ class EngineTensor(CodedTensor):
 
 
 def engine_matrix(weight: CheckpointTensor, form: str) -> EngineMatrix | None:
-    """``weight`` as codes of ``form``: fp8, or int4, its scales searched for. None when no block divides its rows."""
+    """``weight`` as codes of ``format``: fp8, or int4, its scales searched for. None when no block divides its rows."""
     if form == FP8:
         return Float8Matrix(weight)
     block = block_of(static_shape(weight)[-1])

@@ -1,7 +1,7 @@
 """Are the codes in a bundle those of the checkpoint? Both sides are unpacked by their own definition and compared.
 
-The bundle's by `weights/formats/blocks.py`; the checkpoint's by transformers (`integrations/gemma_quant.py`, _unpack_int4 and
-_unpack_int2), restated here so that a mistake in reading them does not pass its own examination.
+The bundle's by `weights/formats/blocks.py`; the checkpoint's by transformers (`integrations/gemma_quant.py`,
+_unpack_int4 and _unpack_int2), restated here so that a mistake in reading them does not pass its own examination.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def compare_codes(bundle: Bundle, checkpoint: Checkpoint | str | Path) -> Identi
 
 
 def check_identity(bundle: Bundle, checkpoint: Checkpoint) -> None:
-    """As `compare_codes`, of a bundle that was just written. Raises Defect when a code or a scale is not the checkpoint's."""
+    """As `compare_codes`, of a bundle that was just written. Raises Defect when a code or a scale is not the
+    checkpoint's."""
     found = compare_codes(bundle, checkpoint)
     if found is not None and found.different:
         raise Defect(f"the bundle's codes are not the checkpoint's: {found}", where=str(checkpoint.folder))
@@ -62,16 +63,16 @@ def _same(source: Checkpoint, key: str, spec: QuantizedSpec, held: Mapping[str, 
     if stored is None or codes is None or scales is None or stored.bits != spec.bits:
         return False
     rows, columns = spec.shape
-    form = BlockFormat(spec.bits, spec.block)
+    format = BlockFormat(spec.bits, spec.block)
     codes, scales = codes.reshape(rows, -1), scales.reshape(rows, -1)
     step = max(1, _BYTES // columns)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
-        ours = unpack_bits(codes[start:stop], spec.bits)[:, :columns].astype(np.int16) - form.middle
+        ours = unpack_bits(codes[start:stop], spec.bits)[:, :columns].astype(np.int16) - format.middle
         if not np.array_equal(ours, _levels(source, stored, start, stop, columns)):
             return False
         theirs = source.read_rows(stored.scales_key, start, stop) * np.float32(spec.scale)
-        each = form.width(columns)  # weights a stored block has; every one has the scale of its slice
+        each = format.width(columns)  # weights a stored block has; every one has the scale of its slice
         slices = np.arange(scales.shape[1]) * each * stored.slices // columns
         if not np.array_equal(scales[start:stop], theirs[:, slices]):
             return False

@@ -44,63 +44,63 @@ class _Fit:
         squared: Array = np.einsum("nbw,nbw->nb", difference, difference)
         return squared
 
-    def pack(self, form: BlockFormat, columns: int) -> Codes:
+    def pack(self, format: BlockFormat, columns: int) -> Codes:
         """As stored blocks: those of a whole row repeat its scale."""
-        offset = np.float32(form.middle) if self.zeros is None else self.zeros[..., None]
+        offset = np.float32(format.middle) if self.zeros is None else self.zeros[..., None]
         codes = (self.levels + offset).astype(np.uint8)
-        blocks = form.blocks(columns)
-        codes = codes.reshape(len(codes), blocks, form.width(columns))
+        blocks = format.blocks(columns)
+        codes = codes.reshape(len(codes), blocks, format.width(columns))
         scales = np.broadcast_to(self.scales, codes.shape[:2])
         zeros = None if self.zeros is None else np.broadcast_to(self.zeros.astype(np.uint8), codes.shape[:2])
-        return form.pack(codes, np.ascontiguousarray(scales), zeros)
+        return format.pack(codes, np.ascontiguousarray(scales), zeros)
 
 
-def nearest(rows: Array, form: BlockFormat) -> Codes:
+def nearest(rows: Array, format: BlockFormat) -> Codes:
     """Round each weight to the nearest level of its block's range. ``rows``: float32 [N, K]."""
-    return _nearest(_blocked(rows, form), form).pack(form, rows.shape[1])
+    return _nearest(_blocked(rows, format), format).pack(format, rows.shape[1])
 
 
-def search(rows: Array, form: BlockFormat) -> Codes:
+def search(rows: Array, format: BlockFormat) -> Codes:
     """As `nearest`, with the scale of each block that leaves the smallest squared error among those tried."""
-    blocks = _blocked(rows, form)
-    best = _nearest(blocks, form)
+    blocks = _blocked(rows, format)
+    best = _nearest(blocks, format)
     error = best.error(blocks)
     for share in _SHARES:
-        better = _nearest(blocks, form, share).refit(blocks)
+        better = _nearest(blocks, format, share).refit(blocks)
         theirs = better.error(blocks)
         wins = theirs < error
         levels = np.where(wins[..., None], better.levels, best.levels)
         zeros = None if best.zeros is None or better.zeros is None else np.where(wins, better.zeros, best.zeros)
         best, error = _Fit(levels, np.where(wins, better.scales, best.scales), zeros), np.where(wins, theirs, error)
-    return best.pack(form, rows.shape[1])
+    return best.pack(format, rows.shape[1])
 
 
 QUANTIZERS: dict[str, Quantizer] = {"nearest": nearest, "search": search}
 
 
-def _blocked(rows: Array, form: BlockFormat) -> Array:
+def _blocked(rows: Array, format: BlockFormat) -> Array:
     """[N, K] -> [N, scales, weights a scale], zeros behind the end of a row."""
     count, columns = rows.shape
-    padding = form.blocks(columns) * form.width(columns) - columns
+    padding = format.blocks(columns) * format.width(columns) - columns
     padded = np.pad(rows, ((0, 0), (0, padding))) if padding else rows
-    return padded.reshape(count, 1 if form.block == WHOLE_ROW else form.blocks(columns), -1)
+    return padded.reshape(count, 1 if format.block == WHOLE_ROW else format.blocks(columns), -1)
 
 
-def _nearest(blocks: Array, form: BlockFormat, share: np.float32 = _WHOLE) -> _Fit:
+def _nearest(blocks: Array, format: BlockFormat, share: np.float32 = _WHOLE) -> _Fit:
     low, high = np.minimum(blocks.min(-1), 0) * share, np.maximum(blocks.max(-1), 0) * share
-    if form.symmetric:
+    if format.symmetric:
         extreme = np.where(-low > high, low, high)  # goes to the lowest level, -middle
-        return _symmetric(blocks, extreme / np.float32(-form.middle), form)
-    return _asymmetric(blocks, low, high, form)
+        return _symmetric(blocks, extreme / np.float32(-format.middle), format)
+    return _asymmetric(blocks, low, high, format)
 
 
-def _symmetric(blocks: Array, scales: Array, form: BlockFormat) -> _Fit:
+def _symmetric(blocks: Array, scales: Array, format: BlockFormat) -> _Fit:
     scales = np.where(np.abs(scales) < _TINY, _TINY, scales)
-    return _Fit(_levels(blocks, scales, np.float32(-form.middle), np.float32(form.middle - 1)), scales, None)
+    return _Fit(_levels(blocks, scales, np.float32(-format.middle), np.float32(format.middle - 1)), scales, None)
 
 
-def _asymmetric(blocks: Array, low: Array, high: Array, form: BlockFormat) -> _Fit:
-    top = np.float32(form.levels - 1)
+def _asymmetric(blocks: Array, low: Array, high: Array, format: BlockFormat) -> _Fit:
+    top = np.float32(format.levels - 1)
     scales = np.maximum((high - low) / top, _TINY)
     zeros = np.clip(np.rint(-low / scales), 0, top)
     return _Fit(_levels(blocks, scales, -zeros[..., None], top - zeros[..., None]), scales, zeros)

@@ -20,23 +20,23 @@ _ROWS_AT_ONCE = 16  # keeps the arrays of one step in a core's cache
 
 @dataclass(frozen=True, eq=False)
 class QuantizedMatrix(CodedMatrix):
-    """``weight`` as rows of K weights, in ``form``, by ``quantizer``, or as the checkpoint holds them."""
+    """``weight`` as rows of K weights, in ``format``, by ``quantizer``, or as the checkpoint holds them."""
 
-    form: BlockFormat
+    format: BlockFormat
     quantizer: str
 
     def shape(self, part: str) -> tuple[int, ...]:
         """Sizes of ``part``, the leading sizes of the weight in front."""
         shapes = {
-            "codes": self.form.codes_shape,
-            "scales": self.form.scales_shape,
-            "zero_points": self.form.zero_points_shape,
+            "codes": self.format.codes_shape,
+            "scales": self.format.scales_shape,
+            "zero_points": self.format.zero_points_shape,
         }
         return (*self.leading, *shapes[part](1, self.columns)[1:])
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return PARTS[:2] if self.form.symmetric else PARTS
+        return PARTS[:2] if self.format.symmetric else PARTS
 
     def quantize(self, start: int, stop: int) -> Codes:
         """Rows ``start`` to ``stop``, packed."""
@@ -44,7 +44,7 @@ class QuantizedMatrix(CodedMatrix):
             return self._stored(start, stop)
         quantizer = QUANTIZERS[self.quantizer]
         rows = self.weight.read_rows(start, stop)
-        pieces = [quantizer(rows[i : i + _ROWS_AT_ONCE], self.form) for i in range(0, len(rows), _ROWS_AT_ONCE)]
+        pieces = [quantizer(rows[i : i + _ROWS_AT_ONCE], self.format) for i in range(0, len(rows), _ROWS_AT_ONCE)]
         zeros = [piece.zero_points for piece in pieces if piece.zero_points is not None]
         return Codes(
             np.concatenate([piece.codes for piece in pieces]),
@@ -57,12 +57,12 @@ class QuantizedMatrix(CodedMatrix):
         stored = stored_codes(checkpoint, self.weight.key, (*self.leading, self.columns))
         if stored is None:
             raise Defect(f"the weight {self.weight.key} is not stored as codes")
-        codes = read_stored(checkpoint, stored, self.form, (start, stop))
+        codes = read_stored(checkpoint, stored, self.format, (start, stop))
         return Codes(codes.codes, codes.scales * np.float32(self.weight.scale), None)
 
     def dequantized(self) -> Array:
         """What the codes stand for: float32 of the weight's shape."""
-        rows = self.form.dequantize(self.quantize(0, self.rows), self.columns)
+        rows = self.format.dequantize(self.quantize(0, self.rows), self.columns)
         return rows.reshape(*self.leading, self.columns)
 
 
@@ -82,8 +82,8 @@ class QuantizedTensor(CodedTensor):
 
     @property
     def words(self) -> tuple[Word, ...]:
-        form, matrix = self.matrix.form, self.matrix
-        part = BlockPart(self.part, form.bits, form.block, form.symmetric, matrix.quantizer, matrix.columns)
+        format, matrix = self.matrix.format, self.matrix
+        part = BlockPart(self.part, format.bits, format.block, format.symmetric, matrix.quantizer, matrix.columns)
         return (*matrix.weight.steps, part, *([Flat()] if self.flat else []))
 
     def flattened(self) -> QuantizedTensor:

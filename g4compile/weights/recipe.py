@@ -31,19 +31,19 @@ ACTIVATIONS = ("float32", "int8")
 
 @dataclass(frozen=True)
 class Rule:
-    """``form`` None leaves the weight in float32."""
+    """``format`` None leaves the weight in float32."""
 
     pattern: str
-    form: BlockFormat | None
+    format: BlockFormat | None
     activations: str = "float32"
     quantizer: str = "nearest"
 
     def __str__(self) -> str:
-        if self.form is None:
+        if self.format is None:
             return f"{self.pattern} float32"
-        block = "row" if self.form.block == WHOLE_ROW else str(self.form.block)
-        zero = "symmetric" if self.form.symmetric else "asymmetric"
-        return f"{self.pattern} int{self.form.bits} {block} {zero} {self.activations} {self.quantizer}"
+        block = "row" if self.format.block == WHOLE_ROW else str(self.format.block)
+        zero = "symmetric" if self.format.symmetric else "asymmetric"
+        return f"{self.pattern} int{self.format.bits} {block} {zero} {self.activations} {self.quantizer}"
 
 
 @dataclass(frozen=True)
@@ -135,5 +135,5 @@ def _rule(words: list[str]) -> Rule:
         raise InputError(
             f"there are no blocks of {block} weights", fix=f"blocks: {', '.join(map(str, BLOCKS))}, or row"
         )
-    form = BlockFormat(int(weights[3:]), WHOLE_ROW if block == "row" else int(block), zero == "symmetric")
-    return Rule(pattern, form, activations, quantizer)
+    format = BlockFormat(int(weights[3:]), WHOLE_ROW if block == "row" else int(block), zero == "symmetric")
+    return Rule(pattern, format, activations, quantizer)

@@ -20,8 +20,8 @@ from g4compile.bundle.weight_steps import (
     Reorder,
     Scale,
     Shard,
-    Step,
     Transpose,
+    WeightStep,
     prepare,
 )
 from g4compile.errors import Defect, InputError
@@ -40,14 +40,14 @@ class CheckpointTensor(Reference):
         key: str,
         dtype: ir.DataType,
         shape: tuple[int, ...],
-        steps: tuple[Step, ...] = (),
+        steps: tuple[WeightStep, ...] = (),
         source: Checkpoint | None = None,
     ) -> None:
         super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=key)
         self.key, self.steps, self.source = key, steps, source
 
     @property
-    def words(self) -> tuple[Step, ...]:
+    def words(self) -> tuple[WeightStep, ...]:
         return self.steps
 
     def __repr__(self) -> str:
@@ -134,7 +134,7 @@ class CheckpointTensor(Reference):
         return prepare(stored, _word(self.dtype), self.steps)
 
     def _with(
-        self, steps: tuple[Step, ...], shape: tuple[int, ...] | None = None, dtype: ir.DataType | None = None
+        self, steps: tuple[WeightStep, ...], shape: tuple[int, ...] | None = None, dtype: ir.DataType | None = None
     ) -> CheckpointTensor:
         """The same tensor of the same checkpoint, wanted otherwise."""
         return CheckpointTensor(self.key, dtype or self.dtype, shape or static_shape(self), steps, self.source)
@@ -145,7 +145,7 @@ def _word(dtype: ir.DataType) -> str:
     return str(dtype).lower()
 
 
-def _takes_rows(step: Step) -> bool:
+def _takes_rows(step: WeightStep) -> bool:
     return isinstance(step, Shard) and step.axis == ROWS
 
 

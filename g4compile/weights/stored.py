@@ -95,14 +95,14 @@ def stored_rule(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> Rul
     return Rule(module_of_key(key), None if stored is None else stored_format(stored, shape[1]), "int8", STORED)
 
 
-def read_stored(checkpoint: Checkpoint, stored: StoredCodes, form: BlockFormat, rows: tuple[int, int]) -> Codes:
-    """Rows of the codes, cut into the blocks of ``form``, which all have the scale of their slice."""
+def read_stored(checkpoint: Checkpoint, stored: StoredCodes, format: BlockFormat, rows: tuple[int, int]) -> Codes:
+    """Rows of the codes, cut into the blocks of ``format``, which all have the scale of their slice."""
     packed = checkpoint.read_rows(stored.codes_key, *rows)
     scales = checkpoint.read_rows(stored.scales_key, *rows).astype(np.float32)
     if stored.bits == 8:
         packed = packed.view(np.uint8) ^ np.uint8(128)  # two's complement -> offset 128
     columns = packed.shape[1] * 8 // stored.bits
-    blocks, width = form.blocks(columns), form.width(columns) * stored.bits // 8
+    blocks, width = format.blocks(columns), format.width(columns) * stored.bits // 8
     middle = {2: 0xAA, 4: 0x88, 8: 0x80}[stored.bits]  # a byte of zeros
     padded = np.pad(packed, ((0, 0), (0, blocks * width - packed.shape[1])), constant_values=middle)
     repeated = np.repeat(scales, blocks // stored.slices, axis=1)

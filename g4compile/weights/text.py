@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat
-from g4compile.bundle.weight_steps import Step
+from g4compile.bundle.weight_steps import WeightStep
 from g4compile.errors import InputError
 from g4compile.graph.references import Recorded, Reference
 from g4compile.graph.text import parse
@@ -49,7 +49,7 @@ def read_references(recorded: Sequence[Recorded]) -> list[Reference]:
     return made
 
 
-def _split(one: Recorded) -> tuple[tuple[Step, ...], Part | None, bool]:
+def _split(one: Recorded) -> tuple[tuple[WeightStep, ...], Part | None, bool]:
     """The steps of a reference, what part of which codes it is, and whether that is a table of rows."""
     codes = [word for word in one.words if isinstance(word, BlockPart | EnginePart | Flat)]
     steps = tuple(word for word in one.words if not isinstance(word, BlockPart | EnginePart | Flat))
@@ -63,11 +63,11 @@ def _split(one: Recorded) -> tuple[tuple[Step, ...], Part | None, bool]:
     raise _unreadable(one, "what says of codes stands once, behind the steps of the weight")
 
 
-def _identity(one: Recorded, steps: tuple[Step, ...], part: Part) -> tuple[object, ...]:
+def _identity(one: Recorded, steps: tuple[WeightStep, ...], part: Part) -> tuple[object, ...]:
     """Equal for the parts of one coded weight."""
     if isinstance(part, BlockPart):
         return one.key, steps, part.bits, part.block, part.symmetric, part.quantizer, part.columns
-    return one.key, steps, part.form, part.block
+    return one.key, steps, part.format, part.block
 
 
 def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | None:
@@ -76,11 +76,11 @@ def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | No
     try:
         if isinstance(part, BlockPart):
             return (*(shape[:-1] if flat or part.part != "codes" else shape[:-2]), part.columns)
-        if part.form == FP8:
+        if part.format == FP8:
             return (*shape[:-2], shape[-1], shape[-2]) if part.part == "codes" else None
-        if part.form not in _FORMATS or part.block is None:
+        if part.format not in _FORMATS or part.block is None:
             raise _unreadable(one, f"an engine reads codes as {INT4}:BLOCK, {PANELS}:BLOCK or {FP8}")
-        if part.form == INT4:
+        if part.format == INT4:
             return shape if part.part == "codes" else (*shape[:-1], shape[-1] * part.block)
         *experts, panels, blocks, high = shape[:-1] if part.part == "codes" else shape
         return (*experts, panels * high, blocks * part.block)
@@ -88,14 +88,14 @@ def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | No
         raise _unreadable(one, f"the shape {list(shape)} has too few sizes for this part") from error
 
 
-def _matrix(one: Recorded, steps: tuple[Step, ...], part: Part, shape: tuple[int, ...]) -> CodedMatrix:
+def _matrix(one: Recorded, steps: tuple[WeightStep, ...], part: Part, shape: tuple[int, ...]) -> CodedMatrix:
     if isinstance(part, BlockPart):
         weight = CheckpointTensor(one.key, ir.DataType.FLOAT, shape, steps)
         return QuantizedMatrix(weight, BlockFormat(part.bits, part.block, part.symmetric), part.quantizer)
     weight = CheckpointTensor(one.key, ir.DataType.BFLOAT16, shape, steps)
-    if part.form == FP8 or part.block is None:
+    if part.format == FP8 or part.block is None:
         return Float8Matrix(weight)
-    kind = Int4Matrix if part.form == INT4 else PanelMatrix
+    kind = Int4Matrix if part.format == INT4 else PanelMatrix
     return kind(weight, BlockFormat(4, part.block), QUANTIZER)
 
 

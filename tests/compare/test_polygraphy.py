@@ -15,7 +15,8 @@ INPUTS = ["--input-shapes", "input_ids:[1,20]", "--val-range", "input_ids:[0,102
 
 
 def polygraphy(*arguments):
-    """Its own main, in this process: a process for each case would load torch each time. Exit status, and all that it said."""
+    """Its own main, in this process: a process for each case would load torch each time. Exit status, and all that
+    it said."""
     from polygraphy.tools import main
 
     said = io.StringIO()

@@ -76,7 +76,8 @@ def test_a_quantised_bundle_is_compared_twice(quantized, checkpoints):
 
 
 def test_a_wrong_layer_of_a_quantised_bundle_is_over_the_limits(quantized, checkpoints, tmp_path):
-    """The limits for 8-bit activations are wide, and yet far from what a layer does whose scales have the other sign."""
+    """The limits for 8-bit activations are wide, and yet far from what a layer does whose scales have the other
+    sign."""
     name = "model.language_model.layers.1.self_attn.o_proj.weight.scales"
     wrong = with_negated(quantized("tiny-e2b", "int4"), name, tmp_path / "bundle")
     limits = LIMITS["quantized, int8 activations"]
@@ -138,7 +139,8 @@ FIGURES = Parity(24, 1.2e-5, 1e-6, 1e-6, 1e-12, 1.0)
         (
             "stored",
             {"top1_agreement": 0.917, "relative_difference": 0.25, "kl_mean": 0.13},
-            "within the limits (stored): top-1 91.70% (limit 50%), relative difference 0.25 (limit 0.6), KL 1.3e-01 (limit 3e-01)",
+            "within the limits (stored): top-1 91.70% (limit 50%), relative difference 0.25 (limit 0.6), "
+            "KL 1.3e-01 (limit 3e-01)",
         ),
         ("float32", {"max_abs_difference": 1e-3}, "NOT equal: decode: max difference 0.001 > 0.0002"),
         (

@@ -101,8 +101,8 @@ def test_a_code_that_comes_out_changed_stops_the_compile(coded, tmp_path, monkey
     """One bit of one code wrong on its way to disk: no bundle is left, and the message names the tensor."""
     key = "model.language_model.layers.1.self_attn.o_proj.weight"
 
-    def wrong(checkpoint, stored, form, rows):
-        found = read_stored(checkpoint, stored, form, rows)
+    def wrong(checkpoint, stored, format, rows):
+        found = read_stored(checkpoint, stored, format, rows)
         if stored.codes_key == key:
             found.codes.flat[0] ^= 1
         return found

@@ -34,7 +34,8 @@ def _heads(draw: Any) -> tuple[int, int, int]:
 
 
 def _angles(draw: Any, batch: int, new: int, width: int) -> list[Array]:
-    """cos and sin of positions, for a whole head or half of it; the p-RoPE form leaves the last three quarters unrotated."""
+    """cos and sin of positions, for a whole head or half of it; the p-RoPE form leaves the last three quarters
+    unrotated."""
     width = draw(st.sampled_from([width, width // 2]))
     start = draw(st.integers(0, 5000))
     frequency = 1e4 ** (-np.arange(width // 2) / (width // 2))

@@ -1,4 +1,5 @@
-"""An op is named in its own file, by ops built on it, where it is made or matched, lowered, and interpreted: nowhere else."""
+"""An op is named in its own file, by ops built on it, where it is made or matched, lowered, and interpreted: nowhere
+else."""
 
 import ast
 from pathlib import Path

@@ -16,6 +16,7 @@ from g4compile.ops.schema import DOMAIN, OPSET, VERSION
 from g4compile.passes.legalize import Legalize
 from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.targets import TARGETS
+from g4compile.targets.tensorrt.legal import DTYPES
 from g4compile.targets.tensorrt.lowerings import lowerings
 from tests.ops.cases import CASES
 
@@ -97,7 +98,7 @@ def test_lowering_is_the_reference(name, target):
         arrays, attributes = case
         model = one_node(name, arrays, attributes)
         LowerMoEToGatherScatter().apply(model)
-        TARGETS[target].legalize.apply(model)
+        TARGETS[target].legalize().apply(model)
         name_uniquely(model)
         renumber(model)
         assert not any(node.domain == DOMAIN for node in model.graph.all_nodes())
@@ -136,7 +137,7 @@ def test_engine_lowering_is_the_reference(name, form, fused_head):
             tokens = arrays[0].shape[0] * arrays[0].shape[1] + 2 if form == "grouped" else 0
             LowerMoEToGatherScatter(form=form, tokens=tokens).apply(model)
         target = TARGETS["tensorrt" if form == "grouped" else "tensorrt-rtx"]
-        Legalize(target.name, target.legal, lowerings(fused_head), target.dtypes).apply(model)
+        Legalize(target.name, target.legal, lowerings(fused_head), DTYPES).apply(model)
         name_uniquely(model)
         renumber(model)
         attach_bodies(model)

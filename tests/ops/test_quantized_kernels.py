@@ -31,15 +31,15 @@ class Rows(CheckpointTensor):
         return self.array.reshape(-1, self.array.shape[-1])[start:stop]
 
 
-def model_of(op_type, form, weight, operand, exact=True):
-    matrix = QuantizedMatrix(Rows(weight), form, "nearest")
+def model_of(op_type, format, weight, operand, exact=True):
+    matrix = QuantizedMatrix(Rows(weight), format, "nearest")
     parts = []
     for part in matrix.parts:
         tensor = QuantizedTensor(matrix, part)
         parts.append(ir.Value(name=part, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor))
     x = ir.Value(name="in0", shape=ir.Shape(operand.shape), type=ir.TensorType(ir.DataType.from_numpy(operand.dtype)))
-    attributes = {"bits": form.bits, "columns": weight.shape[-1], "activation_bits": 0 if exact else 8}
-    overload = "no_zero_points" if form.symmetric else ""
+    attributes = {"bits": format.bits, "columns": weight.shape[-1], "activation_bits": 0 if exact else 8}
+    overload = "no_zero_points" if format.symmetric else ""
     dequantize = ir.node("Dequantize", parts, attributes, domain=DOMAIN, overload=overload, name="layers.0/a")
     dequantize.outputs[0].shape, dequantize.outputs[0].type = ir.Shape(weight.shape), ir.TensorType(ir.DataType.FLOAT)
     w = dequantize.outputs[0]
@@ -62,7 +62,7 @@ def model_of(op_type, form, weight, operand, exact=True):
 
 def lowered(model):
     LowerQuantizedWeights().apply(model)
-    TARGETS["onnx-cpu"].legalize.apply(model)
+    TARGETS["onnx-cpu"].legalize().apply(model)
     CanonicalizeDeadCode().apply(model)
     model.functions.clear()
     renumber(model)

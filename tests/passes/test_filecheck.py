@@ -19,12 +19,12 @@ from g4compile.cli.app import app
 from g4compile.targets.alone import known_passes
 
 FILES = sorted(Path(__file__).parent.glob("*.onnxtxt"))
-_RUN = re.compile(r"RUN: (not )?opt %s (.*)")
+RUN = re.compile(r"RUN: (not )?opt %s (.*)")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_file(file):
-    runs = [found for line in file.read_text().splitlines() if (found := _RUN.search(line))]
+    runs = [found for line in file.read_text().splitlines() if (found := RUN.search(line))]
     assert runs, "the file has no RUN line"
     for run in runs:
         result = CliRunner().invoke(app, ["opt", str(file), *shlex.split(run[2])])

@@ -20,10 +20,8 @@ from tests.processes import command_line, run
 def test_a_disk_that_fills_up(weights, checkpoints, tmp_path):
     """A limit on file size stands in for a full disk: write(2) fails half-way through the weights."""
     source, out = checkpoints("tiny-31b").folder, tmp_path / "place" / "out"
-    arguments, said = (
-        ["compile", source, "--target", "onnx-cpu", "--weights", weights, "-o", out],
-        tmp_path / "said.txt",
-    )
+    arguments = ["compile", source, "--target", "onnx-cpu", "--weights", weights, "-o", out]
+    said = tmp_path / "said.txt"
     code = run(command_line, list(map(str, arguments)), 120_000, said=said)
     assert code == 3, said.read_text()
     assert "the disk filled up while writing" in said.read_text() and "Traceback" not in said.read_text()

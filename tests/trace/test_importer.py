@@ -21,10 +21,14 @@ class Module(torch.nn.Module):
 
 
 def import_(function, dtype=torch.float32):
+    return import_module(Module(function), dtype)
+
+
+def import_module(module, dtype=torch.float32):
     batch, new = torch.export.Dim("batch"), torch.export.Dim("new")
     example = torch.zeros(2, 4, dtype=dtype)
     with torch.no_grad():
-        program = torch.export.export(Module(function), (example,), dynamic_shapes=({0: batch, 1: new},), strict=False)
+        program = torch.export.export(module, (example,), dynamic_shapes=({0: batch, 1: new},), strict=False)
     return Importer(Exported(program, ("input_ids",), ("out",), {}), model_facts(load_config("tiny-31b")), RULES).run()
 
 
@@ -78,3 +82,12 @@ def test_the_line_of_model_code_is_named_when_a_model_cannot_be_imported(monkeyp
         Defect, match=r"no rule imports aten\.gelu\.default\n.*layers\.0\.mlp.*activations\.py:\d+ in forward"
     ):
         trace(model_facts(load_config("tiny-31b")))
+
+
+def test_only_nodes_of_the_graph_read_its_values():
+    """Another reader, made and not put in, keeps alive what a pass has replaced."""
+    module = Module(lambda x: torch.nn.functional.linear(x.unsqueeze(-1), module.weight))
+    module.weight = torch.nn.Parameter(torch.ones(3, 1))
+    graph = import_module(module).graph
+    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    assert {use.node.graph for value in values for use in value.uses()} == {graph}

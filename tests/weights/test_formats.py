@@ -28,35 +28,36 @@ def test_every_code_in_every_place(bits):
 
 @pytest.mark.parametrize("form", FORMATS, ids=str)
 @pytest.mark.parametrize("columns", [1, 31, 32, 33, 64, 100, 128, 129, 384])
-def test_shapes_and_sizes_of_odd_rows(form, columns):
+def test_shapes_and_sizes_of_odd_rows(format, columns):
     rows = np.random.default_rng(columns).standard_normal((3, columns)).astype(np.float32)
-    packed = nearest(rows, form)
-    assert packed.codes.shape == form.codes_shape(3, columns) and packed.codes.dtype == np.uint8
-    assert packed.scales.shape == form.scales_shape(3, columns) and packed.scales.dtype == np.float32
-    if form.symmetric:
+    packed = nearest(rows, format)
+    assert packed.codes.shape == format.codes_shape(3, columns) and packed.codes.dtype == np.uint8
+    assert packed.scales.shape == format.scales_shape(3, columns) and packed.scales.dtype == np.float32
+    if format.symmetric:
         assert packed.zero_points is None
     else:
-        assert packed.zero_points.shape == form.zero_points_shape(3, columns)
-    assert form.dequantize(packed, columns).shape == rows.shape
+        assert packed.zero_points.shape == format.zero_points_shape(3, columns)
+    assert format.dequantize(packed, columns).shape == rows.shape
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.sampled_from(FORMATS), st.integers(1, 200), st.integers(0, 2**32 - 1), st.sampled_from([1e-4, 1.0, 1e4]))
-def test_weights_within_the_range_are_off_by_half_a_step(form, columns, seed, size):
+def test_weights_within_the_range_are_off_by_half_a_step(format, columns, seed, size):
     rows = (np.random.default_rng(seed).standard_normal((2, columns)) * size).astype(np.float32)
-    packed = nearest(rows, form)
-    step = np.repeat(np.abs(packed.scales), form.width(columns), axis=1)[:, :columns]
-    error = np.abs(form.dequantize(packed, columns) - rows)
+    packed = nearest(rows, format)
+    step = np.repeat(np.abs(packed.scales), format.width(columns), axis=1)[:, :columns]
+    error = np.abs(format.dequantize(packed, columns) - rows)
     # A symmetric block has one level less on the side of the smaller extreme: there up to a whole step is cut off.
-    assert (error <= step * (1.01 if form.symmetric else 0.51)).all()
+    assert (error <= step * (1.01 if format.symmetric else 0.51)).all()
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.sampled_from(FORMATS), st.integers(1, 200), st.integers(0, 2**32 - 1))
-def test_the_search_is_never_worse(form, columns, seed):
+def test_the_search_is_never_worse(format, columns, seed):
     rows = np.random.default_rng(seed).standard_t(4, (4, columns)).astype(np.float32)
     errors = [
-        float(((form.dequantize(quantizer(rows, form), columns) - rows) ** 2).sum()) for quantizer in (nearest, search)
+        float(((format.dequantize(quantizer(rows, format), columns) - rows) ** 2).sum())
+        for quantizer in (nearest, search)
     ]
     assert errors[1] <= errors[0] * (1 + 1e-5)
 
@@ -64,27 +65,27 @@ def test_the_search_is_never_worse(form, columns, seed):
 @pytest.mark.parametrize("bits", [2, 4])
 def test_the_search_gains_on_ordinary_weights(bits):
     """A tenth of the squared error of normal weights and more: the figure in the recipes' favour."""
-    form = BlockFormat(bits, 128)
+    format = BlockFormat(bits, 128)
     rows = np.random.default_rng(0).standard_normal((64, 1536)).astype(np.float32)
-    errors = [((form.dequantize(quantizer(rows, form), 1536) - rows) ** 2).sum() for quantizer in (nearest, search)]
+    errors = [((format.dequantize(quantizer(rows, format), 1536) - rows) ** 2).sum() for quantizer in (nearest, search)]
     assert errors[1] < 0.9 * errors[0]
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 @pytest.mark.parametrize("form", FORMATS, ids=str)
-def test_zeros_stay_zero_and_constants_are_finite(name, form):
+def test_zeros_stay_zero_and_constants_are_finite(name, format):
     rows = np.zeros((2, 96), np.float32)
     rows[1] = 3.5
-    restored = form.dequantize(QUANTIZERS[name](rows, form), 96)
+    restored = format.dequantize(QUANTIZERS[name](rows, format), 96)
     assert (restored[0] == 0).all() and np.isfinite(restored).all()
     np.testing.assert_allclose(restored[1], 3.5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_a_whole_row_has_one_scale_and_no_padding(bits):
-    form = BlockFormat(bits, 0)
+    format = BlockFormat(bits, 0)
     rows = np.random.default_rng(0).standard_normal((4, 1536)).astype(np.float32)
-    packed = search(rows, form)
+    packed = search(rows, format)
     assert (packed.scales == packed.scales[:, :1]).all()
     assert packed.codes.nbytes == rows.size * bits // 8
 

@@ -43,9 +43,9 @@ def test_every_code_is_read_as_transformers_reads_it(bits, columns, slices, tmp_
     scales = np.random.default_rng(0).standard_normal((256, slices)).astype(np.float32)
     checkpoint = holding(tmp_path, facts, {"a.weight": packed, "a.weight_scale": scales})
     stored = stored_codes(checkpoint, "a.weight", (256, columns))
-    form = stored_format(stored, columns)
-    halves = [read_stored(checkpoint, stored, form, rows) for rows in ((0, 100), (100, 256))]
-    found = np.concatenate([form.dequantize(half, columns) for half in halves])
+    format = stored_format(stored, columns)
+    halves = [read_stored(checkpoint, stored, format, rows) for rows in ((0, 100), (100, 256))]
+    found = np.concatenate([format.dequantize(half, columns) for half in halves])
     levels = _UNPACK[bits](torch.from_numpy(packed), columns).numpy().astype(np.float32)
     np.testing.assert_array_equal(found, levels * np.repeat(scales, columns // slices, axis=1))
 

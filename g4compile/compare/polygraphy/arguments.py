@@ -32,7 +32,8 @@ class Folders(BaseArgs):  # type: ignore[misc]  # polygraphy is not typed
         self.weights_of = args.g4_weights_of
 
     def folder(self, name: str, option: str) -> str:
-        """Ends polygraphy, in its own way, when ``option`` was asked for without it. The checkpoint is polygraphy's own argument, the model."""
+        """Ends polygraphy, in its own way, when ``option`` was asked for without it. The checkpoint is polygraphy's
+        own argument, the model."""
         if name == _CHECKPOINT:
             return str(self.arg_groups[ModelArgs].path)
         found = self.given[name]

@@ -1,4 +1,5 @@
-"""All experts on all tokens, weighted by zero where a token did not choose one: for targets without loops or kernels of ours.
+"""All experts on all tokens, weighted by zero where a token did not choose one: for targets without loops or kernels of
+ours.
 
     share = sum over k (OneHot (index) * weight)     [B, S, E]
     h     = x gate_up^T                              [B, E, S, 2I]     g, u = Split (h)

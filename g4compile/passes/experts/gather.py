@@ -3,8 +3,8 @@
     W = Gather (gate_up, index)   [B, S, k, 2I, H]      h = sum over H (W * x)       g, u = Split (h)
     V = Gather (down, index)      [B, S, k, H, I]       y = sum over k (weight * sum over I (V * gelu_tanh (g) * u))
 
-A compiler that fuses gather, product and sum reads the chosen experts once and stores nothing. It is for a few tokens: without
-fusion, and for many, it would hold k expert matrices per token. Products are summed in float32.
+A compiler that fuses gather, product and sum reads the chosen experts once and stores nothing. It is for a few tokens:
+without fusion, and for many, it would hold k expert matrices per token. Products are summed in float32.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@
     y = g4.ExpertDown (h, row_token, tile_expert, down)
     out = sum over k (weight * Gather (y, slot))
 
-No row is scattered into a sum: each assignment has a slot of its own and is read back from it. There are as many slots as
-``tokens`` can need (`ops/expert_routing.py`, the same in NumPy), so the sizes of kernels do not depend on what was chosen. 4-bit
-weights are handed on as codes in panels.
+No row is scattered into a sum: each assignment has a slot of its own and is read back from it. There are as many slots
+as ``tokens`` can need (`ops/expert_routing.py`, the same in NumPy), so the sizes of kernels do not depend on what was
+chosen. 4-bit weights are handed on as codes in panels.
 """
 
 from __future__ import annotations
@@ -103,4 +103,4 @@ def _stored(build: Builder, weight: ir.Value) -> tuple[list[ir.Value], int]:
         value = ir.Value(name=name, shape=tensor.shape, type=kind, const_value=tensor)
         build.graph.register_initializer(value)
         parts.append(value)
-    return parts, matrix.form.block
+    return parts, matrix.format.block

@@ -1,7 +1,9 @@
-"""Kernels compiled ahead of time to PTX, on any machine: what an engine embeds, so that it needs neither Python nor Triton.
+"""Kernels compiled ahead of time to PTX, on any machine: what an engine embeds, so that it needs neither Python nor
+Triton.
 
-Triton gives every kernel two trailing pointers for scratch memory, which an engine does not pass: they are cut from the entry
-when the kernel does not use them. Its own PTX version is newer than what CUDA 13.0 drivers read, so an older one is asked for.
+Triton gives every kernel two trailing pointers for scratch memory, which an engine does not pass: they are cut from the
+entry when the kernel does not use them. Its own PTX version is newer than what CUDA 13.0 drivers read, so an older one
+is asked for.
 """
 
 from __future__ import annotations

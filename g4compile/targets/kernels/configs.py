@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tiling:
-    """Rows and columns of a tile, and how a program is run: warps, loads in flight, and steps of its loop that are made one."""
+    """Rows and columns of a tile, and how a program is run: warps, loads in flight, and steps of its loop that are
+    made one."""
 
     rows: int
     columns: int

@@ -1,11 +1,13 @@
 """Attention over a cache by blocks of keys, for heads of any width: scores are never stored.
 
-    out[b, h, s] = softmax (q k^T + mask) v      key slot j is seen at position p when its own position is <= p (and > p - window)
+    out[b, h, s] = softmax (q k^T + mask) v
 
-Shapes: q [B, N, S, D], k, v [B, K, T, D], first int32 [B] (the position of query 0) -> out [B, N, S, D]. Positions make the
-mask, so none is read. A linear cache (RING = 0) holds position j in slot j; a ring holds in slot j the newest position up
-to the last query's that is j modulo T. Query heads of one KV head are rows of one tile, so keys and values are read once for
-all of them. Sums in float32. Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
+Key slot j is seen at position p when its own position is <= p (and > p - window).
+
+Shapes: q [B, N, S, D], k, v [B, K, T, D], first int32 [B] (the position of query 0) -> out [B, N, S, D]. Positions make
+the mask, so none is read. A linear cache (RING = 0) holds position j in slot j; a ring holds in slot j the newest
+position up to the last query's that is j modulo T. Query heads of one KV head are rows of one tile, so keys and values
+are read once for all of them. Sums in float32. Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
 """
 
 from __future__ import annotations

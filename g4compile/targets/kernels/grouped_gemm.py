@@ -3,16 +3,17 @@
     expert_gate_up:  h[s] = gelu_tanh (x[t] G_e^T) * (x[t] U_e^T)      t = row_token[s], e = tile_expert[s / tile]
     expert_down:     y[s] = h[s] D_e^T
 
-Shapes: x [T, H], gate_up [E, 2I, H] (gate rows first), down [E, H, I], h [slots, I], y [slots, H]. 4-bit weights are codes
-0..15 that mean code - 8, times a scale a block of ``BLOCK_K`` weights, laid out in panels so that a program reads whole
-kilobytes (`pack_panels`):
+Shapes: x [T, H], gate_up [E, 2I, H] (gate rows first), down [E, H, I], h [slots, I], y [slots, H]. 4-bit weights are
+codes 0..15 that mean code - 8, times a scale a block of ``BLOCK_K`` weights, laid out in panels so that a program reads
+whole kilobytes (`pack_panels`):
 
-    codes  [E, rows / PANEL, blocks, PANEL, BLOCK_K / 2]     byte j: weight j in the low bits, j + BLOCK_K / 2 in the high ones
+    codes  [E, rows / PANEL, blocks, PANEL, BLOCK_K / 2]   byte j: weight j in the low bits, j + BLOCK_K / 2 high
     scales [E, rows / PANEL, blocks, PANEL]
 
-Each half of a block meets contiguous columns of x, and nothing is interleaved. Weights are the left operand, so that what was made of codes goes into the product from registers.
-Products accumulate in float32; a block's scale multiplies its sum. (The dtype is that of x: Triton's interpreter knows no
-bfloat16.) One kernel a product, no workspace: what TensorRT's quick plugins can hold.
+Each half of a block meets contiguous columns of x, and nothing is interleaved. Weights are the left operand, so that
+what was made of codes goes into the product from registers. Products accumulate in float32; a block's scale multiplies
+its sum. (The dtype is that of x: Triton's interpreter knows no bfloat16.) One kernel a product, no workspace: what
+TensorRT's quick plugins can hold.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def _accumulate(  # noqa: PLR0913 - a Triton kernel
     total, x_low, x_high, weight, scale, row, k, inside,
     COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr, QUANTIZED: tl.constexpr,
 ):  # fmt: skip
-    """``total`` [rows, tokens] plus the product of block ``k``: rows ``row`` of one expert's matrix [rows, COLUMNS] by x^T."""
+    """``total`` [rows, tokens] plus the product of block ``k``: rows ``row`` of one expert's matrix [rows, COLUMNS]
+    by x^T."""
     HALF: tl.constexpr = BLOCK_K // 2
     at = tl.arange(0, HALF)
     if QUANTIZED:

@@ -49,8 +49,8 @@ def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
         tensor = value.const_value
         if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
             matrix = tensor.matrix
-            shape, form = (*matrix.leading, matrix.columns), matrix.form
-            found[tensor.key] = QuantizedSpec(shape, form.bits, form.block, form.symmetric, matrix.weight.scale)
+            shape, format = (*matrix.leading, matrix.columns), matrix.format
+            found[tensor.key] = QuantizedSpec(shape, format.bits, format.block, format.symmetric, matrix.weight.scale)
     return found
 
 

@@ -1,8 +1,8 @@
 """Query heads of a full layer as rows of one head, for a decoded token.
 
 ONNX Runtime's CPU Attention reads keys and values once a query head, in parallel over heads. Heads that share a KV head
-can be rows of one product, which reads them once; two heads are left, for two threads. Attention is then 2.4 times faster
-at 16,384 tokens of E2B. The keys of a sliding layer stay in the processor's cache, and gain nothing.
+can be rows of one product, which reads them once; two heads are left, for two threads. Attention is then 2.4 times
+faster at 16,384 tokens of E2B. The keys of a sliding layer stay in the processor's cache, and gain nothing.
 
     q [B, N, 1, D] -> [B, N / F, F, D],  mask [B, 1, 1, T] -> [B, 1, F, T];  as they are for more than one new token
 """
@@ -26,7 +26,8 @@ def fold_of(heads: int, kv_heads: int, window: int) -> int:
 
 
 def fold_heads(query: ir.Value, mask: ir.Value, heads: int, fold: int, build: Builder) -> tuple[ir.Value, ir.Value]:
-    """``query`` [B, N, S, D] and ``mask`` [B, 1, S, T], folded when S is 1. Layers of one mask share all but a reshape."""
+    """``query`` [B, N, S, D] and ``mask`` [B, 1, S, T], folded when S is 1. Layers of one mask share all but a
+    reshape."""
     new = build.op("Shape", mask, start=2, end=3)
     one = build.op("Equal", new, build.constant([1]))
     kept = build.op("Where", one, build.constant([heads // fold]), build.constant([heads]))

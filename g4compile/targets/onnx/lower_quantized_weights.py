@@ -23,7 +23,7 @@ import onnx_ir as ir
 from g4compile.errors import InputError, SpecError
 from g4compile.graph.axes import static_size
 from g4compile.graph.build import Builder
-from g4compile.graph.edit import module_of, replace
+from g4compile.graph.edit import replace
 from g4compile.graph.stage import describe, op_name
 from g4compile.ops.dequantize import Dequantize
 from g4compile.ops.linear import Linear
@@ -111,14 +111,12 @@ def _as_rows(graph: ir.Graph, codes: ir.Value) -> ir.Value:
 
 
 def _take_place(old: ir.Node, *nodes: ir.Node) -> None:
-    """Put ``nodes`` where ``old`` stood (it may be in the body of a loop); the output of the last is read in its stead."""
-    graph, new = old.graph, nodes[-1].outputs[0]
-    if graph is None:
-        raise SpecError("a reader of codes stands in no graph", where=describe(old))
+    """Put ``nodes`` where ``old`` stood (it may be in the body of a loop); the output of the last is read in its
+    stead."""
+    build, new = Builder(old), nodes[-1].outputs[0]
     for node in nodes:
-        node.name = f"{module_of(old)}/{node.op_type}"
         node.outputs[0].type = old.outputs[0].type
-        graph.insert_before(old, node)
+        build.insert(node)
     new.shape = old.outputs[0].shape
     replace(old.outputs[0], new)
-    graph.remove(old, safe=True)
+    build.graph.remove(old, safe=True)

@@ -22,8 +22,8 @@ from g4compile.weights.references import CheckpointTensor
 
 
 def _linear(op: Linear, build: Builder) -> list[ir.Value]:
-    """A weight that one product reads is stored transposed, as MatMul wants it; a shared one (the embedding tied to the head)
-    is read as it is by Gemm, so that there is one copy of it."""
+    """A weight that one product reads is stored transposed, as MatMul wants it; a shared one (the embedding tied to
+    the head) is read as it is by Gemm, so that there is one copy of it."""
     weight = op.weight
     stored = weight.const_value
     if len(weight.uses()) == 1 and isinstance(stored, CheckpointTensor):

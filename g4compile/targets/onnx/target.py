@@ -1,8 +1,9 @@
 """The ONNX targets: standard ops (opset 24) with float32 activations, for ONNX Runtime's CPU provider.
 
-No float16 activations: half of the CPU kernels lack them. Phones run the same provider (its full Android and iOS packages have
-the contributed kernels for codes; the NNAPI and CoreML providers take none of these ops), so `onnx-mobile` has the same ops and
-lowerings. What differs is what fits: weights in Google's mobile layout, a KV state for 4,096 tokens, and no float32 weights.
+No float16 activations: half of the CPU kernels lack them. Phones run the same provider (its full Android and iOS
+packages have the contributed kernels for codes; the NNAPI and CoreML providers take none of these ops), so
+`onnx-mobile` has the same ops and lowerings. What differs is what fits: weights in Google's mobile layout, a KV state
+for 4,096 tokens, and no float32 weights.
 """
 
 from __future__ import annotations

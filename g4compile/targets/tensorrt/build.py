@@ -10,17 +10,18 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import Defect
+from g4compile.targets.tensorrt.edition import Edition, gpu_capability
 from g4compile.targets.tensorrt.network.emitter import Emitter
 from g4compile.targets.tensorrt.network.layers import LAYERS
 from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
 from g4compile.targets.tensorrt.options import EngineOptions
-from g4compile.targets.tensorrt.product import Product, gpu_capability
 from g4compile.targets.tensorrt.steps import Step
 
 
 @dataclass(frozen=True)
 class EmittedNetwork:
-    """The ``network`` of ``graph``; the ``weights`` that it takes as inputs, and the data of its ``constants``, both by name."""
+    """The ``network`` of ``graph``; the ``weights`` that it takes as inputs, and the data of its ``constants``, both
+    by name."""
 
     graph: ir.Graph
     network: Any
@@ -29,14 +30,14 @@ class EmittedNetwork:
 
 
 class EngineBuilder:
-    """A builder of ``product``: networks of legal graphs, and plans of networks.
+    """A builder of ``edition``: networks of legal graphs, and plans of networks.
 
-    ``trt``: its Python bindings. ``plugins``: the module that makes plugin layers with our kernels registered, of a product that
-    has them. Networks must not outlive it.
+    ``trt``: its Python bindings. ``plugins``: the module that makes plugin layers with our kernels registered, of an
+    edition that has them. Networks must not outlive it.
     """
 
-    def __init__(self, product: Product, trt: Any = None, plugins: Any = None) -> None:
-        self.product, self.trt = product, product.load() if trt is None else trt
+    def __init__(self, edition: Edition, trt: Any = None, plugins: Any = None) -> None:
+        self.edition, self.trt = edition, edition.load() if trt is None else trt
         self.plugins = plugins
         self._complaints: list[str] = []
         self.builder = self.trt.Builder(self._logger())
@@ -52,7 +53,7 @@ class EngineBuilder:
     def plan(self, network: Any, step: Step, options: EngineOptions) -> bytes:
         """The serialized engine of ``step``. Raises Defect with the builder's own words when it refuses."""
         config = self.builder.create_builder_config()
-        if self.product.capabilities:
+        if self.edition.capabilities:
             config.num_compute_capabilities = len(options.compute_capabilities)
             for index, capability in enumerate(options.compute_capabilities):
                 config.set_compute_capability(getattr(self.trt.ComputeCapability, f"SM{capability}"), index)
@@ -66,7 +67,7 @@ class EngineBuilder:
         plan = self.builder.build_serialized_network(network, config)
         if plan is None:
             raise Defect(
-                f"{self.product.name} could not build the {step.name} step",
+                f"{self.edition.name} could not build the {step.name} step",
                 why=self._complaints[0] if self._complaints else "its builder gave no reason",
                 fix="this is a defect of g4compile: please report it with the model's config.json",
             )

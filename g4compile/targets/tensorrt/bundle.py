@@ -13,10 +13,10 @@ from g4compile.model.config import TextFacts
 from g4compile.targets.base import Emitted, Lowered, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EngineBuilder
+from g4compile.targets.tensorrt.edition import Edition
 from g4compile.targets.tensorrt.host import host_lookups
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
-from g4compile.targets.tensorrt.product import Product
 from g4compile.targets.tensorrt.steps import Capacities, Step
 from g4compile.weights.engine_tensors import EngineTensor
 from g4compile.weights.references import CheckpointTensor
@@ -26,11 +26,11 @@ _BYTES = 2  # of a number in bfloat16
 
 
 def emit_engines(
-    product: Product, order: Order, options: EngineOptions, kinds: Sequence[Step], lowered: Iterable[Lowered]
+    edition: Edition, order: Order, options: EngineOptions, kinds: Sequence[Step], lowered: Iterable[Lowered]
 ) -> Emitted:
     """Build the plans of ``lowered``, a graph of each step and rank, into the order's folder."""
     facts, ranks = order.facts.text, options.tensor_parallel
-    builder = EngineBuilder(product, plugins=product.load_plugins())
+    builder = EngineBuilder(edition, plugins=edition.load_plugins())
     by_name = {step.name: step for step in kinds}
     graphs, host = {}, HostSpec((), 0, ())
     activations: dict[str, int] = {}
@@ -54,7 +54,7 @@ def emit_engines(
     ring = options.capacities.ring(facts)
     kv = _kv(facts, ring, options.capacities, ranks)
     engine = EngineSpec(
-        product=product.target,
+        product=edition.target,
         version=str(builder.trt.__version__),
         compute_capabilities=options.compute_capabilities,
         batch=options.batch,

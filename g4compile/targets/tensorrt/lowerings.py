@@ -1,8 +1,8 @@
 """What TensorRT layers say better than an op's own body: g4 ops as the standard ops that `layers.py` emits.
 
-Norms and soft-maxes in float32 whatever the activations are; products and attention in the activations' dtype. Heads wider
-than what fuses (`FUSED_HEAD`), and ranks that have too few, are attended by products: their query heads are folded to rows of their KV head, so that
-keys and values are not repeated for each.
+Norms and soft-maxes in float32 whatever the activations are; products and attention in the activations' dtype. Heads
+wider than what fuses (`FUSED_HEAD`), and ranks that have too few, are attended by products: their query heads are
+folded to rows of their KV head, so that keys and values are not repeated for each.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention ker
 _FUSED_HEADS = (
     4  # the fewest query heads for which it has one of a single query (and 2 for more): RTX 1.7 refuses 2 and 1
 )
-_SUMMED = 8  # rows up to which sums of products read less than codes that are first dequantised: half a byte a row and weight to 4.5
+# Rows up to which sums of products read less than codes that are dequantised first: half a byte per row and weight,
+# or 4.5 per weight.
+_SUMMED = 8
 _MASKED = -3.0e38  # finite in bfloat16: a fused kernel may meet a tile in which everything is masked
 _FLOAT = ir.DataType.FLOAT
 
@@ -46,8 +48,8 @@ def _linear(sequences: int, tokens: int) -> Lowering:
 
 
 def _summed_product(x: ir.Value, weight: ir.Value, build: Builder) -> ir.Value:
-    """A few rows by 4-bit codes, as sums of products: TensorRT dequantises in the same kernel, which it does for no matrix
-    product whose codes are an input."""
+    """A few rows by 4-bit codes, as sums of products: TensorRT dequantises in the same kernel, which it does for no
+    matrix product whose codes are an input."""
     rows = build.op("Unsqueeze", x, build.constant([-2]))
     terms = build.op("Mul", build.cast(weight, _FLOAT), build.cast(rows, _FLOAT))
     return build.cast(build.op("ReduceSum", terms, build.constant([-1]), keepdims=0), x.dtype or _FLOAT)
@@ -150,7 +152,8 @@ def _folded(query: ir.Value, op: DualRopeAttention, mask: ir.Value, build: Build
 
 
 def _row_scores(query: ir.Value, key: ir.Value, build: Builder) -> ir.Value:
-    """One query per head: float32 scores [B, N, 1, T] as sums of products, which TensorRT runs without a copy of the keys."""
+    """One query per head: float32 scores [B, N, 1, T] as sums of products, which TensorRT runs without a copy of the
+    keys."""
     kv_heads, width = static_size(key, 1), static_size(query, -1)
     group = static_size(query, 1) // kv_heads
     rows = build.op("Reshape", query, build.constant([0, kv_heads, group, 1, width]))
@@ -168,8 +171,8 @@ def _or_rest(size: object) -> int:
 
 
 def lowerings(fused_head: int = FUSED_HEAD, flash: bool = False, sequences: int = 1, tokens: int = 0) -> Lowerings:
-    """By op. ``fused_head``: the widest head that is attended by one layer. ``flash``: wider ones have a kernel of ours.
-    ``sequences`` and new ``tokens`` of each: at most, 0 for many."""
+    """By op. ``fused_head``: the widest head that is attended by one layer. ``flash``: wider ones have a kernel of
+    ours. ``sequences`` and new ``tokens`` of each: at most, 0 for many."""
     return {
         Linear: _linear(sequences, tokens),
         RMSNorm: _rms_norm,

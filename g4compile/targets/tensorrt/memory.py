@@ -1,4 +1,5 @@
-"""Bytes that a step's values take between layers, from the graph alone: an engine states its own, once one is loaded."""
+"""Bytes that a step's values take between layers, from the graph alone: an engine states its own, once one is
+loaded."""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ _FUSED = {
 
 
 def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int:
-    """The largest sum of values that are live at once, with what elementwise layers compute counted as fused, and caches,
-    which are updated in place, not counted. Codes are dequantised on the way, but 4-bit ones of a matrix product, which are
-    stored. Sizes that are not known count as nothing."""
+    """The largest sum of values that are live at once, with what elementwise layers compute counted as fused, and
+    caches, which are updated in place, not counted. Codes are dequantised on the way, but 4-bit ones of a matrix
+    product, which are stored. Sizes that are not known count as nothing."""
     sizes = {"batch": capacities.batch, "new": step.tokens[2]}
     last: dict[ir.Value, int] = {}
     nodes = list(graph)

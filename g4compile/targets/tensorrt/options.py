@@ -14,8 +14,8 @@ BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless 
 
 @dataclass(frozen=True)
 class EngineOptions(Options):
-    """``batch`` sequences at most, ``chunk`` tokens per prefill step, the GPUs that the engines are for, as compute capabilities
-    (89 for 8.9), and over how many ranks a model is split."""
+    """``batch`` sequences at most, ``chunk`` tokens per prefill step, the GPUs that the engines are for, as compute
+    capabilities (89 for 8.9), and over how many ranks a model is split."""
 
     weights: str = BFLOAT16
     kv: str = BFLOAT16

@@ -1,9 +1,9 @@
 """The Triton kernels as quick plugins of full TensorRT: described, and compiled ahead of time into the engine.
 
-`tensorrt.plugin` asks for an output's shape when a network is made, and for PTX and a launch when it is built. Attributes are
-fixed then and not kept in the engine, which needs neither Python nor a plugin library. A kernel's arguments come in the order
-inputs, extra integers, outputs. Annotations are read when a function is registered, so this file has no postponed ones.
-Source: NVIDIA, `tensorrt.plugin` (register, aot_impl).
+`tensorrt.plugin` asks for an output's shape when a network is made, and for PTX and a launch when it is built.
+Attributes are fixed then and not kept in the engine, which needs neither Python nor a plugin library. A kernel's
+arguments come in the order inputs, extra integers, outputs. Annotations are read when a function is registered, so this
+file has no postponed ones. Source: NVIDIA, `tensorrt.plugin` (register, aot_impl).
 """
 
 from functools import cache
@@ -20,7 +20,8 @@ _POINTERS = {"x": "*bf16", "row_token": "*i32", "tile_expert": "*i32", "scale": 
 @cache  # a name can be registered once a process
 def register(plugin: Any, architecture: int) -> Any:
     """Register `g4::expert_gate_up`, `g4::expert_down` and `g4::flash_attention` with the module ``plugin``
-    (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without Triton."""
+    (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without
+    Triton."""
     from g4compile.targets.kernels.flash_attention import flash_attention
     from g4compile.targets.kernels.grouped_gemm import expert_down, expert_gate_up
 

@@ -1,16 +1,16 @@
 """quantize-engine-weights: weights become codes and scales that an engine dequantises where it reads them.
 
-Before:                                     After (form = int4):
+Before:                                     After (format = int4):
     y = g4.Linear (x, W)                        w = DequantizeLinear <block_size = 128> (W.codes, W.scales)
                                                 y = g4.Linear (x, w)
 
-                                            After (form = fp8):
+                                            After (format = fp8):
                                                 w = DequantizeLinear (W.codes, W.scales)      [K, N], one scale
                                                 y = g4.Linear (x, Transpose (w))
 
-Products and experts whose weights are bfloat16: 4 bits in blocks of 128, or of 64 or 32 where 128 does not divide a row, or 8-bit
-floats. The router, which computes in float32, and rows that no block divides are left. The embedding's rows are looked up by the
-host in the checkpoint, so a tied table is coded for the last product alone.
+Products and experts whose weights are bfloat16: 4 bits in blocks of 128, or of 64 or 32 where 128 does not divide a
+row, or 8-bit floats. The router, which computes in float32, and rows that no block divides are left. The embedding's
+rows are looked up by the host in the checkpoint, so a tied table is coded for the last product alone.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from g4compile.weights.references import CheckpointTensor
 
 @dataclass(frozen=True)
 class QuantizeEngineWeights:
-    """``form``: int4 or fp8. ``products``: how many weights must be coded; None accepts any number, but not none."""
+    """``format``: int4 or fp8. ``products``: how many weights must be coded; None accepts any number, but not none."""
 
     name: ClassVar[str] = "quantize-engine-weights"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
-    form: str = INT4
+    format: str = INT4
     products: int | None = None
 
     def apply(self, model: ir.Model) -> None:
-        if self.form not in (INT4, FP8):
-            raise InputError(f"engines have no weights of {self.form}", fix=f"form = {INT4} or {FP8}")
+        if self.format not in (INT4, FP8):
+            raise InputError(f"engines have no weights of {self.format}", fix=f"format = {INT4} or {FP8}")
         coded: dict[ir.Value, ir.Value] = {}
         nearest = "no product reads a bfloat16 weight of the checkpoint in rows that a block divides"
         for node in list(model.graph):
@@ -50,7 +50,7 @@ class QuantizeEngineWeights:
                 if weight is None or weight.dtype != ir.DataType.BFLOAT16:
                     continue
                 if weight not in coded:
-                    made = _dequantized(node, weight, self.form)
+                    made = _dequantized(node, weight, self.format)
                     if made is None:
                         continue
                     coded[weight] = made
@@ -61,19 +61,22 @@ class QuantizeEngineWeights:
                 del model.graph.initializers[str(weight.name)]
 
 
-def _dequantized(node: ir.Node, weight: ir.Value, form: str) -> ir.Value | None:
+def _dequantized(node: ir.Node, weight: ir.Value, format: str) -> ir.Value | None:
     stored = weight.const_value
-    matrix = engine_matrix(stored, form) if isinstance(stored, CheckpointTensor) else None
+    matrix = engine_matrix(stored, format) if isinstance(stored, CheckpointTensor) else None
     if matrix is None:
         return None
     build = Builder(node)
     operands = [_part(build, weight, matrix, part) for part in ("codes", "scales")]
-    blocks = {"axis": -1, "block_size": matrix.shape("codes")[-1] // matrix.shape("scales")[-1]} if form == INT4 else {}
+    blocks = (
+        {"axis": -1, "block_size": matrix.shape("codes")[-1] // matrix.shape("scales")[-1]} if format == INT4 else {}
+    )
     dequantized = ir.node("DequantizeLinear", operands, blocks)
-    # In the weight's dtype: a scale in bfloat16 beside fp8 codes says so to ONNX too, beside int4 codes its schema does not.
+    # In the weight's dtype: a scale in bfloat16 beside fp8 codes says so to ONNX too, beside int4 codes its schema does
+    # not.
     dequantized.outputs[0].shape, dequantized.outputs[0].type = ir.Shape(matrix.shape("codes")), weight.type
     (value,) = build.insert(dequantized)
-    if form == INT4:
+    if format == INT4:
         return value
     axes = list(range(len(matrix.shape("codes"))))
     return build.op("Transpose", value, perm=[*axes[:-2], axes[-1], axes[-2]])

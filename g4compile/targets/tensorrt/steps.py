@@ -6,11 +6,12 @@
 | verify | 2 to 8, a drafter's | all | gathered | products |
 | prefill | 9 to a chunk | the last | dense; with plugins grouped | products; with plugins a kernel |
 
-With plugins, 4-bit experts are grouped in all steps: kernels read them in an order of their own, and two copies would not fit.
-A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for 9 to 512.
+With plugins, 4-bit experts are grouped in all steps: kernels read them in an order of their own, and two copies would
+not fit. A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for
+9 to 512.
 
-They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide heads,
-and experts are looked up rather than all run.
+They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide
+heads, and experts are looked up rather than all run.
 """
 
 from __future__ import annotations
@@ -47,19 +48,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Capacities:
-    """What engines are built for: ``context`` tokens a sequence, up to ``batch`` sequences, ``chunk`` tokens a prefill step."""
+    """What engines are built for: ``context`` tokens a sequence, up to ``batch`` sequences, ``chunk`` tokens a
+    prefill step."""
 
     context: int
     batch: int = 1
     chunk: int = 128
 
     def ring(self, facts: TextFacts) -> int:
-        """Slots of a sliding layer: the window before a chunk and the chunk, in whole chunks, so that no chunk wraps."""
+        """Slots of a sliding layer: the window before a chunk and the chunk, in whole chunks, so that no chunk
+        wraps."""
         window = max((layer.window for layer in facts.layers if layer.window), default=1)
         return -(-(window - 1 + self.chunk) // self.chunk) * self.chunk
 
     def check(self, facts: TextFacts, fused_head: int, most_dense: int | None) -> None:
-        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run on all."""
+        """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run on
+        all."""
         if not 1 <= self.batch <= 64:
             raise InputError(f"a batch of {self.batch} sequences is not possible", fix="--batch between 1 and 64")
         if self.chunk <= VERIFY[2] or self.chunk & (self.chunk - 1):

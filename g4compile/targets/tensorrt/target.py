@@ -1,7 +1,7 @@
 """The `tensorrt-rtx` and `tensorrt` targets: one emitter, two products.
 
-TensorRT-RTX builds for RTX-class GPUs on any machine; full TensorRT builds on the GPU that it builds for. Both get the same
-networks: bfloat16 with float32 where it matters, weights as network inputs, caches updated in place.
+TensorRT-RTX builds for RTX-class GPUs on any machine; full TensorRT builds on the GPU that it builds for. Both get the
+same networks: bfloat16 with float32 where it matters, weights as network inputs, caches updated in place.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from g4compile.requirements import COMPILE
 from g4compile.targets.base import Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.phases import frontend
 from g4compile.targets.tensorrt.bundle import emit_engines
+from g4compile.targets.tensorrt.edition import FULL, RTX, Edition
 from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
-from g4compile.targets.tensorrt.product import FULL, RTX, Product
 from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
 from g4compile.targets.tensorrt.steps import Step, steps
 from g4compile.weights.formats.float8 import FP8
@@ -38,7 +38,7 @@ from g4compile.weights.formats.int4 import INT4
 
 
 class EngineTarget(Target):
-    """Engines of ``product``. ``fused_head``: the widest head that is attended by one layer."""
+    """Engines of ``edition``. ``fused_head``: the widest head that is attended by one layer."""
 
     options_class = EngineOptions
     default_weights = BFLOAT16
@@ -47,25 +47,25 @@ class EngineTarget(Target):
     accepts = (BFLOAT16, INT4, FP8)
     traces_apart = True
 
-    def __init__(self, product: Product, fused_head: int = FUSED_HEAD) -> None:
-        self.name, self.product, self.fused_head = product.target, product, fused_head
-        self.extras = (COMPILE, product.target)
+    def __init__(self, edition: Edition, fused_head: int = FUSED_HEAD) -> None:
+        self.name, self.edition, self.fused_head = edition.target, edition, fused_head
+        self.extras = (COMPILE, edition.target)
 
     @property
     def legal(self) -> frozenset[str]:
         """Ops that may stay in its graphs."""
-        return LEGAL_WITH_PLUGINS if self.product.plugins else LEGAL
+        return LEGAL_WITH_PLUGINS if self.edition.plugins else LEGAL
 
     def legalize(self) -> Legalize:
         return Legalize(self.name, self.legal, lowerings(self.fused_head), DTYPES)
 
     def check(self, facts: ModelFacts, options: Options) -> None:
-        self.product.check(facts, engine_options(options))
+        self.edition.check(facts, engine_options(options))
 
     def steps(self, options: EngineOptions) -> tuple[Step, ...]:
         """The kinds of steps that a bundle has engines for."""
         weights = options.weights if options.weights in (INT4, FP8) else BFLOAT16
-        return steps(options.capacities, weights, self.product.plugins)
+        return steps(options.capacities, weights, self.edition.plugins)
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         engines = engine_options(options)
@@ -86,7 +86,7 @@ class EngineTarget(Target):
         ranks = options.tensor_parallel
         split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums)]
         coded = options.weights in (INT4, FP8)
-        quantize: list[Pass] = [QuantizeEngineWeights(form=options.weights)] if coded else []
+        quantize: list[Pass] = [QuantizeEngineWeights(format=options.weights)] if coded else []
         grouped = options.batch * step.tokens[2] if step.experts == GROUPED else 0
         chosen = lowerings(self.fused_head, step.flash, options.batch, step.tokens[2])
         passes: tuple[Pass, ...] = (
@@ -105,7 +105,7 @@ class EngineTarget(Target):
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
         options = engine_options(order.options)
-        return emit_engines(self.product, order, options, self.steps(options), lowered)
+        return emit_engines(self.edition, order, options, self.steps(options), lowered)
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         from g4compile.targets.tensorrt.interpreter.candidates import network_candidates  # torch is loaded there

@@ -32,7 +32,7 @@ class Int4Matrix(QuantizedMatrix):
     """``weight`` [..., K] in symmetric blocks that divide K."""
 
     def shape(self, part: str) -> tuple[int, ...]:
-        return (*self.leading, self.columns if part == "codes" else self.columns // self.form.block)
+        return (*self.leading, self.columns if part == "codes" else self.columns // self.format.block)
 
     def quantize(self, start: int, stop: int) -> Codes:
         made = super().quantize(start, stop)

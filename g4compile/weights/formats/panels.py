@@ -31,13 +31,13 @@ class PanelMatrix(QuantizedMatrix):
 
     def shape(self, part: str) -> tuple[int, ...]:
         *experts, rows = self.leading
-        panels = (*experts, rows // PANEL, self.columns // self.form.block, PANEL)
-        return (*panels, self.form.block // 2) if part == "codes" else panels
+        panels = (*experts, rows // PANEL, self.columns // self.format.block, PANEL)
+        return (*panels, self.format.block // 2) if part == "codes" else panels
 
     def quantize(self, start: int, stop: int) -> Codes:
         made = super().quantize(start, stop)
         levels = unpack_bits(made.codes.reshape(stop - start, -1), 4)
-        codes, scales = pack_panels(levels[None], made.scales[None], self.form.block)
+        codes, scales = pack_panels(levels[None], made.scales[None], self.format.block)
         return Codes(codes.view(np.int8), scales.astype(ml_dtypes.bfloat16), None)
 
     def codes(self) -> Array:
@@ -57,4 +57,4 @@ def panel_matrix(matrix: Int4Matrix) -> PanelMatrix:
             why="kernels read 4-bit codes in panels of that many rows",
             fix="--weights bfloat16",
         )
-    return PanelMatrix(matrix.weight, matrix.form, matrix.quantizer)
+    return PanelMatrix(matrix.weight, matrix.format, matrix.quantizer)

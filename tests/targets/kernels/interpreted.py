@@ -1,4 +1,5 @@
-"""Runs one kernel case in Triton's interpreter: `TRITON_INTERPRET=1 python tests/targets/kernels/interpreted.py CASE`."""
+"""Runs one kernel case in Triton's interpreter: `TRITON_INTERPRET=1 python tests/targets/kernels/interpreted.py
+CASE`."""
 
 from __future__ import annotations
 

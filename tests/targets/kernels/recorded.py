@@ -1,4 +1,5 @@
-"""As much of `tensorrt.plugin` as our plugins use, with numbers for shapes: gives the PTX and launch that an engine would get."""
+"""As much of `tensorrt.plugin` as our plugins use, with numbers for shapes: gives the PTX and launch that an engine
+would get."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The Triton kernels in Triton's interpreter on the CPU, against float64. A process of its own: the interpreter is chosen
-when Triton is imported."""
+"""The Triton kernels in Triton's interpreter on the CPU, against float64. A process of its own: the interpreter is
+chosen when Triton is imported."""
 
 import os
 import subprocess

@@ -1,6 +1,7 @@
 """Builds the engines of a published geometry, weights as network inputs, and prints what it took as JSON.
 
-`python tests/targets/tensorrt/real_sizes.py PRESET [STEP ...]`: a process of its own, because memory is that of the process.
+`python tests/targets/tensorrt/real_sizes.py PRESET [STEP ...]`: a process of its own, because memory is that of the
+process.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from g4compile.program import Program
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EngineBuilder
-from g4compile.targets.tensorrt.product import MOST_DENSE, RTX
+from g4compile.targets.tensorrt.edition import MOST_DENSE, RTX
 from g4compile.targets.tensorrt.steps import Capacities
 from g4compile.targets.tensorrt.target import TENSORRT_RTX
 from g4compile.trace.apart import trace_apart

@@ -1,6 +1,8 @@
-"""Stands around TensorRT's Python module and notes all that is used of it, so that another release can be asked for the same.
+"""Stands around TensorRT's Python module and notes all that is used of it, so that another release can be asked for the
+same.
 
-`python -m tests.targets.tensorrt.recorder CHECKPOINT...` emits every step of each checkpoint through it, and prints the notes.
+`python -m tests.targets.tensorrt.recorder CHECKPOINT...` emits every step of each checkpoint through it, and prints the
+notes.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from g4compile.program import Program, bind
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EngineBuilder
+from g4compile.targets.tensorrt.edition import FULL, RTX
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
-from g4compile.targets.tensorrt.product import FULL, RTX
 from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint

@@ -1,7 +1,8 @@
-"""The bindings of full TensorRT, imported over stub libraries: names, signatures and enums are real, nothing can be built.
+"""The bindings of full TensorRT, imported over stub libraries: names, signatures and enums are real, nothing can be
+built.
 
-`python -m tests.targets.tensorrt.stubs FOLDER NOTES.json` checks the notes of `recorder.py` against them, in a process of its
-own, because the bindings of two products cannot be in one.
+`python -m tests.targets.tensorrt.stubs FOLDER NOTES.json` checks the notes of `recorder.py` against them, in a process
+of its own, because the bindings of two products cannot be in one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from typing import Any
 from g4compile.targets.tensorrt.plugins import register
 
 SYMBOLS = {
-    "nvinfer": ("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL", "getPluginRegistry", "getBuilderPluginRegistry"),
+    "nvinfer": (
+        "createInferBuilder_INTERNAL",
+        "createInferRefitter_INTERNAL",
+        "createInferRuntime_INTERNAL",
+        "getPluginRegistry",
+        "getBuilderPluginRegistry",
+    ),
     "nvonnxparser": ("createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getNvOnnxParserVersion"),
     "nvinfer_plugin": ("initLibNvInferPlugins",),
 }  # fmt: skip

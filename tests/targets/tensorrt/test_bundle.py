@@ -1,4 +1,5 @@
-"""Engine bundles of the five tiny variants, built for three GPUs that are not here; and what is refused before a builder."""
+"""Engine bundles of the five tiny variants, built for three GPUs that are not here; and what is refused before a
+builder."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import load_config, model_facts
 from g4compile.targets.tensorrt.build import EngineBuilder
+from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
 from g4compile.targets.tensorrt.options import EngineOptions
-from g4compile.targets.tensorrt.product import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once
 
@@ -115,14 +116,14 @@ def test_full_tensorrt_wants_no_gpu_list_a_library_and_a_gpu(monkeypatch):
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
     assert "pip install 'g4compile[tensorrt]'" in str(missing.value)
     monkeypatch.setattr(type(FULL), "load", lambda self: None)
-    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: None)
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: None)
     with pytest.raises(MachineError, match="there is none here"):
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
 
 
 def test_full_tensorrt_looks_at_the_gpu_at_hand(monkeypatch):
     monkeypatch.setattr(type(FULL), "load", lambda self: None)
-    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 80)
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 80)
     FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
     with pytest.raises(InputError, match="sm80 has no products of 8-bit floats"):
         FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=(), weights="fp8"))
@@ -136,10 +137,10 @@ def test_kernels_are_for_what_the_gpu_runs(capability, architecture):
 
 
 def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
-    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 75)
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 75)
     with pytest.raises(MachineError, match="kernels are compiled for sm80"):
         FULL.load_plugins()
-    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 90)
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
     monkeypatch.setattr(type(FULL), "load", lambda self: SimpleNamespace(__version__="10.16.1.11"))
     monkeypatch.setattr("numpy.__version__", "2.4.1")
     with pytest.raises(MachineError, match=r"cannot make plugins with NumPy 2\.4\.1"):
@@ -152,9 +153,10 @@ def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
 
 
 def test_what_stands_around_the_kernels_is_built(trt, emit):
-    """Routing, inverse gather and all else of a step with kernels: by TensorRT-RTX, to which their results are inputs."""
+    """Routing, inverse gather and all else of a step with kernels: by TensorRT-RTX, to which their results are
+    inputs."""
     capacities = Capacities(context=256, batch=2, chunk=16)
-    made = emit("tiny-26b-a4b", capacities, product=FULL, fused_head=16)
+    made = emit("tiny-26b-a4b", capacities, edition=FULL, fused_head=16)
     one = made.networks["prefill"][0]
     inner = one.network._network
     kernels = [
@@ -175,13 +177,13 @@ def test_what_stands_around_the_kernels_is_built(trt, emit):
 @pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
 def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path, monkeypatch):
     """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""
-    monkeypatch.setattr("g4compile.targets.tensorrt.product.gpu_capability", lambda: 90)
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
     monkeypatch.setattr(type(FULL), "load", lambda self: trt)
     monkeypatch.setattr(type(FULL), "load_plugins", lambda self: PLUGINS)
 
     class Plugged(EngineBuilder):
-        def __init__(self, product, trt=None, plugins=None):
-            super().__init__(product, trt, plugins)
+        def __init__(self, edition, trt=None, plugins=None):
+            super().__init__(edition, trt, plugins)
             self.builder = PluggedBuilder(self.builder)
 
         def plan(self, network, step, options):
@@ -270,7 +272,8 @@ def test_real_size_is_built_in_little_memory(trt, preset, step, capsys):
     made = found["steps"][step]
     with capsys.disabled():
         print(
-            f"\n{preset} {step}: {made['layers']} layers, emitted in {made['emit_s']:.0f} s and built in {made['build_s']:.0f},"
+            f"\n{preset} {step}: {made['layers']} layers, emitted in {made['emit_s']:.0f} s "
+            f"and built in {made['build_s']:.0f},"
             f" plan {made['plan_bytes'] / 1e6:.1f} MB, peak {found['peak_bytes'] / 1e9:.2f} GB"
         )
     assert found["trace_s"] + made["emit_s"] + made["build_s"] < 150

@@ -1,4 +1,5 @@
-"""What the emitter and the plugins use, asked of the bindings of full TensorRT, which are real; its libraries are stubs."""
+"""What the emitter and the plugins use, asked of the bindings of full TensorRT, which are real; its libraries are
+stubs."""
 
 from __future__ import annotations
 

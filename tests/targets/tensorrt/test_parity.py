@@ -1,4 +1,5 @@
-"""The emitted networks, interpreted on the CPU, against HF eager: chunked prefill, then 60 decode steps past the ring."""
+"""The emitted networks, interpreted on the CPU, against HF eager: chunked prefill, then 60 decode steps past the
+ring."""
 
 import numpy as np
 import pytest
@@ -7,8 +8,8 @@ import torch
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
+from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.interpreter.plugged import PluginLayer
-from g4compile.targets.tensorrt.product import FULL
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
 
@@ -43,7 +44,7 @@ def test_exact_network_equals_hf_float32(variant, fused_head, emit, expected):
 def test_network_with_kernels_equals_hf_float32(variant, batch, emit, expected):
     """Full TensorRT's: experts grouped around two plugins, wide heads by a third, in prefill steps."""
     capacities = Capacities(context=256, batch=batch, chunk=16)
-    made, want = emit(variant, capacities, product=FULL, fused_head=16), expected(variant, batch)
+    made, want = emit(variant, capacities, edition=FULL, fused_head=16), expected(variant, batch)
     names = plugins_of(made.networks["prefill"][0])
     assert names == {"flash_attention", *(("expert_gate_up", "expert_down") if "26b" in variant else ())}
     assert not plugins_of(made.networks["decode"][0]) and not plugins_of(made.networks["verify"][0])
@@ -86,8 +87,8 @@ def test_bfloat16_network_is_as_close_as_hf_in_bfloat16(variant, emit, expected,
 
 
 def conversations(text, want):
-    """The standard scenario. With experts, many short ones instead: where two experts are nearly tied, rounding picks one by
-    chance and the rest of a conversation is another, so a single one says which of two got lucky."""
+    """The standard scenario. With experts, many short ones instead: where two experts are nearly tied, rounding
+    picks one by chance and the rest of a conversation is another, so a single one says which of two got lucky."""
     if text.moe is None:
         return [[want.prompt, *np.split(want.tokens[:, :STEPS], STEPS, axis=1)]]
     return [[ids] for ids in np.random.default_rng(1).integers(0, text.vocab_size, (100, 1, 8))]
@@ -104,7 +105,8 @@ def narrow(reference, ids):
 @pytest.mark.parametrize("weights", ["int4", "fp8"])
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b", "tiny-31b"])
 def test_coded_network_equals_hf_on_the_dequantised_weights(variant, weights, checkpoints, tmp_path, trt):
-    """Through the bundle: the codes of `weights.data`, read by their definition, are what HF holds. Exact arithmetic."""
+    """Through the bundle: the codes of `weights.data`, read by their definition, are what HF holds. Exact
+    arithmetic."""
     folder = checkpoints(variant).folder
     bundle = compile(
         folder, "tensorrt-rtx", tmp_path / weights, weights=weights, context=128, chunk=16, compute_capabilities=(89,)

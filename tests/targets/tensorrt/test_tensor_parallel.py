@@ -12,8 +12,8 @@ from g4compile.model.config import load_config, model_facts
 from g4compile.program import Program
 from g4compile.runtime.session import load
 from g4compile.targets.lower import lower
+from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.options import EngineOptions, check_split
-from g4compile.targets.tensorrt.product import FULL
 from g4compile.targets.tensorrt.target import TENSORRT_RTX
 from tests.conftest import VARIANTS
 
@@ -35,7 +35,7 @@ def test_ranks_in_step_are_the_whole_model(variant, ranks, emit, expected):
 
 def test_ranks_with_kernels_are_the_whole_model(emit, expected):
     """Full TensorRT's: each rank's share of every expert in the plugins, and of the wide heads."""
-    made, want = emit("tiny-26b-a4b", ranks=2, product=FULL, fused_head=16), expected("tiny-26b-a4b", 1)
+    made, want = emit("tiny-26b-a4b", ranks=2, edition=FULL, fused_head=16), expected("tiny-26b-a4b", 1)
     assert np.abs(made.session(exact=True).forward(want.prompt) - want.prefill[:, -1]).max() <= 5e-4
 
 

@@ -1,7 +1,7 @@
 """The networks of an engine bundle, emitted again from its checkpoint: what `verify` runs where the engines cannot be.
 
-A plan cannot be read back. What can be shown without a GPU is that the networks it was built from, made again by the same
-compiler with the bundle's own capacities, mean what the model means.
+A plan cannot be read back. What can be shown without a GPU is that the networks it was built from, made again by the
+same compiler with the bundle's own capacities, mean what the model means.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from g4compile.targets.base import Candidates, Lowered, Target
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EmittedNetwork, EngineBuilder
+from g4compile.targets.tensorrt.edition import EDITIONS, RTX
 from g4compile.targets.tensorrt.host import host_lookups
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
-from g4compile.targets.tensorrt.product import PRODUCTS, RTX
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 
@@ -32,8 +32,8 @@ Networks = dict[str, list[EmittedNetwork]]
 def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -> Candidates:
     """Sessions over the interpreted networks of ``bundle``: computed exactly, and rounded as the network declares.
 
-    Raises BundleError when the checkpoint has another config, or the networks no longer ask for the weights and steps that
-    the manifest names.
+    Raises BundleError when the checkpoint has another config, or the networks no longer ask for the weights and steps
+    that the manifest names.
     """
     spec = bundle.manifest.engine
     if spec is None:
@@ -54,7 +54,7 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
         compute_capabilities=spec.compute_capabilities,
         tensor_parallel=spec.ranks,
     )
-    builder = interpretable_builder(PRODUCTS[spec.product].plugins)
+    builder = interpretable_builder(EDITIONS[spec.product].plugins)
     program = Program.decoder(trace(source.facts), source.facts)
     bind(program, source)
     networks, host = emit_networks(builder, lower(program, target, options))
@@ -72,8 +72,8 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
 
 
 def interpretable_builder(plugins: bool) -> EngineBuilder:
-    """A builder of networks that the interpreter reads: those of TensorRT-RTX, which needs no GPU to emit one, with stand-ins
-    where ``plugins`` are."""
+    """A builder of networks that the interpreter reads: those of TensorRT-RTX, which needs no GPU to emit one, with
+    stand-ins where ``plugins`` are."""
     builder = EngineBuilder(RTX, plugins=PLUGINS if plugins else None)
     if plugins:
         builder.builder = PluggedBuilder(builder.builder)

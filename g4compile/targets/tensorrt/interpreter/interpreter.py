@@ -2,8 +2,8 @@
 
 It reads back what was really emitted (layers, attributes, constants), so a test of it is a test of the emitter, on a
 machine without a GPU. `exact` computes what is declared bfloat16 or float16 in float32, which shows the structure;
-otherwise every tensor is rounded to the type that the strongly typed network declares, which shows the numerics. It says
-nothing about the kernels that a builder picks. Several networks that speak to each other run in step, a rank each.
+otherwise every tensor is rounded to the type that the strongly typed network declares, which shows the numerics. It
+says nothing about the kernels that a builder picks. Several networks that speak to each other run in step, a rank each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Values = dict[str, Any]
 
 
 class Interpreter:
-    """``networks``: one, or one a rank. ``constants``: data by tensor name, for types that bindings cannot give back."""
+    """``networks``: one, or one a rank. ``constants``: data by tensor name, for types that bindings cannot give
+    back."""
 
     def __init__(
         self, trt: Any, networks: Sequence[Any], constants: Sequence[Mapping[str, Array]], exact: bool = True
@@ -114,8 +115,8 @@ class Interpreter:
         return self.fit(torch.from_numpy(np.array(array)).reshape(tuple(tensor.shape)), tensor)
 
     def _concrete(self, network: Any, index: int) -> tuple[Any, Any]:
-        """A layer's type, and the layer as the class of that type. The type is read first: `IActivationLayer.type`, say,
-        stands for something else."""
+        """A layer's type, and the layer as the class of that type. The type is read first: `IActivationLayer.type`,
+        say, stands for something else."""
         layer = network.get_layer(index)
         kind = layer.type
         if isinstance(layer, PluginLayer):

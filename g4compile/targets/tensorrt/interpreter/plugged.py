@@ -1,7 +1,8 @@
 """Networks with plugin layers on a machine whose TensorRT has none: TensorRT-RTX's, and stand-ins where a plugin is.
 
-What a plugin gives is a tensor that the network cannot compute: an input, to the bindings. `PluggedNetwork` shows it as the
-output of a plugin layer, at the place where that was added, so that an interpreter finds the network that full TensorRT gets.
+What a plugin gives is a tensor that the network cannot compute: an input, to the bindings. `PluggedNetwork` shows it as
+the output of a plugin layer, at the place where that was added, so that an interpreter finds the network that full
+TensorRT gets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The networks of an engine bundle run on the CPU, through the interpreter, as a session: the host's part is the runner's.
+"""The networks of an engine bundle run on the CPU, through the interpreter, as a session: the host's part is the
+runner's.
 
 It proves what is emitted: lookups, ring positions, which step takes which tokens. No engine is built and none runs.
 """
@@ -27,8 +28,8 @@ Array = np.ndarray[Any, Any]
 
 
 class NetworkSession:
-    """``networks``: of each step, by name, in ranks. ``host``: the lookups before them. ``chunk``: tokens per prefill step.
-    ``exact``: everything in float32, weights unrounded."""
+    """``networks``: of each step, by name, in ranks. ``host``: the lookups before them. ``chunk``: tokens per
+    prefill step. ``exact``: everything in float32, weights unrounded."""
 
     def __init__(
         self,

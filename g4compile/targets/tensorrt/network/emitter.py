@@ -1,9 +1,10 @@
 """A legal graph as an `INetworkDefinition`: one layer (or a few) a node, named after the module it came from.
 
-Works on any module with TensorRT's Python API (`tensorrt`, `tensorrt_rtx`), which is handed in. Weights of the checkpoint
-become network inputs of their own names, bound when an engine is loaded, so that a plan holds code and no weights; what
-the graph computed itself (frequencies, masks' slots) becomes constants. 64-bit integers become 32-bit ones behind the
-inputs. What a layer cannot say is an error here, before any builder sees it. Source: NVIDIA, `INetworkDefinition`.
+Works on any module with TensorRT's Python API (`tensorrt`, `tensorrt_rtx`), which is handed in. Weights of the
+checkpoint become network inputs of their own names, bound when an engine is loaded, so that a plan holds code and no
+weights; what the graph computed itself (frequencies, masks' slots) becomes constants. 64-bit integers become 32-bit
+ones behind the inputs. What a layer cannot say is an error here, before any builder sees it. Source: NVIDIA,
+`INetworkDefinition`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _INT32_MAX = 2**31 - 1
 
 
 class Emitter:
-    """Emits nodes into ``network``. ``constants``: the data of every constant by tensor name, because the bindings cannot
-    give bfloat16 and 4-bit constants back; it also keeps that memory alive until the engine is built. ``plugins``: the module
-    that makes plugin layers, of a product that has them."""
+    """Emits nodes into ``network``. ``constants``: the data of every constant by tensor name, because the bindings
+    cannot give bfloat16 and 4-bit constants back; it also keeps that memory alive until the engine is built.
+    ``plugins``: the module that makes plugin layers, of a product that has them."""
 
     def __init__(self, trt: Any, network: Any, plugins: Any = None) -> None:
         self.trt, self.network, self.plugins = trt, network, plugins

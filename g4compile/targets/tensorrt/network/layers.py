@@ -211,8 +211,9 @@ def _rotary(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def _attention(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """Fused or refused: without `decomposable` a build fails where no kernel is, and does not fall back in silence. The
-    mask is additive and nothing else limits what is seen: lengths beside a cache update give wrong tokens (11.1, 11.2)."""
+    """Fused or refused: without `decomposable` a build fails where no kernel is, and does not fall back in silence.
+    The mask is additive and nothing else limits what is seen: lengths beside a cache update give wrong tokens (11.1,
+    11.2)."""
     query, key, value, mask = (e.tensor(operand) for operand in node.inputs)
     if node.attributes["scale"].as_float() != 1:
         raise SpecError("the attention layer has no scale", where=e.where, why="Gemma 4's is 1")
@@ -225,8 +226,8 @@ def _attention(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def _cache_update(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """In place: the output is the input's memory. The layer writes on from its index and never wraps; a ring is safe when
-    its size is a multiple of the chunks it is written in, which `engine_options` sees to."""
+    """In place: the output is the input's memory. The layer writes on from its index and never wraps; a ring is safe
+    when its size is a multiple of the chunks it is written in, which `engine_options` sees to."""
     cache, new, at = (e.tensor(value) for value in node.inputs)
     if not cache.is_network_input:
         raise SpecError("a cache that is updated must be an input of the network", where=e.where)

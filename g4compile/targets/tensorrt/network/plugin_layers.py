@@ -1,6 +1,8 @@
-"""Ops that are kernels of ours: plugin layers of full TensorRT, which TensorRT-RTX has not. As in `layers.py`, a rule an op.
+"""Ops that are kernels of ours: plugin layers of full TensorRT, which TensorRT-RTX has not. As in `layers.py`, a rule
+an op.
 
-What a rule calls is `tensorrt.plugin`, where `plugins.py` has registered the kernels. Source: NVIDIA, `tensorrt.plugin`.
+What a rule calls is `tensorrt.plugin`, where `plugins.py` has registered the kernels. Source: NVIDIA,
+`tensorrt.plugin`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The two products, and what each refuses: said here, before a builder says it in its own words, or accepts and is wrong."""
+"""The two products, and what each refuses: said here, before a builder says it in its own words, or accepts and is
+wrong."""
 
 from __future__ import annotations
 
@@ -28,9 +29,9 @@ _CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINO
 
 
 @dataclass(frozen=True)
-class Product:
-    """``capabilities``: GPUs it builds for without having one; empty when it builds for the GPU at hand. ``plugins``: whether
-    kernels of ours can stand in its networks."""
+class Edition:
+    """``capabilities``: GPUs it builds for without having one; empty when it builds for the GPU at hand.
+    ``plugins``: whether kernels of ours can stand in its networks."""
 
     target: str
     module: str
@@ -64,7 +65,8 @@ class Product:
         return module
 
     def load_plugins(self) -> Any:
-        """The module that makes plugin layers, our kernels registered for the GPU at hand; None without any. Raises MachineError."""
+        """The module that makes plugin layers, our kernels registered for the GPU at hand; None without any. Raises
+        MachineError."""
         if not self.plugins:
             return None
         capability = gpu_capability()
@@ -84,7 +86,7 @@ class Product:
             raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
 
     def check(self, facts: ModelFacts, options: EngineOptions) -> None:
-        """Raise InputError or MachineError for what this product cannot build."""
+        """Raise InputError or MachineError for what this edition cannot build."""
         _, many = forms(options.weights, self.plugins)
         options.capacities.check(facts.text, FUSED_HEAD, MOST_DENSE if many == DENSE else None)
         check_split(facts.text, options)
@@ -135,8 +137,8 @@ def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
 
 
 def architecture_of(capability: int) -> int:
-    """The newest architecture that kernels are compiled for and a GPU of ``capability`` runs: sm90 and sm100 have some of their
-    own, others run what is older. Raises MachineError below the oldest."""
+    """The newest architecture that kernels are compiled for and a GPU of ``capability`` runs: sm90 and sm100 have
+    some of their own, others run what is older. Raises MachineError below the oldest."""
     older = [one for one in ARCHITECTURES if one <= capability and (one in _OPEN or one == capability)]
     if not older:
         raise MachineError(
@@ -162,7 +164,7 @@ def gpu_capability() -> int | None:
     return 10 * found[0].value + found[1].value
 
 
-RTX = Product(
+RTX = Edition(
     target="tensorrt-rtx",
     module="tensorrt_rtx",
     name="TensorRT-RTX",
@@ -170,7 +172,7 @@ RTX = Product(
     install="pip install 'g4compile[tensorrt-rtx]'",
     capabilities=(80, 86, 89, 120, 121),
 )
-FULL = Product(
+FULL = Edition(
     target="tensorrt",
     module="tensorrt",
     name="TensorRT",
@@ -179,4 +181,4 @@ FULL = Product(
     capabilities=(),
     plugins=True,
 )
-PRODUCTS = {product.target: product for product in (RTX, FULL)}
+EDITIONS = {edition.target: edition for edition in (RTX, FULL)}
