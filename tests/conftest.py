@@ -8,7 +8,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import functools
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
-from g4compile.model.config import TextFacts
+from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
@@ -62,6 +63,37 @@ def once(shared: Path, name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
+# Where the package calls the trace: there a test gets the shared one.
+CALLED = (
+    "g4compile.compiler.trace",
+    "g4compile.planning.stages.trace",
+    "g4compile.targets.tensorrt.interpreter.candidates.trace",
+)
+CALLED_APART = "g4compile.compiler.trace_apart"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traces(shared: Path) -> Iterator[Callable[[ModelFacts], ir.Model]]:
+    """A fresh copy of the [traced] graph of facts, traced once a run, which compiles in this process get too.
+
+    It goes through text, as that of a process of its own does. Compiles in other processes trace for themselves;
+    `test_compile.py` holds that both give the same bytes.
+    """
+
+    def get(facts: ModelFacts) -> ir.Model:
+        name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        file = once(shared, f"{name}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
+        model = parse_graph(file.read_text())
+        set_stage(model, "traced")
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CALLED:
+            patch.setattr(name, get)
+        patch.setattr(CALLED_APART, lambda source: get(source.facts))
+        yield get
+
+
 @pytest.fixture(scope="session")
 def checkpoints(shared: Path) -> Callable[[str], Checkpoint]:
     """Opened synthetic checkpoints, by preset name."""
@@ -88,14 +120,14 @@ def coded(shared: Path) -> Callable[[str], Checkpoint]:
 
 
 @pytest.fixture(scope="session")
-def traced(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], ir.Model]:
+def traced(
+    traces: Callable[[ModelFacts], ir.Model], checkpoints: Callable[[str], Checkpoint]
+) -> Callable[[str], ir.Model]:
     """A fresh copy of the [traced] graph of a preset, its weights bound."""
 
     def get(variant: str) -> ir.Model:
         facts = checkpoints(variant).facts
-        file = once(shared, f"{variant}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
-        model = parse_graph(file.read_text())
-        set_stage(model, "traced")
+        model = traces(facts)
         bind(Program.decoder(model, facts), checkpoints(variant))
         return model
 

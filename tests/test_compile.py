@@ -1,7 +1,6 @@
 """Compiling: same bytes twice, nothing left behind by a kill, weights that do not fit the config."""
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,42 +8,66 @@ from dataclasses import replace
 import pytest
 
 from g4compile.bundle.folder import Bundle
+from g4compile.compiler import compile
 from g4compile.errors import BundleError, CheckpointError
 from g4compile.program import Program, bind
 from g4compile.targets.ownership import MARKER
 from g4compile.targets.staging import staging
 from g4compile.weights.references import lazy_initializers
+from tests.conftest import once
+from tests.processes import killed_compile
+
+SAME = ("tiny-e2b", "tiny-26b-a4b")
 
 
-@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
-def test_two_compiles_give_the_same_bytes(variant, checkpoints, bundles, tmp_path):
+@pytest.fixture(scope="module")
+def compiled_again(checkpoints, shared):
+    """Folders of bundles by hash seed and preset: per seed, one process traces and compiles all of SAME."""
+    code = (
+        "import sys; from pathlib import Path; from g4compile.compiler import compile\n"
+        "for source in sys.argv[2:]: compile(source, 'onnx-cpu', Path(sys.argv[1], Path(source).name))"
+    )
+    sources = {variant: checkpoints(variant).folder for variant in SAME}
+
+    def make(seed, path):
+        command = [sys.executable, "-c", code, path, *sources.values()]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+
+    def get(seed, variant):
+        return once(shared, f"compiled-again-{seed}", lambda path: make(seed, path)) / sources[variant].name
+
+    return get
+
+
+@pytest.mark.parametrize("variant", SAME)
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_two_compiles_give_the_same_bytes(variant, seed, bundles, compiled_again):
     """In two processes with other hash seeds, so that no order of a set gets into the bytes."""
-    first = bundles(variant)
-    code = "import sys; from g4compile.compiler import compile; compile(sys.argv[1], 'onnx-cpu', sys.argv[2])"
-    for seed in ("1", "2"):
-        subprocess.run(
-            [sys.executable, "-c", code, checkpoints(variant).folder, tmp_path / seed],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            check=True,
-        )
-        second = Bundle.open(tmp_path / seed)
-        assert (first.folder / "g4.json").read_bytes() == (second.folder / "g4.json").read_bytes()
-        second.check_hashes()
+    first, second = bundles(variant), Bundle.open(compiled_again(seed, variant))
+    assert (first.folder / "g4.json").read_bytes() == (second.folder / "g4.json").read_bytes()
+    second.check_hashes()
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "options"),
+    [("onnx-cpu", "trace", {}), ("tensorrt-rtx", "trace_apart", {"compute_capabilities": (89,)})],
+)
+def test_a_target_says_where_it_is_traced(target, name, options, trt, checkpoints, tmp_path, monkeypatch):
+    class Traced(Exception):
+        pass
+
+    def traced(_):
+        raise Traced
+
+    monkeypatch.setattr(f"g4compile.compiler.{name}", traced)
+    with pytest.raises(Traced):
+        compile(checkpoints("tiny-e2b"), target, tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize("when", ["trace", "scheduled: schedule-shared-tail", "weights: model.language_model.layers.4"])
 def test_a_killed_compile_leaves_nothing_in_the_way(checkpoints, tmp_path, when):
-    source, out = checkpoints("tiny-31b").folder, tmp_path / "out"
-    code = (
-        "import sys, time; from g4compile.compiler import compile\n"
-        "def progress(text, done, total):\n"
-        "    if sys.argv[3] in text: print('here', flush=True); time.sleep(60)\n"
-        "compile(sys.argv[1], 'onnx-cpu', sys.argv[2], progress=progress)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, source, out, when], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "here\n"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    out = tmp_path / "out"
+    killed_compile(checkpoints("tiny-31b").folder, out, when)
     with pytest.raises(BundleError, match="there is no bundle"):
         Bundle.open(out)
     with staging(out, force=False) as folder:

@@ -1,10 +1,7 @@
 """Weights are streamed: memory has a bound, and a killed compile goes on where it stopped."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
+import shutil
 
 import pytest
 
@@ -14,35 +11,21 @@ from g4compile.errors import MachineError
 from g4compile.model import presets
 from g4compile.synth.checkpoint import synthesize
 from g4compile.weights.journal import Journal
-
-KILLED = """
-import sys, time
-from g4compile.compiler import compile
-def progress(text, done, total):
-    if sys.argv[3] in text:
-        print('here', flush=True)
-        time.sleep(60)
-compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights='int4', progress=progress)
-"""
+from tests.conftest import once
+from tests.processes import compile_limited, killed_compile, run
 
 
 @pytest.fixture
-def killed(checkpoints, tmp_path):
-    """A compile of tiny-31b at int4, killed when layer 4 is under way; its folder, and where its output would be."""
-    out = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-c",
-        KILLED,
-        checkpoints("tiny-31b").folder,
-        out,
-        "weights: model.language_model.layers.4",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "here\n"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return out.with_name(".out.g4partial"), out
+def killed(shared, checkpoints, tmp_path):
+    """What an int4 compile of tiny-31b left that was killed at layer 4, and where its output would be."""
+    layer = "weights: model.language_model.layers.4"
+
+    def make(path):
+        path.mkdir()
+        killed_compile(checkpoints("tiny-31b").folder, path / "out", layer, weights="int4")
+
+    left = once(shared, "tiny-31b-int4-killed", make) / ".out.g4partial"
+    return shutil.copytree(left, tmp_path / ".out.g4partial"), tmp_path / "out"
 
 
 def _compile(source, out, **options):
@@ -70,39 +53,21 @@ def test_a_killed_compile_is_taken_up(killed, checkpoints, tmp_path, monkeypatch
     assert not partial.exists()
 
 
-def test_what_was_damaged_meanwhile_is_made_again(killed, checkpoints, tmp_path):
+def test_what_was_damaged_meanwhile_is_made_again(killed, checkpoints, quantized):
     partial, out = killed
     with (partial / "weights.data").open("r+b") as data:
         data.write(b"damaged")
     source = checkpoints("tiny-31b").folder
     again, _ = _compile(source, out, weights="int4")
-    whole, _ = _compile(source, tmp_path / "whole", weights="int4")
-    assert again.manifest == whole.manifest
+    assert again.manifest == quantized("tiny-31b", "int4").manifest
     again.check_hashes()
 
 
-def test_other_weights_start_afresh(killed, checkpoints, tmp_path):
+def test_other_weights_start_afresh(killed, checkpoints, quantized):
     _, out = killed
     source = checkpoints("tiny-31b").folder
     again, _ = _compile(source, out, weights="int8")
-    assert again.manifest == _compile(source, tmp_path / "whole", weights="int8")[0].manifest
-
-
-# A limit on private memory: what the process has when weights begin, and 160 MB.
-LIMITED = """
-import resource, sys
-from pathlib import Path
-from g4compile.compiler import compile
-limited = False
-def progress(text, done, total):
-    global limited
-    if 'canonical: canonicalize-constants' in text and not limited:
-        limited = True
-        lines = Path('/proc/self/status').read_text().splitlines()
-        now = next(int(line.split()[1]) for line in lines if line.startswith('VmData'))
-        resource.setrlimit(resource.RLIMIT_DATA, (now * 1024 + (160 << 20),) * 2)
-compile(sys.argv[1], 'onnx-cpu', sys.argv[2], weights=sys.argv[3], max_memory=64 << 20, progress=progress)
-"""
+    assert again.manifest == quantized("tiny-31b", "int8").manifest
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +84,10 @@ def wide(tmp_path_factory):
 
 @pytest.mark.parametrize("weights", ["int4", "float32"])
 def test_memory_is_bounded(wide, tmp_path, weights):
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, wide, tmp_path / "out", weights], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    """The process may take 160 MB of private memory more than it has when the passes begin."""
+    said = tmp_path / "said.txt"
+    code = run(compile_limited, wide, tmp_path / "out", weights, 160 << 20, said=said)
+    assert code == 0, said.read_text()
     bundle = Bundle.open(tmp_path / "out")
     assert bundle.size > (268e6 if weights == "float32" else 33e6)
 

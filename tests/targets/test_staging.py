@@ -2,10 +2,7 @@
 
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,21 +13,18 @@ from g4compile.errors import BundleError
 from g4compile.targets.lock import _is_still
 from g4compile.targets.ownership import MARKER
 from g4compile.targets.staging import finish, staging
+from tests.processes import command_line, run
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_a_disk_that_fills_up(weights, checkpoints, tmp_path):
     """A limit on file size stands in for a full disk: write(2) fails half-way through the weights."""
     source, out = checkpoints("tiny-31b").folder, tmp_path / "place" / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "g4compile", "compile", source, "--target", "onnx-cpu", "--weights", weights, "-o", out],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr
-    assert "the disk filled up while writing" in done.stderr and "Traceback" not in done.stderr
+    arguments = ["compile", source, "--target", "onnx-cpu", "--weights", weights, "-o", out]
+    said = tmp_path / "said.txt"
+    code = run(command_line, list(map(str, arguments)), 120_000, said=said)
+    assert code == 3, said.read_text()
+    assert "the disk filled up while writing" in said.read_text() and "Traceback" not in said.read_text()
     assert list(out.parent.iterdir()) == []
     compile(source, "onnx-cpu", out, weights=weights)
     Bundle.open(out).check_hashes()
