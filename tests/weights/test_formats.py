@@ -26,7 +26,7 @@ def test_every_code_in_every_place(bits):
         assert pack_bits(np.array([[1] + [0] * (per_byte - 1)], np.uint8), bits)[0, 0] == 1
 
 
-@pytest.mark.parametrize("form", FORMATS, ids=str)
+@pytest.mark.parametrize("format", FORMATS, ids=str)
 @pytest.mark.parametrize("columns", [1, 31, 32, 33, 64, 100, 128, 129, 384])
 def test_shapes_and_sizes_of_odd_rows(format, columns):
     rows = np.random.default_rng(columns).standard_normal((3, columns)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_the_search_gains_on_ordinary_weights(bits):
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
-@pytest.mark.parametrize("form", FORMATS, ids=str)
+@pytest.mark.parametrize("format", FORMATS, ids=str)
 def test_zeros_stay_zero_and_constants_are_finite(name, format):
     rows = np.zeros((2, 96), np.float32)
     rows[1] = 3.5
