@@ -88,20 +88,22 @@ def _axes_by_strings(op: Op, axes: dict[ir.Value, int]) -> dict[ir.Value, int]:
     inputs = op.node.inputs
     known = {axis for index, axis in by_token.items() if inputs[index] in axes}
     leading = {index for index, text in op.operand_texts() if forms_of(text)[0].leading}
+    whole = [inputs[index] for index in sorted(leading - by_token.keys())]
     found = {}
     for value, result in zip(op.node.outputs, op.results, strict=True):
         rank = _rank(value)
         place = axis_of(result.shape, _TOKENS, rank)
         if place is not None and known:
             found[value] = place
-        elif len(known) == 1 and (axis := next(iter(known))) in leading_axes(result.shape, rank):
-            if not any(_may_hold(inputs[index], axis) for index in leading - by_token.keys()):
+        elif len(known) == 1:
+            (axis,) = known
+            if axis in leading_axes(result.shape, rank) and not any(_may_hold(one, axis) for one in whole):
                 found[value] = axis
     return found
 
 
 def _may_hold(value: ir.Value | None, axis: int) -> bool:
-    """Whether an operand without a known token axis may have more than one token on ``axis``: it cannot be cut with the others."""
+    """Whether an operand without a known token axis may have tokens on ``axis``: it cannot be cut with the others."""
     if value is None:
         return False
     return value.shape is None or (_rank(value) >= -axis and value.shape[axis] != 1)

@@ -1,4 +1,4 @@
-"""Every `raise` of a pass, and every `expect`, is reached by a reject case: a text beside this file, or one of `test_rejects`."""
+"""Every `raise` and every `expect` of a pass is reached by a reject case: a text here, or one of `test_rejects`."""
 
 from __future__ import annotations
 

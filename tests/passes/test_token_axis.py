@@ -43,7 +43,8 @@ TOKENS = {
     "TransposedMatMul": {0: -2},
     "WindowedMask": {0: -1},
 }
-# Of these no axis is derived: past keys stand before the new ones, the place of a row says which token it is, or rows are no tokens.
+# No axis is derived: past keys stand before the new ones, the place of a row says which token it is, or rows are
+# no tokens.
 WITHOUT = {"CacheUpdate", "Dequantize", "ExpertDown", "ExpertGateUp", "FlashAttention", "TransposedMatMul"}
 
 
