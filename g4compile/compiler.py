@@ -12,7 +12,7 @@ from g4compile.model.config import ModelFacts
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
 from g4compile.targets.base import Order, Progress
-from g4compile.targets.choices import context_of, kv_of, recipe_of
+from g4compile.targets.choices import options_for
 from g4compile.targets.lower import lower
 from g4compile.targets.manifest import identity_of, manifest_of
 from g4compile.targets.staging import finish, staging
@@ -21,7 +21,6 @@ from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
-from g4compile.weights.recipe import Recipe
 from g4compile.weights.writer import MAX_MEMORY
 
 
@@ -59,19 +58,16 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
     _check_modalities(modalities, source.facts)
-    recipe = recipe_of(source.facts, chosen, weights)
-    given = {
-        "batch": batch,
-        "chunk": chunk,
-        "compute_capabilities": compute_capabilities,
-        "tensor_parallel": tensor_parallel,
-    }
-    options = chosen.options(
-        weights=recipe.name if isinstance(recipe, Recipe) else recipe,
-        recipe=recipe if isinstance(recipe, Recipe) else None,
-        kv=kv_of(chosen, kv),
-        context=context_of(context, chosen, source.facts),
-        **{name: value for name, value in given.items() if value is not None},
+    options = options_for(
+        chosen,
+        source.facts,
+        weights=weights,
+        kv=kv,
+        context=context,
+        batch=batch,
+        chunk=chunk,
+        compute_capabilities=compute_capabilities,
+        tensor_parallel=tensor_parallel,
     )
     chosen.check(source.facts, options)
 
@@ -94,7 +90,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
             shutil.copyfile(path, folder / path.name)
         manifest = manifest_of(source, chosen, options, emitted)
         check_identity(Bundle(folder, manifest), source)
-        return finish(folder, out, manifest)
+        return finish(folder, out, manifest, force)
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:

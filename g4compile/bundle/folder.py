@@ -90,7 +90,7 @@ def _decode(file: Path) -> Manifest:
     try:
         head: dict[str, Any] = msgspec.json.decode(data)
         version = head.get("manifest_version")
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (msgspec.DecodeError, AttributeError, RecursionError) as error:
         raise BundleError(
             "the bundle's manifest cannot be read", where=str(file), why=str(error), fix="compile it again"
         ) from error
@@ -105,7 +105,7 @@ def _decode(file: Path) -> Manifest:
     _check_requires(head.get("requires"), str(file))
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise BundleError(
             "the bundle's manifest is not valid", where=str(file), why=str(error), fix="compile it again"
         ) from error
@@ -119,6 +119,15 @@ def _command(head: dict[str, Any], folder: Path) -> str:
     kv = head.get("kv")
     if isinstance(kv, dict) and kv.get("dtype") == "int8":
         words += ["--kv", "int8"]
+    if "context" in head:
+        words += ["--context", str(head["context"])]
+    engine = head.get("engine")
+    if isinstance(engine, dict):
+        capabilities = ",".join(map(str, engine.get("compute_capabilities", [])))
+        words += ["--sm", capabilities] if capabilities else []
+        given = (("--batch", engine.get("batch")), ("--chunk", engine.get("chunk")))
+        words += [word for option, value in given if value for word in (option, str(value))]
+        words += ["--tensor-parallel", str(engine["ranks"])] if engine.get("ranks", 1) != 1 else []
     return shlex.join([*words, "-o", str(folder), "--force"])
 
 

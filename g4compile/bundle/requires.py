@@ -13,6 +13,7 @@ HOST_TABLES = "host-tables"
 RING_KV = "ring-kv"
 TENSOR_PARALLEL = "tensor-parallel"
 INT8_KV = "int8-kv"
+ONNXRUNTIME_OPS = "onnxruntime-ops"
 
 KNOWN = {
     WEIGHT_STEPS: "weights are read from the checkpoint and changed by steps before they are bound (`weight_steps.py`)",
@@ -20,16 +21,19 @@ KNOWN = {
     RING_KV: "a sliding layer's KV is a ring: the token at position p stands in slot p modulo the ring's size",
     TENSOR_PARALLEL: "several devices compute one model together, each with graphs and weights of its rank",
     INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
+    ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read codes and scales",
 }
 
 
-def required(kv: KVSpec, engine: EngineSpec | None = None) -> tuple[str, ...]:
-    """What a runtime must understand for a decoder with ``kv``, and with an ``engine``."""
+def required(kv: KVSpec, engine: EngineSpec | None = None, coded: bool = False) -> tuple[str, ...]:
+    """What a runtime must understand for a decoder with ``kv``, with an ``engine``, and with ONNX graphs that read
+    ``coded`` weights."""
     asked = {
         WEIGHT_STEPS: engine is not None,
         HOST_TABLES: engine is not None and bool(engine.host.tables),
         RING_KV: engine is not None,
         TENSOR_PARALLEL: engine is not None and engine.ranks > 1,
         INT8_KV: kv.dtype == "int8",
+        ONNXRUNTIME_OPS: coded,
     }
     return tuple(word for word, needed in asked.items() if needed)

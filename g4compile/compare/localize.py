@@ -16,6 +16,7 @@ import onnx
 import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
+from g4compile.bundle.manifest import DECODER, EMBED
 from g4compile.compare.reference import Reference
 from g4compile.errors import BundleError
 from g4compile.runtime.feeds import KEEP, POSITIONS, keep, positions
@@ -69,7 +70,7 @@ def _reference_layers(reference: Reference, input_ids: Ids) -> list[Ids]:
 
 
 def _bundle_layers(bundle: Bundle, input_ids: Ids, count: int) -> list[Ids]:
-    file = bundle.graph_path("decoder")
+    file = bundle.graph_path(bundle.manifest.graph(DECODER))
     model = onnx.load(str(file), load_external_data=False)
     last: dict[int, str] = {}
     for node in model.graph.node:
@@ -96,7 +97,7 @@ def _bundle_layers(bundle: Bundle, input_ids: Ids, count: int) -> list[Ids]:
 
 def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Ids]:
     batch, new = input_ids.shape
-    embed = open_graph(bundle, "embed", 1)
+    embed = open_graph(bundle, EMBED, 1)
     rows = embed.run(None, {"input_ids": input_ids})
     feeds: dict[str, Ids] = {
         **dict(zip((output.name for output in embed.get_outputs()), rows, strict=True)),

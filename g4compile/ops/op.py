@@ -96,13 +96,26 @@ class Op:
 
     @classmethod
     def create(cls, *inputs: ir.Value | None, **attributes: Any) -> ir.Node:
-        """A node that stands in no graph yet; its outputs have no types."""
+        """A node that stands in no graph yet; its outputs have no types. Raises Defect for operands or attributes that
+        the op does not have, and for attributes that are not given."""
+        cls.check_names(len(inputs), attributes)
         given = [*inputs, *[None] * (len(cls.operands) - len(inputs))]
         while given and given[-1] is None:
             given.pop()
         ordered = {name: attributes[name] for name in cls.attributes}
         overload = cls.overload(len(given))
         return ir.node(cls.__name__, given, ordered, domain=DOMAIN, overload=overload, num_outputs=len(cls.results))
+
+    @classmethod
+    def check_names(cls, operands: int, attributes: Mapping[str, Any]) -> None:
+        """Raise Defect unless the op may have so many operands, and has exactly these attributes."""
+        if operands > len(cls.operands):
+            raise Defect(f"{cls.name()} has {len(cls.operands)} operands, {operands} are given")
+        if attributes.keys() != cls.attributes.keys():
+            raise Defect(
+                f"{cls.name()} has the attributes {', '.join(cls.attributes) or '(none)'}",
+                why=f"given are {', '.join(attributes) or '(none)'}",
+            )
 
     @classmethod
     def insert_all(cls, builder: Builder, *inputs: ir.Value | None, **attributes: Any) -> list[ir.Value]:
@@ -140,7 +153,11 @@ class Op:
         return {name: self.node.attributes[name].value for name in self.attributes}
 
     def replace(self, **changes: Any) -> list[ir.Value]:
-        """Put a node with ``changes`` (operands or attributes by name) in this one's place; its outputs."""
+        """Put a node with ``changes`` (operands or attributes by name) in this one's place; its outputs. Raises Defect
+        for a name that the op does not have."""
+        unknown = changes.keys() - self.attributes.keys() - {operand.name for operand in self.operands}
+        if unknown:
+            raise Defect(f"{self.name()} has no {', '.join(sorted(unknown))}", where=describe(self.node))
         inputs, attributes = {**self.inputs}, {**self.values}
         for name, change in changes.items():
             (attributes if name in self.attributes else inputs)[name] = change

@@ -9,7 +9,7 @@ import msgspec
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
-from g4compile.bundle.manifest import MANIFEST
+from g4compile.bundle.manifest import DECODER, MANIFEST
 from g4compile.errors import InputError
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
 
@@ -111,7 +111,8 @@ def bundle_graph(bundle: Bundle, stage: str) -> str:
         raise InputError(
             "an engine bundle holds plans, and no graph", fix="inspect the checkpoint for the graph that was emitted"
         )
-    return str(onnx.printer.to_text(onnx.load(str(bundle.graph_path("decoder")), load_external_data=False))) + "\n"
+    file = bundle.graph_path(bundle.manifest.graph(DECODER))
+    return str(onnx.printer.to_text(onnx.load(str(file), load_external_data=False))) + "\n"
 
 
 def _config(source: str | Path) -> dict[str, Any]:

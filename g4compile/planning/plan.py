@@ -73,7 +73,7 @@ def plan(
     chosen = target_named(target)
     facts = model_facts(load_config(source), where=str(source))
     text = facts.text
-    if chosen.accepts is not None:
+    if not chosen.planned:
         raise InputError(
             f"there is no plan for {chosen.name} yet",
             why="engines are planned by their builder",

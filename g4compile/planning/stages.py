@@ -11,7 +11,7 @@ from g4compile.graph.text import to_text
 from g4compile.model.config import load_config, model_facts
 from g4compile.program import Program
 from g4compile.targets import TARGETS, target_named
-from g4compile.targets.choices import context_of
+from g4compile.targets.choices import options_for
 from g4compile.targets.lower import target_of, to_stage
 from g4compile.trace.trace import trace
 
@@ -30,4 +30,4 @@ def graph_at(source: str | Path, stage: str, progress: Callable[[str], None] = l
     program = Program.decoder(trace(facts), facts)
     progress("step 2 of 2: passes")
     target = target_named(target_of(stage, default="onnx-cpu"))
-    return to_text(to_stage(program, target, target.options(context=context_of(None, target, facts)), stage))
+    return to_text(to_stage(program, target, options_for(target, facts), stage))

@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA, EngineStep, TensorSpec, WeightSpec
+from g4compile.bundle.manifest import DATA, DECODER, EngineStep, TensorSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
@@ -75,7 +75,7 @@ class EngineSession(Conversation):
         self._engines = {}  # an engine must outlive its contexts
         contexts = {}
         for step in self._spec.steps:
-            engine = runtime.deserialize_cuda_engine(self.bundle.graph_path(step.name).read_bytes())
+            engine = runtime.deserialize_cuda_engine(self.bundle.graph_path(self._graph_of(step.name)).read_bytes())
             if engine is None:
                 gpus = ", ".join(f"sm{capability}" for capability in self._spec.compute_capabilities)
                 raise MachineError(
@@ -117,7 +117,7 @@ class EngineSession(Conversation):
 
     def _allocate(self, step: EngineStep) -> None:
         """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""
-        graph = self.bundle.manifest.graphs[step.name]
+        graph = self.bundle.manifest.graphs[self._graph_of(step.name)]
         for tensor in (*graph.inputs, *graph.outputs):
             cache = past_of(tensor.name)
             key = cache if cache.startswith(PAST) else f"{step.name}/{tensor.name}"
@@ -195,7 +195,7 @@ class EngineSession(Conversation):
 
     def _step(self, name: str, ids: np.ndarray[Any, Any]) -> None:
         batch, new = ids.shape
-        graph, context = self.bundle.manifest.graphs[name], self._contexts[name]
+        graph, context = self.bundle.manifest.graphs[self._graph_of(name)], self._contexts[name]
         feeds = look_up(self._spec.host, ids, self._files.read_rows)
         feeds[POSITIONS] = positions(self._length, batch, new)
         for tensor in graph.inputs:
@@ -219,7 +219,12 @@ class EngineSession(Conversation):
         return array
 
     def _output(self, name: str, output: str) -> TensorSpec:
-        return next(tensor for tensor in self.bundle.manifest.graphs[name].outputs if tensor.name == output)
+        graph = self.bundle.manifest.graphs[self._graph_of(name)]
+        return next(tensor for tensor in graph.outputs if tensor.name == output)
+
+    def _graph_of(self, step: str) -> str:
+        """The name of the graph that the decoder runs in a ``step``."""
+        return self.bundle.manifest.graph(DECODER, step)
 
     def _execute(self, name: str) -> None:
         """Run a step; a decode step from its second time on as a graph, which costs one launch."""

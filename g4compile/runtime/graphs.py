@@ -33,12 +33,14 @@ _SAVE = {
 }
 
 
-def open_graph(bundle: Bundle, name: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
-    """An `InferenceSession` on the CPU. Raises BundleError when ONNX Runtime refuses the graph.
+def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
+    """An `InferenceSession` on the CPU of the graph of a ``part``. Raises BundleError when there is none, or ONNX
+    Runtime refuses it.
 
     A ``cache`` that cannot be written or read is warned about once, and the graph loads without it. ``profile``: where
     ONNX Runtime writes the time of every node when `end_profiling` is called (a name is completed with the date).
     """
+    name = bundle.manifest.graph(part)
     file = bundle.graph_path(name)
     if cache is None:
         return _session(file, threads, profile=profile)

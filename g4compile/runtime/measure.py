@@ -44,7 +44,7 @@ def measure(
     With a ``cache`` the load that is timed is one that finds it filled.
     """
     if cache is not None:
-        load(bundle, threads=threads, cache=cache)
+        load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
     start = time.perf_counter()
     session = load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
     load_s = time.perf_counter() - start

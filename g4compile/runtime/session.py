@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA
+from g4compile.bundle.manifest import DATA, DECODER, EMBED
 from g4compile.errors import InputError
 from g4compile.runtime import feeds
 from g4compile.runtime.conversation import Conversation, Ids, Logits
@@ -41,9 +41,9 @@ class Session(Conversation):
         if chunk < 1:
             raise InputError(f"a chunk of {chunk} tokens is not possible", fix="chunk >= 1")
         self.bundle, self.chunk = bundle, chunk
-        self._embed = open_graph(bundle, "embed", 1)
+        self._embed = open_graph(bundle, EMBED, 1)
         paths = [None if path is None else Path(path) for path in (cache, profile)]
-        self._decoder = open_graph(bundle, "decoder", threads, *paths)
+        self._decoder = open_graph(bundle, DECODER, threads, *paths)
         # With a cache only lookups read the bundle's own file, and its pages can be given back; without one the
         # decoder may read it too, at every step.
         self._looked_up: float = 0 if cache is not None else -math.inf

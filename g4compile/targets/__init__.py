@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from g4compile.errors import InputError
+from g4compile.errors import InputError, MachineError
 from g4compile.passes.registry import passes_of
 from g4compile.requirements import met
 from g4compile.targets import onnx, tensorrt
@@ -24,8 +24,16 @@ def target_named(name: str) -> Target:
 
 
 def compiles_here() -> dict[str, bool]:
-    """By target, whether what compiling for it imports is installed. A GPU is not looked for."""
-    return {name: met(*target.extras) for name, target in TARGETS.items()}
+    """By target, whether what compiling for it imports is installed, and the machine has what it needs."""
+    return {name: met(*target.extras) and _takes_machine(target) for name, target in TARGETS.items()}
+
+
+def _takes_machine(target: Target) -> bool:
+    try:
+        target.check_machine()
+    except MachineError:
+        return False
+    return True
 
 
 def target_passes() -> dict[str, type[Any]]:

@@ -109,11 +109,10 @@ class Answering(Protocol):
 @dataclass(frozen=True)
 class Candidates:
     """Who answers for a bundle in `verify`. ``rounded``: the same with every value rounded as it declares, where the
-    first computes exactly. ``ran``: what was run, in words, where that is not the bundle itself."""
+    first computes exactly."""
 
     session: Answering
     rounded: Answering | None = None
-    ran: str = ""
 
 
 class Target(ABC):
@@ -122,7 +121,8 @@ class Target(ABC):
     ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no
     context: all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones
     that make no sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside
-    what a builder takes. ``extras`` of g4compile that a compile needs beside the base install: `doctor` reads them.
+    what a builder takes. ``planned``: `plan` knows its bytes. ``extras`` of g4compile that a compile needs
+    beside the base install: `doctor` reads them.
     """
 
     name: str
@@ -133,6 +133,7 @@ class Target(ABC):
     accepts: tuple[str, ...] | None = None
     refuses: dict[str, str] = {}
     traces_apart: bool = False
+    planned: bool = True
     extras: tuple[str, ...] = (COMPILE,)
 
     def options(self, **given: Any) -> Options:
@@ -158,6 +159,9 @@ class Target(ABC):
 
     def check(self, facts: ModelFacts, options: Options) -> None:  # noqa: B027 - many targets can do all they are told
         """Raise InputError or MachineError for what cannot be done, before anything is."""
+
+    def check_machine(self) -> None:  # noqa: B027 - many targets compile on any machine
+        """Raise MachineError for what this machine lacks, beside packages."""
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         """The graphs that it makes of a model."""

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts
-from g4compile.targets.base import FLOAT32, Target
+from g4compile.targets.base import FLOAT32, Options, Target
 from g4compile.weights.recipe import BUILT_IN, Recipe, load_recipe, recipe_name
 from g4compile.weights.stored import STORED
+
+
+def options_for(
+    target: Target,
+    facts: ModelFacts,
+    *,
+    weights: str | None = None,
+    kv: str | None = None,
+    context: int | None = None,
+    **given: Any,
+) -> Options:
+    """The options of a compile of a model of ``facts``: what is given, and the target's default for each one that is
+    None. Raises InputError."""
+    recipe = recipe_of(facts, target, weights)
+    return target.options(
+        weights=recipe.name if isinstance(recipe, Recipe) else recipe,
+        recipe=recipe if isinstance(recipe, Recipe) else None,
+        kv=kv_of(target, kv),
+        context=context_of(context, target, facts),
+        **{name: value for name, value in given.items() if value is not None},
+    )
 
 
 def kv_of(target: Target, kv: str | None) -> str:

@@ -43,7 +43,7 @@ def manifest_of(source: Checkpoint, target: Target, options: Options, emitted: E
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
         stop_token_ids=tuple(dict.fromkeys([*text.eos_token_ids, *_generation_stops(source)])),
-        requires=required(emitted.kv, emitted.engine),
+        requires=required(emitted.kv, emitted.engine, coded=bool(emitted.quantized)),
         parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in parts},
         graphs=emitted.graphs,
         source={"config_sha256": hashlib.sha256(config).hexdigest()},

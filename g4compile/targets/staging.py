@@ -53,10 +53,11 @@ def staging(output: Path, force: bool, identity: str = "", checkpoint: Path | No
                         remove(folder)
 
 
-def finish(folder: Path, output: Path, manifest: Manifest) -> Bundle:
+def finish(folder: Path, output: Path, manifest: Manifest, force: bool) -> Bundle:
     """Write the manifest of the files in ``folder``, then let the folder take the name ``output``.
 
-    Raises BundleError when something other than a bundle has come to stand at ``output``.
+    Raises BundleError when something has come to stand at ``output`` meanwhile: anything but a bundle, or, without
+    ``force``, a bundle too.
     """
     (folder / Journal.NAME).unlink(missing_ok=True)
     paths = sorted(path for path in folder.iterdir() if path.name != MARKER)
@@ -70,6 +71,10 @@ def finish(folder: Path, output: Path, manifest: Manifest) -> Bundle:
     _sync(folder / bundle.MANIFEST)
     (folder / MARKER).unlink()  # from here on the manifest says whose it is
     if output.exists() or output.is_symlink():
+        if not force:
+            raise BundleError(
+                f"{output} has appeared while it was compiled", fix="choose another output, or replace it with --force"
+            )
         check_replaceable(output)
         old = _sibling(output, "g4old")
         output.rename(old)

@@ -219,7 +219,8 @@ def _slice(
         i.constant([_MAX if end is None else end]),
         i.constant([_from_end(axis, _rank(value))]),
     ]
-    out: ir.Value = i.op("Slice", [value, *bounds])
+    steps = [] if step == 1 else [i.constant([step])]
+    out: ir.Value = i.op("Slice", [value, *bounds, *steps])
     return out
 
 

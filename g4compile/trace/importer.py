@@ -94,7 +94,9 @@ class Importer:
         return outputs[0] if count == 1 else outputs
 
     def ours(self, kind: type[Op], *inputs: ir.Value, **attributes: Any) -> ir.Value:
-        """Append a node of an op of ours, with one output."""
+        """Append a node of an op of ours, with one output. Raises Defect for operands or attributes that it does not
+        have."""
+        kind.check_names(len(inputs), attributes)
         ordered = {name: attributes[name] for name in kind.attributes}
         value: ir.Value = self.op(kind.__name__, inputs, ordered, domain=DOMAIN)
         return value

@@ -138,8 +138,18 @@ def test_version_1_is_refused_with_the_command_that_makes_it_again(copy):
     change(copy, manifest_version=1, target="onnx-mobile", weights="my recipe", kv={"dtype": "int8"})
     with pytest.raises(BundleError, match="manifest version 1, this g4compile reads version 2") as refused:
         load(copy)
-    command = f"g4compile compile CHECKPOINT --target onnx-mobile --weights 'my recipe' --kv int8 -o {copy} --force"
+    command = "g4compile compile CHECKPOINT --target onnx-mobile --weights 'my recipe' --kv int8"
     assert command in refused.value.fix
+    assert refused.value.fix.endswith(f"-o {copy} --force")
+
+
+def test_version_1_of_engines_is_refused_with_all_options(copy):
+    engine = {"compute_capabilities": [89, 120], "batch": 4, "chunk": 256, "ranks": 2}
+    change(copy, manifest_version=1, target="tensorrt-rtx", weights="int4", context=2048, engine=engine)
+    with pytest.raises(BundleError) as refused:
+        load(copy)
+    options = "--weights int4 --context 2048 --sm 89,120 --batch 4 --chunk 256 --tensor-parallel 2"
+    assert options in refused.value.fix
 
 
 @pytest.mark.parametrize("version", [3, 99])
@@ -167,7 +177,7 @@ def test_a_manifest_that_says_nothing_sensible(copy, fields, message):
         load(copy).forward([2, 5])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "7", '"text"'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", '"text"', "[" * 100_000, '{"a":' * 100_000])
 def test_a_manifest_that_is_no_object(copy, text):
     (copy / "g4.json").write_text(text)
     with pytest.raises(BundleError, match="manifest cannot be read"):
@@ -185,5 +195,6 @@ def test_what_is_required(engine_bundle):
     manifest = engine_bundle.manifest
     assert required(KVSpec("float32", 16, ())) == ()
     assert required(KVSpec("int8", 16, ())) == ("int8-kv",)
+    assert required(KVSpec("float32", 16, ()), coded=True) == ("onnxruntime-ops",)
     two = msgspec.structs.replace(manifest.engine, ranks=2)
-    assert set(required(manifest.kv, two)) == set(KNOWN) - {"int8-kv"}
+    assert set(required(manifest.kv, two)) == set(KNOWN) - {"int8-kv", "onnxruntime-ops"}

@@ -7,6 +7,7 @@ from g4compile.graph.text import to_text
 from g4compile.planning.stages import graph_at
 from g4compile.program import Program
 from g4compile.targets import TARGETS
+from g4compile.targets.choices import options_for
 from g4compile.targets.lower import lower
 
 
@@ -14,9 +15,8 @@ from g4compile.targets.lower import lower
 def test_inspected_is_compiled(target, traced, checkpoints):
     facts = checkpoints("tiny-e2b").facts
     chosen = TARGETS[target]
-    context = min(chosen.context or facts.text.max_positions, facts.text.max_positions)
     program = Program.decoder(traced("tiny-e2b"), facts)
-    compiled = next(lower(program, chosen, chosen.options(context=context)))
+    compiled = next(lower(program, chosen, options_for(chosen, facts)))
     shown = graph_at(checkpoints("tiny-e2b").folder, f"legal:{target}")
     assert shown == to_text(compiled.model)
     assert "const.int64.1x1x0." not in shown and "const.int64.1x0." not in shown  # masks over slots that a cache has

@@ -291,8 +291,18 @@ def test_what_came_to_the_output_meanwhile_is_kept(tmp_path, bundles):
     with pytest.raises(BundleError, match="is not a bundle"), staging(out, force=False) as folder:
         out.mkdir()
         (out / "thesis.txt").write_text("mine")
-        finish(folder, out, manifest)
+        finish(folder, out, manifest, force=True)
     assert files(tmp_path) == {"out": None, "out/thesis.txt": b"mine"}
+
+
+def test_a_bundle_that_came_meanwhile_is_kept_without_force(tmp_path, bundles):
+    manifest = bundles("tiny-e2b").manifest
+    out = tmp_path / "out"
+    with pytest.raises(BundleError, match="has appeared while it was compiled"), staging(out, force=False) as folder:
+        small_bundle(out)
+        theirs = files(out)
+        finish(folder, out, manifest, force=False)
+    assert files(out) == theirs
 
 
 @pytest.mark.parametrize("step", ["Path.unlink", "Path.rename", "Path.rmdir", "Path.write_bytes"])
@@ -308,7 +318,7 @@ def test_a_kill_at_any_step_of_the_end_leaves_what_the_next_compile_takes(step, 
             with staging(out, True) as folder:
                 (folder / "graph.onnx").write_text("new")
                 (folder / "journal").write_text("same\n")
-                finish(folder, out, manifest)
+                finish(folder, out, manifest, force=True)
             os._exit(0)
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
         with staging(out, True):

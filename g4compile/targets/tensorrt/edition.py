@@ -1,5 +1,5 @@
-"""The two products, and what each refuses: said here, before a builder says it in its own words, or accepts and is
-wrong."""
+"""The two editions of TensorRT, and what each refuses: said here, before a builder says it in its own words, or accepts
+and is wrong."""
 
 from __future__ import annotations
 
@@ -99,17 +99,25 @@ class Edition:
                 fix="leave --sm away, or use --target tensorrt-rtx for GPUs that are not here",
             )
         self.load()
-        if not self.capabilities:
-            present = gpu_capability()
-            if present is None:
-                raise MachineError(
-                    f"{self.name} builds engines on the GPU that they are for, and there is none here",
-                    fix="compile there, or use --target tensorrt-rtx --sm 80,89,120, which needs no GPU",
-                )
+        present = self.gpu()
+        if present is not None:
             _check_float8(options.weights, (present,))
-            architecture_of(present)
             if importlib.util.find_spec("triton") is None:
                 raise MachineError("Triton is not installed, which compiles kernels for the engine", fix=self.install)
+
+    def gpu(self) -> int | None:
+        """The compute capability of the GPU at hand, which engines are built for; None when it builds for GPUs that
+        are not here. Raises MachineError when there is none that it builds for."""
+        if self.capabilities:
+            return None
+        present = gpu_capability()
+        if present is None:
+            raise MachineError(
+                f"{self.name} builds engines on the GPU that they are for, and there is none here",
+                fix="compile there, or use --target tensorrt-rtx --sm 80,89,120, which needs no GPU",
+            )
+        architecture_of(present)
+        return present
 
     def _check_capabilities(self, wanted: tuple[int, ...]) -> None:
         known = ", ".join(map(str, self.capabilities))

@@ -1,4 +1,4 @@
-"""The `tensorrt-rtx` and `tensorrt` targets: one emitter, two products.
+"""The `tensorrt-rtx` and `tensorrt` targets: one emitter, two editions of TensorRT.
 
 TensorRT-RTX builds for RTX-class GPUs on any machine; full TensorRT builds on the GPU that it builds for. Both get the
 same networks: bfloat16 with float32 where it matters, weights as network inputs, caches updated in place.
@@ -46,6 +46,7 @@ class EngineTarget(Target):
     context = 8192
     accepts = (BFLOAT16, INT4, FP8)
     traces_apart = True
+    planned = False  # its builder knows
 
     def __init__(self, edition: Edition, fused_head: int = FUSED_HEAD) -> None:
         self.name, self.edition, self.fused_head = edition.target, edition, fused_head
@@ -61,6 +62,9 @@ class EngineTarget(Target):
 
     def check(self, facts: ModelFacts, options: Options) -> None:
         self.edition.check(facts, engine_options(options))
+
+    def check_machine(self) -> None:
+        self.edition.gpu()
 
     def steps(self, options: EngineOptions) -> tuple[Step, ...]:
         """The kinds of steps that a bundle has engines for."""

@@ -25,7 +25,6 @@ from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 
-RAN = "the networks, emitted again and interpreted on the CPU; no engine was run"
 Networks = dict[str, list[EmittedNetwork]]
 
 
@@ -68,7 +67,7 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
     exact, rounded = (
         NetworkSession(builder.trt, networks, host, source, spec.chunk, exact=exact) for exact in (True, False)
     )
-    return Candidates(exact, rounded, RAN)
+    return Candidates(exact, rounded)
 
 
 def interpretable_builder(plugins: bool) -> EngineBuilder:

@@ -227,7 +227,7 @@ def _attention(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 def _cache_update(e: Emitter, node: ir.Node) -> list[Tensor]:
     """In place: the output is the input's memory. The layer writes on from its index and never wraps; a ring is safe
-    when its size is a multiple of the chunks it is written in, which `engine_options` sees to."""
+    when its size is a multiple of the chunks it is written in, which `Capacities.check` sees to."""
     cache, new, at = (e.tensor(value) for value in node.inputs)
     if not cache.is_network_input:
         raise SpecError("a cache that is updated must be an input of the network", where=e.where)
