@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 from g4compile.ops.expert_routing import route, slot_count
 from g4compile.targets.kernels.flash_attention import flash_attention
 from g4compile.targets.kernels.grouped_gemm import expert_down, expert_gate_up

@@ -16,7 +16,7 @@ CASES = ["gate_up_down", "ragged", "int4", "attention_full", "attention_window",
 def test_kernel_is_the_reference(case):
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     script = Path(__file__).with_name("interpreted.py")
-    root = script.parents[2]
+    root = script.parents[3]
     done = subprocess.run(
         [sys.executable, str(script), case], capture_output=True, text=True, env=environment, cwd=root, check=False
     )
