@@ -134,7 +134,7 @@ class Builder(PluggedBuilder):
 def record(folders: list[str]) -> Recorder:
     recorder = Recorder(RTX.load())
     made = EngineBuilder(FULL, recorder, PLUGINS)
-    made.builder = Builder(recorder, made.builder)
+    made.builder = Builder(recorder, recorder.wrap(made.builder))
     for folder in folders:
         checkpoint = Checkpoint.open(folder)
         graph = trace(checkpoint.facts)
