@@ -80,7 +80,7 @@ def run(
             start = time.perf_counter()
             one.apply(model)
             check(model, allowed | phase.allowed, one.name)
-            check_operands(model.graph)
+            check_operands(model.graph, one.name)
             runs.append(
                 PassRun(
                     place.before + len(runs) + 1,
@@ -113,7 +113,7 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
         one.apply(model)
         if following:
             check(model, specs()[stage] | specs()[following[0]], one.name)
-        check_operands(model.graph)
+        check_operands(model.graph, one.name)
     name_uniquely(model)
     attach_bodies(model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +18,9 @@ class Reference(ir.LazyTensor):
     key: str
 
     @property
+    @abstractmethod
     def words(self) -> tuple[Word, ...]:
         """The steps of the weight in order, then what part of which codes this is, if of any."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from g4compile.graph.edit import replace
 from g4compile.graph.stage import describe, op_name, span
 from g4compile.ops.fields import Attribute, Input, Operand, OptionalInput, Output, Precision
 from g4compile.ops.schema import DOMAIN, functions_of, register
-from g4compile.ops.shapes import Shape, Unifier
+from g4compile.ops.shapes import Shape, Unifier, misfit
 
 __all__ = ["Array", "Attribute", "Input", "Op", "OptionalInput", "Output", "Precision", "span"]
 
@@ -207,22 +207,37 @@ class Op:
         unifier = self._unifier(self.operands, self.node.inputs)
         return [unifier.shape(output.shape) for output in self.results]
 
-    def check(self) -> None:
-        """Raise SpecError unless letters mean one size in all operands and outputs of the node."""
-        self._unifier((*self.operands[: len(self.node.inputs)], *self.results), (*self.node.inputs, *self.node.outputs))
+    def check(self, after: str = "") -> None:
+        """Raise SpecError, which names the pass ``after`` which it is, unless letters mean one size in all operands and
+        outputs of the node."""
+        fields = (*self.operands[: len(self.node.inputs)], *self.results)
+        problem = misfit(self._sizes(), self._shaped(fields, (*self.node.inputs, *self.node.outputs)))
+        if problem:
+            raise self._refusal(problem, after)
 
     def _unifier(self, fields: Sequence[Operand], values: Sequence[ir.Value | None]) -> Unifier:
-        sizes = {field.size: int(self.values[field.name]) for field in self.attributes.values() if field.size}
-        unifier = Unifier(dict(sizes))
-        shaped = [
+        unifier = Unifier(dict(self._sizes()))
+        problem = unifier.unify(self._shaped(fields, values))
+        if problem:
+            raise self._refusal(problem)
+        return unifier
+
+    def _sizes(self) -> tuple[tuple[str, int], ...]:
+        """Letters of which an attribute is the value."""
+        return tuple((field.size, int(self.values[field.name])) for field in self.attributes.values() if field.size)
+
+    @staticmethod
+    def _shaped(fields: Sequence[Operand], values: Sequence[ir.Value | None]) -> tuple[tuple[str, str, Shape], ...]:
+        """(name, shape string, shape) of each operand that is there and has a shape."""
+        return tuple(
             (field.name, field.shape, shape_of(value))
             for field, value in zip(fields, values, strict=False)
             if value is not None and value.shape is not None
-        ]
-        problem = unifier.unify(shaped)
-        if problem:
-            raise SpecError(f"the operands of {op_name(self.node)} do not fit", where=describe(self.node), why=problem)
-        return unifier
+        )
+
+    def _refusal(self, problem: str, after: str = "") -> SpecError:
+        where = f"{describe(self.node)}, after {after}" if after else describe(self.node)
+        return SpecError(f"the operands of {op_name(self.node)} do not fit", where=where, why=problem)
 
 
 def shape_of(value: ir.Value) -> Shape:

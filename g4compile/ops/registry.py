@@ -70,12 +70,13 @@ def weight_operands(node: ir.Node) -> tuple[int, ...]:
     return () if fact is None else fact.tables
 
 
-def check_operands(graph: ir.Graph) -> None:
-    """Raise SpecError unless the operands of every node of ours fit its shape strings."""
+def check_operands(graph: ir.Graph, after: str) -> None:
+    """Raise SpecError, which names the pass ``after`` which it is, unless the operands of every node of ours fit its
+    shape strings."""
     for node in graph.all_nodes():
         found = view(node)
         if found is not None:
-            found.check()
+            found.check(after)
 
 
 def attach_bodies(model: ir.Model) -> None:

@@ -85,7 +85,8 @@ class Unifier:
                     letter = expression[0].factors[0]
                     return f"{letter} is {size} in {name} and {self.sizes[letter]} elsewhere"
         for name, expression, size in compound:
-            self._solve(expression, size)
+            if not self._solve(expression, size):
+                return f"the size of {name} is {size}, and must be {_text(expression)}"
             value = self.size(expression)
             if isinstance(value, int) and isinstance(size, int) and value != size:
                 return f"{_text(expression)} is {value}, the size of {name} is {size}"
@@ -122,18 +123,24 @@ class Unifier:
             self.sizes[letter] = size
         return self.sizes[letter] == size
 
-    def _solve(self, expression: Expression, size: Size) -> None:
-        """Find the one letter of a product that is not known yet."""
+    def _solve(self, expression: Expression, size: Size) -> bool:
+        """Find the one letter of a product that is not known yet; False when what is known does not divide ``size``."""
         if len(expression) != 1 or not isinstance(size, int):
-            return
+            return True
         (term,) = expression
         unknown = [factor for factor in term.factors if not isinstance(self.sizes.get(factor), int)]
         known = term.number
         for factor in term.factors:
             value = self.sizes.get(factor)
             known *= value if isinstance(value, int) else 1
-        if len(unknown) == 1 and self.sizes.get(unknown[0]) is None and (size * term.divisor) % known == 0:
-            self.sizes[unknown[0]] = size * term.divisor // known
+        if len(unknown) == 1 and self.sizes.get(unknown[0]) is None:
+            if known == 0:
+                return size == 0
+            found, rest = divmod(size * term.divisor, known)
+            if rest:
+                return False
+            self.sizes[unknown[0]] = found
+        return True
 
     def _broadcast(self, other: Shape) -> bool:
         count = max(len(other), len(self.leading))
@@ -145,6 +152,13 @@ class Unifier:
             joined.append(right if left in (1, None) and right is not None else left)
         self.leading = tuple(joined)
         return True
+
+
+@lru_cache(maxsize=4096)
+def misfit(sizes: tuple[tuple[str, int], ...], operands: tuple[tuple[str, str, Shape], ...]) -> str:
+    """As `Unifier.unify`, from what attributes say. Layers repeat their shapes, and a check follows every pass: what
+    was found for such operands is kept."""
+    return Unifier(dict(sizes)).unify(operands)
 
 
 def _alternative(text: str) -> Alternative:

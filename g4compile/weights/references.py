@@ -99,8 +99,8 @@ class CheckpointTensor(Reference):
     def stored_shape(self) -> tuple[int, ...]:
         """The shape the checkpoint must store."""
         shape = static_shape(self)
-        turned = sum(isinstance(step, Transpose) for step in self.steps) % 2
-        return (*shape[:-2], shape[-1], shape[-2]) if turned else shape
+        transposed = sum(isinstance(step, Transpose) for step in self.steps) % 2
+        return (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
 
     @property
     def by_rows(self) -> bool:

@@ -22,7 +22,6 @@ from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats.blocks import BITS, WHOLE_ROW, BlockFormat, Codes
 from g4compile.weights.recipe import Rule
 
-METHOD = "gemma"  # the config's `quantization_config.quant_method`
 STORED = "stored"  # in the place of a quantiser's name: codes are read, not made
 _ACTIVATION_SCALES = (".input_activation_scale", ".output_activation_scale")
 _LONGEST, _SHORTEST = 4096, 16  # weights a stored block may have: what kernels take

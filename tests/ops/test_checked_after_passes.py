@@ -42,7 +42,7 @@ def test_a_pass_that_breaks_a_size_is_refused_with_node_and_letter():
     model = parse_graph(GRAPH)
     with pytest.raises(SpecError, match=r"the operands of g4\.Linear do not fit") as error:
         pipeline.run(model, [pipeline.Phase.to("fused", Narrow())])
-    assert error.value.where == "g4.Linear node layers.3.mlp/Linear"
+    assert error.value.where == "g4.Linear node layers.3.mlp/Linear, after narrow"
     assert error.value.why == "I is 8 in weight and 6 elsewhere"
 
 

@@ -14,14 +14,11 @@ import torch
 import transformers
 
 from g4compile.errors import Defect, MachineError
+from g4compile.model.classes import CLASSES
 from g4compile.model.config import FULL, ModelFacts
 from g4compile.trace.export import Exported, export_program
 from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
 
-_CLASSES = {
-    "gemma4_text": ("Gemma4TextConfig", "Gemma4ForCausalLM"),
-    "gemma4_unified_text": ("Gemma4UnifiedTextConfig", "Gemma4UnifiedForCausalLM"),
-}
 PAST = {FULL: "past_full", "sliding_attention": "past_sliding"}
 
 
@@ -65,15 +62,15 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
 
     ``source_lines`` notes the line of model code each op comes from, for messages; it takes a fifth longer.
     """
-    config_name, model_name = _CLASSES[facts.text.model_type]
-    if not hasattr(transformers, model_name):
+    classes = CLASSES[facts.text.model_type]
+    if not hasattr(transformers, classes.model):
         raise MachineError(
-            f"transformers {transformers.__version__} has no {model_name}", fix="pip install 'transformers>=5.14'"
+            f"transformers {transformers.__version__} has no {classes.model}", fix="pip install 'transformers>=5.14'"
         )
-    config = getattr(transformers, config_name)(**facts.text_config)
+    config = getattr(transformers, classes.config)(**facts.text_config)
     config._attn_implementation = config._experts_implementation = IMPLEMENTATION
     with torch.device("meta"):
-        model = getattr(transformers, model_name)._from_config(config, dtype=dtype).eval()
+        model = getattr(transformers, classes.model)._from_config(config, dtype=dtype).eval()
     # A set, over which the module loops: its order would change from one process to the next, and the graph with it.
     model.model.unique_layer_types = sorted(model.model.unique_layer_types)
     model.model.rotary_emb.forward = MethodType(_rotations, model.model.rotary_emb)
