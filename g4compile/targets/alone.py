@@ -18,6 +18,8 @@ from g4compile.passes.registry import all_passes
 from g4compile.targets import TARGETS, target_passes
 from g4compile.weights.text import read_references
 
+_LARGEST = 1 << 48  # of sizes: sums of a few of them are int64 too
+
 
 @dataclass(frozen=True)
 class LegalizeFor:
@@ -48,6 +50,7 @@ def run_on_text(source: str, passes: str, where: str = "text") -> str:
     chosen = parse_pipeline(passes, known_passes())
     proto = read_proto(source, where)
     _check(proto, where)
+    _complete(proto, where)
     model = from_proto(proto, read_references, where)
     pipeline.run_alone(model, chosen)
     return to_text(model)
@@ -65,8 +68,12 @@ def _check(proto: onnx.ModelProto, where: str) -> None:
                 fix=f'write opset_import: ["" : {OPSET}, "{DOMAIN}" : {VERSION}] into its header',
             )
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        if any(size.dim_value < 0 for size in value.type.tensor_type.shape.dim):
-            raise InputError(f"a size of {value.name} is negative", where=where)
+        if any(not 0 <= size.dim_value <= _LARGEST for size in value.type.tensor_type.shape.dim):
+            raise InputError(f"a size of {value.name} is out of range", where=where, why=f"0 to {_LARGEST:,} are in it")
+    for node in proto.graph.node:
+        for attribute in node.attribute if node.domain == DOMAIN else ():
+            if abs(attribute.i) > _LARGEST:
+                raise InputError(f"{attribute.name} of {node.op_type} node {node.name} is out of range", where=where)
     checked = onnx.ModelProto()
     checked.CopyFrom(proto)
     del checked.graph.initializer[:]
@@ -75,8 +82,26 @@ def _check(proto: onnx.ModelProto, where: str) -> None:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             checked.graph.initializer.append(tensor)
         elif tensor.name not in inputs:  # a reference: the checker would look for a file of that name
-            checked.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            value = checked.graph.input.add(name=tensor.name)
+            value.type.tensor_type.elem_type = tensor.data_type
+            for size in tensor.dims:
+                value.type.tensor_type.shape.dim.add(dim_value=size)
     try:
         onnx.checker.check_model(checked, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise InputError("this is not a valid graph", where=where, why=str(error).strip()) from error
+
+
+def _complete(proto: onnx.ModelProto, where: str) -> None:
+    """Write out the attributes that passes read, where a node of ``proto`` leaves them to ONNX's defaults, as graphs of
+    ours do. Raises InputError for an order that is not written out."""
+    for node in proto.graph.node:
+        present = {attribute.name for attribute in node.attribute}
+        if node.domain:
+            continue
+        if node.op_type == "Transpose" and "perm" not in present:
+            raise InputError(f"Transpose node {node.name} has no perm", where=where, fix="write the order of axes out")
+        defaults = onnx.defs.get_schema(node.op_type, OPSET, "").attributes
+        for name in ("axis", "keepdims"):
+            if name in defaults and name not in present:
+                node.attribute.append(defaults[name].default_value)
