@@ -33,7 +33,9 @@ def read_graph_text(path: Path) -> str:
 
 
 def decode_graph(content: bytes, where: str) -> str:
-    """``content`` as text. Raises InputError when it is binary ONNX, too large, or no text of UTF-8."""
+    """``content`` as text. Raises InputError when it is empty, too large, binary ONNX, or no text of UTF-8."""
+    if not content.strip():
+        raise GRAPH.refuse(f"{where} is empty, and holds no graph", where)
     if len(content) > GRAPH.limit:
         raise GRAPH.refuse(f"the graph has more than the {GRAPH.limit:,} bytes that are read", where)
     if content.startswith(_BINARY):
