@@ -1,5 +1,6 @@
 """`python -m g4compile`. Python puts the current folder first on its path, which may be a downloaded one that holds a
-`torch.py`: it is taken off. What Python itself imports before this, `python -P -m g4compile` keeps from there too."""
+`torch.py`: it is taken off before anything is imported from there. A folder named `g4compile` there Python has run by
+then: `python -P -m g4compile`, or the command `g4compile`, keeps that from running too."""
 
 import sys
 

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 NAMES = (
-    "cuda", "fnmatch", "g4compile", "huggingface_hub", "jinja2", "json", "ml_dtypes", "msgspec", "numpy", "onnx",
+    "cuda", "fnmatch", "functools", "g4compile",
+    "huggingface_hub", "jinja2", "json", "ml_dtypes", "msgspec", "numpy", "onnx",
     "onnx_ir", "onnxruntime", "platform", "polygraphy", "random", "rich", "safetensors", "sitecustomize", "statistics",
     "sympy", "tempfile", "tensorrt", "tensorrt_rtx", "tokenizers", "torch", "transformers", "triton", "typer", "typing",
     "usercustomize",
@@ -30,7 +32,9 @@ def hostile(tmp_path, bundles):
     folder = tmp_path / "downloaded"
     folder.mkdir()
     for name in NAMES:
-        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\nraise ImportError\n")
+        (folder / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\nraise ImportError\n"
+        )
     (folder / "torch").mkdir()
     (folder / "torch" / "__init__.py").write_text((folder / "torch.py").read_text())
     (folder / "bundle").symlink_to(bundles("tiny-31b").folder)
@@ -39,7 +43,10 @@ def hostile(tmp_path, bundles):
 
 def ran(folder, *command):
     """What the command said, and the modules of ``folder`` that ran while it was the current one."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if Path(entry).is_absolute()),
+    }
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     file = folder.parent / "ran"
     return done, file.read_text() if file.exists() else ""
@@ -86,7 +93,7 @@ def test_no_verb_runs_anything_of_the_current_folder(hostile):
 
 
 def test_the_module_takes_the_current_folder_off_its_path(hostile):
-    """Modules that Python itself imports for `-m` (typing is none of them) it would find there: see `-P`."""
+    """But for a `g4compile` there, which Python runs before ours: see `-P`."""
     (hostile / "g4compile.py").unlink()
     done, modules = ran(hostile, sys.executable, "-m", "g4compile", "inspect", "bundle", "--json")
     assert done.returncode == 0 and modules == "", done.stderr + modules
