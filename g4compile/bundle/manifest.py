@@ -183,7 +183,7 @@ class EngineSpec(msgspec.Struct, frozen=True):
     weights: tuple[WeightSpec, ...]
     weight_bytes: Bytes
     kv_bytes: Bytes
-    ranks: Count = 1
+    ranks: Annotated[int, Meta(ge=1, le=1 << 10)] = 1
 
 
 class Manifest(msgspec.Struct, frozen=True):
