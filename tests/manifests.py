@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,6 +30,15 @@ def rewrite(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     edit(manifest)
     file.unlink()  # it may have other names
     file.write_bytes(add_own_hash(manifest))
+
+
+def with_own_hash(data: bytes) -> bytes:
+    """``data`` with the hash of what it is now, where it has the field once; whatever else it is."""
+    before, field, after = data.partition(b'"manifest_sha256": "')
+    if len(after) < 64:
+        return data
+    zeros = before + field + b"0" * 64 + after[64:]
+    return before + field + hashlib.sha256(zeros).hexdigest().encode() + after[64:]
 
 
 def linked(source: Path, folder: Path) -> Path:
