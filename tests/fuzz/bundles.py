@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g4compile.errors import Defect, G4Error, InputError
+from g4compile.errors import BundleError, Defect, G4Error
 from g4compile.runtime.session import load
 
 PROMPT = [2, 5, 6, 7]
@@ -34,7 +34,7 @@ def is_refused(folder: Path, whole: np.ndarray) -> bool:
         found = logits_of(folder)
     except G4Error as error:
         assert error.code in (2, 3) and not isinstance(error, Defect), error
-        assert isinstance(error, InputError) and (error.where or error.why), error
+        assert not isinstance(error, BundleError) or error.where or error.why, error
         refused = True
     else:
         np.testing.assert_array_equal(found, whole)
