@@ -42,8 +42,7 @@ class Session(Conversation):
             raise InputError(f"a chunk of {chunk} tokens is not possible", fix="chunk >= 1")
         self.bundle, self.chunk = bundle, chunk
         self._embed = open_graph(bundle, EMBED, 1)
-        paths = [None if path is None else Path(path) for path in (cache, profile)]
-        self._decoder = open_graph(bundle, DECODER, threads, *paths)
+        self._decoder = open_graph(bundle, DECODER, threads, cache, None if profile is None else Path(profile))
         # With a cache only lookups read the bundle's own file, and its pages can be given back; without one the
         # decoder may read it too, at every step.
         self._looked_up: float = 0 if cache is not None else -math.inf

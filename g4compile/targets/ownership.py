@@ -23,7 +23,7 @@ _MOST = 64 << 20  # bytes of a manifest: those of the largest models are far bel
 class _Listed(msgspec.Struct):
     """What must be known of a manifest, of any version there was, to know that a folder is a bundle."""
 
-    manifest_version: Literal[1, 2]
+    manifest_version: Literal[1, 2, 3]
     files: dict[str, Any]
 
 

@@ -76,7 +76,7 @@ def test_force_replaces_a_bundle_and_nothing_else(checkpoints, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_bundles_of_any_version_are_replaced(version, tmp_path):
     out = small_bundle(tmp_path / "out", manifest_version=version)
     with staging(out, force=True) as folder:
@@ -92,7 +92,7 @@ def test_bundles_of_any_version_are_replaced(version, tmp_path):
         "[]",
         "\0",
         "[" * 200_000,
-        '{"manifest_version": 3, "files": {}}',
+        '{"manifest_version": 4, "files": {}}',
         '{"manifest_version": "1", "files": {}}',
         '{"manifest_version": 1}',
         '{"manifest_version": 1, "files": []}',
