@@ -25,8 +25,8 @@ from g4compile.model.contents import stale_of_shared
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
-from g4compile.weights.checkpoint import INDEX, SINGLE
 from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
+from g4compile.weights.shards import INDEX, SINGLE
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OPTIONAL = {"image": "vision_config", "audio": "audio_config"}
