@@ -101,14 +101,10 @@ def _set_dtype(config: dict[str, Any], dtype: str) -> None:
 
 def published_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
     """Key -> shape of everything the published checkpoint of this config stores."""
-    import torch
-    import transformers
+    from g4compile.trace.build import build
 
-    config_class = CLASSES[facts.model_type].config
     raw = {key: value for key, value in facts.raw.items() if key != "quantization_config"}
-    config = getattr(transformers, config_class)(**raw)
-    with torch.device("meta"):
-        model = getattr(transformers, facts.architecture)._from_config(config)
+    _, model = build(CLASSES[facts.model_type], raw)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if facts.text.tied:
         shapes.pop("lm_head.weight", None)

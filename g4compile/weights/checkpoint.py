@@ -52,10 +52,8 @@ class Checkpoint:
         Raises InputError and CheckpointError; reads `config.json` and headers, no tensor data.
         """
         folder = locate(source)
-        stamps = {}
-        for name in ("config.json", INDEX, *SIDE_FILES):
-            if os.path.lexists(folder / name):
-                stamps[folder / name] = _stamp(folder / name)
+        names = ("config.json", INDEX, *SIDE_FILES)
+        stamps = {folder / name: _stamp(folder / name) for name in names if (folder / name).exists()}
         facts = model_facts(load_config(folder), where=str(folder / "config.json"))
         tensors: dict[str, StoredTensor] = {}
         for file, listed in find_shards(folder).items():
@@ -90,7 +88,7 @@ class Checkpoint:
     def check_unchanged(self) -> None:
         """Raise CheckpointError when a file is not what it was when the checkpoint was opened."""
         for path, stamp in self.stamps.items():
-            if _stamp(path) != stamp:
+            if not path.exists() or _stamp(path) != stamp:
                 raise CheckpointError(
                     f"the checkpoint changed while it was compiled: {path.name} is not the file that was opened",
                     where=str(path),

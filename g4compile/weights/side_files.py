@@ -6,6 +6,7 @@ here, `runtime/text.py` loads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from g4compile.inputs.files import Kind, read_bytes, root_of
 from g4compile.model.fields import shown
 from g4compile.weights.checkpoint import SIDE_FILES, Checkpoint
 
-_LIMITS = {"tokenizer.json": 256 << 20}
+_LIMITS = {"tokenizer.json": 128 << 20, "chat_template.jinja": 1 << 20}  # bytes; the published tokenizer has 32 MB
 _LIMIT = 16 << 20
+_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def read_side_files(checkpoint: Checkpoint) -> SideFiles:
     stops: tuple[int, ...] = ()
     for name in SIDE_FILES:
         path = checkpoint.folder / name
-        if path in checkpoint.stamps:
+        if os.path.lexists(path):
             kind = Kind(name, _LIMITS.get(name, _LIMIT), CheckpointError, "take the file of the published checkpoint")
             files[name] = read_bytes(path, kind, root_of(checkpoint.folder))
             if name == "generation_config.json":
@@ -87,10 +89,12 @@ def _check_tokenizer(data: bytes, kind: Kind, path: Path) -> None:
 def _check_settings(data: bytes, kind: Kind, path: Path) -> None:
     """Names of special tokens are strings, or objects with their `content`; templates are one, or a list by name."""
     settings = _object(data, kind, path)
-    for name, value in settings.items():
-        named = value.get("content") if isinstance(value, dict) else value
-        if name.endswith("_token") and not (named is None or isinstance(named, str | bool)):
-            raise kind.refuse(f"{name} of {kind.name} is {shown(value)}", path, "it must be a string")
+    for name in _TOKENS:
+        value = settings.get(name)
+        text = value.get("content") if isinstance(value, dict) else value
+        if not (value is None or isinstance(text, str)):
+            why = "it must be a string, or an object with one as content"
+            raise kind.refuse(f"{name} of {kind.name} is {shown(value)}", path, why)
     templates = settings.get("chat_template")
     for one in templates if isinstance(templates, list) else [templates]:
         text = one.get("template") if isinstance(one, dict) and isinstance(one.get("name"), str) else one
@@ -106,11 +110,23 @@ def _check_template(data: bytes, kind: Kind, path: Path) -> None:
 
 
 def _check_syntax(template: str, kind: Kind, path: Path) -> None:
+    """Raise when ``template`` cannot be parsed. It is not compiled: that would compute `{{ 9**9**9 }}`."""
+    from jinja2 import Environment, nodes
     from jinja2.exceptions import TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.parser import Parser
+
+    class Generation(Extension):
+        """`{% generation %}`, with which transformers marks the model's words for training."""
+
+        tags = {"generation"}
+
+        def parse(self, parser: Parser) -> list[nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     try:
-        ImmutableSandboxedEnvironment().parse(template)
+        Environment(extensions=[Generation, loopcontrols]).parse(template)
     except TemplateSyntaxError as error:
         why = f"line {error.lineno}: {error.message}"
         raise kind.refuse(f"the chat template in {kind.name} is not valid Jinja", path, why) from error

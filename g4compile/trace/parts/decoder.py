@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
-from g4compile.errors import Defect, InputError, MachineError
+from g4compile.errors import Defect
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import FULL, ModelFacts
+from g4compile.trace.build import build
 from g4compile.trace.export import Exported, export_program
 from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
 
@@ -62,12 +62,8 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
 
     ``source_lines`` notes the line of model code each op comes from, for messages; it takes a fifth longer.
     """
-    classes = CLASSES[facts.text.model_type]
-    if not hasattr(transformers, classes.model):
-        raise MachineError(
-            f"transformers {transformers.__version__} has no {classes.model}", fix="pip install 'transformers>=5.14'"
-        )
-    config, model = _built(facts, dtype)
+    config, model = build(CLASSES[facts.text.model_type], facts.text_config, IMPLEMENTATION, dtype)
+    model.eval()
     # A set, over which the module loops: its order would change from one process to the next, and the graph with it.
     model.model.unique_layer_types = sorted(model.model.unique_layer_types)
     model.model.rotary_emb.forward = MethodType(_rotations, model.model.rotary_emb)
@@ -77,24 +73,6 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
     program = export_program(decoder, inputs, dynamic, source_lines)
     outputs = ("logits", *(f"present.{i}.{part}" for i in owners for part in ("key", "value")))
     return Exported(program, names, outputs, _buffers(program, model, config))
-
-
-def _built(facts: ModelFacts, dtype: torch.dtype) -> tuple[Any, Any]:
-    """transformers' config and module, on the meta device. Raises InputError for a config that it does not take."""
-    classes = CLASSES[facts.text.model_type]
-    try:
-        config = getattr(transformers, classes.config)(**facts.text_config)
-        config._attn_implementation = config._experts_implementation = IMPLEMENTATION
-        with torch.device("meta"):
-            return config, getattr(transformers, classes.model)._from_config(config, dtype=dtype).eval()
-    except Exception as error:  # a field that the schema does not know becomes an attribute, and fails in any way
-        lines = str(error).splitlines() or [""]
-        raise InputError(
-            f"transformers cannot make the {classes.model} of this config",
-            where=f"config.json, a field that g4compile does not know (transformers {transformers.__version__})",
-            why=f"{type(error).__name__}: {' '.join(line.strip() for line in lines[:3])}",
-            fix="compare config.json with the published one of this size",
-        ) from error
 
 
 def _rotations(
