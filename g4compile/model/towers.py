@@ -175,7 +175,11 @@ def audio_facts(raw: Mapping[str, Any], unified: bool, where: str = "config.json
     """Facts of an `audio_config`. ``unified``: 12B's. Raises InputError naming the field."""
     field = read_fields(raw, schema.WAVE if unified else schema.AUDIO, where, "audio_config")
     if unified:
-        return WaveFacts(field["audio_embed_dim"])
+        samples = field["audio_embed_dim"]
+        for name in ("audio_samples_per_token", "hidden_size", "output_proj_dims"):  # transformers has one size for all
+            if raw.get(name, samples) != samples:
+                raise misfit(f"audio_config.{name}", raw[name], f"audio_embed_dim, {samples}", where)
+        return WaveFacts(samples)
     hidden, heads = field["hidden_size"], field["num_attention_heads"]
     if hidden % heads:
         wanted = f"a divisor of hidden_size, {hidden}"

@@ -95,14 +95,13 @@ def _check_settings(data: bytes, kind: Kind, path: Path) -> None:
         if not (value is None or isinstance(text, str)):
             why = "it must be a string, or an object with one as content"
             raise kind.refuse(f"{name} of {kind.name} is {shown(value)}", path, why)
-    templates = settings.get("chat_template")
-    for one in templates if isinstance(templates, list) else [templates]:
-        text = one.get("template") if isinstance(one, dict) and isinstance(one.get("name"), str) else one
-        if text is not None:
-            if not isinstance(text, str):
-                why = "it must be a template, or a list of objects with a name and a template"
-                raise kind.refuse(f"chat_template of {kind.name} is {shown(templates)}", path, why)
-            _check_syntax(text, kind, path)
+    given = settings.get("chat_template", [])
+    templates = given if isinstance(given, list) else [{"name": "default", "template": given}]
+    for one in templates:
+        if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in ("name", "template")):
+            why = "it must be a template, or a list of objects with a name and a template"
+            raise kind.refuse(f"chat_template of {kind.name} is {shown(given)}", path, why)
+        _check_syntax(one["template"], kind, path)
 
 
 def _check_template(data: bytes, kind: Kind, path: Path) -> None:

@@ -120,6 +120,12 @@ def test_experts_that_do_not_agree(fields):
         ("tiny-12b", (TEXT,), {"enable_moe_block": True}, "must be false"),
         ("tiny-12b", (TEXT,), {"hidden_size_per_layer_input": 8}, "must be 0"),
         ("tiny-12b", (VISION,), {"model_patch_size": 5}, "patch_size times pooling_kernel_size, 12"),
+        (
+            "tiny-12b",
+            (AUDIO,),
+            {"audio_embed_dim": 41},
+            "audio_samples_per_token must be audio_embed_dim, 41",
+        ),
         ("tiny-e2b", (VISION,), {"num_key_value_heads": 3}, "a divisor of num_attention_heads, 2"),
         ("tiny-e2b", (AUDIO,), {"num_attention_heads": 5}, "a divisor of hidden_size, 32"),
         ("tiny-e2b", (TEXT, "rope_parameters", FULL), {"partial_rotary_factor": 0.01}, "a pair of the 32 dimensions"),
