@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from g4compile import pipeline
@@ -19,8 +18,10 @@ from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.fit import check_contents
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
+from g4compile.weights.side_files import read_side_files
 from g4compile.weights.writer import MAX_MEMORY
 
 
@@ -70,6 +71,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         tensor_parallel=tensor_parallel,
     )
     chosen.check(source.facts, options)
+    check_contents(source)
+    side = read_side_files(source)
 
     def lowering(text: str, done: int, total: int) -> None:
         progress(f"step 2 of 2: {text}", done, total)
@@ -86,10 +89,10 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         bind(program, source)
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
-        for path in source.side_files:
-            shutil.copyfile(path, folder / path.name)
-        manifest = manifest_of(source, chosen, options, emitted)
+        side.write(folder)
+        manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
         check_identity(Bundle(folder, manifest), source)
+        source.check_unchanged()
         return finish(folder, out, manifest, force)
 
 

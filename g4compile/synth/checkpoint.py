@@ -25,8 +25,8 @@ from g4compile.model.contents import stale_of_shared
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
-from g4compile.weights.checkpoint import INDEX, SINGLE
 from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
+from g4compile.weights.shards import INDEX, SINGLE
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OPTIONAL = {"image": "vision_config", "audio": "audio_config"}
@@ -101,14 +101,10 @@ def _set_dtype(config: dict[str, Any], dtype: str) -> None:
 
 def published_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
     """Key -> shape of everything the published checkpoint of this config stores."""
-    import torch
-    import transformers
+    from g4compile.trace.build import build
 
-    config_class = CLASSES[facts.model_type].config
     raw = {key: value for key, value in facts.raw.items() if key != "quantization_config"}
-    config = getattr(transformers, config_class)(**raw)
-    with torch.device("meta"):
-        model = getattr(transformers, facts.architecture)._from_config(config)
+    _, model = build(CLASSES[facts.model_type], raw)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if facts.text.tied:
         shapes.pop("lm_head.weight", None)
