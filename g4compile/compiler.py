@@ -53,7 +53,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     share a model out; another target refuses them. ``max_memory``: bytes for weights in flight. A compile that was
     killed is taken up where it stopped.
 
-    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory), Defect (stored
+    Raises InputError (arguments, config), CheckpointError (tensors that do not fit the config or hold a NaN, files that
+    cannot be loaded, or that change meanwhile), BundleError (output), MachineError (disk, memory), Defect (stored
     codes came out changed: no bundle is left).
     """
     chosen = target_named(target)
@@ -91,8 +92,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         side.write(folder)
         manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
+        source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)
-        source.check_unchanged()
         return finish(folder, out, manifest, force)
 
 
