@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.errors import InputError
+from g4compile.errors import InputError, MachineError
 from g4compile.runtime import arguments
 from g4compile.runtime.sampling import Sampling
 
@@ -71,7 +71,7 @@ class Conversation(ABC):
 
     def rewind(self, tokens: int) -> None:
         """Forget the last ``tokens``. Raises InputError past what the windowed caches still hold."""
-        with self._alone(), self._whole():
+        with self._call():
             tokens = arguments.integer("tokens", tokens, -_MOST_NEW, _MOST_NEW)
             if not 0 <= tokens <= self.length:
                 raise InputError(f"cannot rewind {tokens} tokens of {self.length}")
@@ -84,7 +84,7 @@ class Conversation(ABC):
         for an empty prompt, ids out of range, another batch size than before, and a context that is too long;
         MachineError when memory does not suffice; BundleError when the bundle's graphs cannot be run.
         """
-        with self._alone(), self._whole():
+        with self._call():
             return self._forward(self._checked(input_ids), arguments.flag("all_positions", all_positions))
 
     def generate(
@@ -118,7 +118,7 @@ class Conversation(ABC):
         self, ids: np.ndarray[Any, Any], sampling: Sampling, limit: int, stops: frozenset[int]
     ) -> Iterator[int]:
         for index in range(limit):
-            with self._alone(), self._whole():
+            with self._call():
                 token = self._next(self._checked(ids), sampling)
             yield token
             if token in stops or index + 1 == limit or self.length >= self.bundle.manifest.context:
@@ -142,6 +142,19 @@ class Conversation(ABC):
                 fix="shorten the prompt, or compile with a larger --context",
             )
         return ids
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """A block that is one call: alone, and wholly done or not at all."""
+        with self._alone(), self._whole():
+            try:
+                yield
+            except MemoryError as error:  # of what has no size that could be asked for beforehand
+                raise MachineError(
+                    "there is not enough memory for this call",
+                    why=str(error),
+                    fix="free memory, or give fewer or shorter sequences",
+                ) from error
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
