@@ -99,7 +99,7 @@ class TextProcess:
 
     def _answer(self, request: bytes, seconds: float) -> Any:
         """The answer to ``request``, or, as it would be, that there is none."""
-        process, late = self._process, f"it took more than {seconds:.0f} seconds, and was ended"
+        process, late = self._process, f"it took more than {seconds:.1f} seconds, and was ended"
         if process is None or process.stdin is None:
             return {"error": "its process has ended", "fatal": True}
         try:
