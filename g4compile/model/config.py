@@ -1,6 +1,6 @@
 """HF `config.json` -> typed facts, per layer. The only file that reads HF configs.
 
-Both published forms are understood: the flat one (`global_head_dim`, `num_global_key_value_heads`) and the
+Both published layouts are understood: the flat one (`global_head_dim`, `num_global_key_value_heads`) and the
 one transformers 5.15 and newer writes (`per_layer_config: {"05": {...}}`). Nothing here imports transformers.
 """
 

@@ -1,9 +1,10 @@
-"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph a decoded
-token.
+"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph per
+decoded token.
 
 The host looks rows of the embedding tables up and decides which step runs which tokens. The device finds the likeliest
-tokens, so that greedy and top-k choice bring a few hundred bytes a token back, and not the logits. It imports no torch.
-TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the CPU.
+tokens, so that greedy and top-k choice bring a few hundred bytes per token back, and not the logits. It imports no
+torch. TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the
+CPU.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class EngineSession(Conversation):
         return contexts
 
     def _bind_weight(self, weight: WeightSpec) -> None:
-        """Copy a tensor to the device, in the form that the engines want."""
+        """Copy a tensor to the device, in the dtype that the engines want."""
         if weight.offset is not None:
             data = np.memmap(self.bundle.folder / DATA, np.uint8, "r", offset=weight.offset, shape=(weight.bytes,))
             self._send(weight.name, np.asarray(data))

@@ -1,6 +1,6 @@
 """What an interrupted compile has already written, so that the next one does not do it again.
 
-A text file beside the partial data: one line that says what is compiled, then one line a finished tensor with the
+A text file beside the partial data: one line that says what is compiled, then one line per finished tensor with the
 checksums of its bytes. A tensor counts as finished only when the bytes on disk still have them.
 """
 

@@ -1,7 +1,7 @@
 """Weights as references: an initializer names a checkpoint key and is read when a bundle is written.
 
 The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape that the graph wants, and
-the steps between the stored and the wanted form (a transpose, a scale). `program.bind` attaches the checkpoint.
+the steps between the stored tensor and the wanted one (a transpose, a scale). `program.bind` attaches the checkpoint.
 """
 
 from __future__ import annotations
