@@ -14,11 +14,13 @@ here has a public name: an import of it would take the place of the function.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # `typing` has it too, which `python -m g4compile` would take from the current folder
 if TYPE_CHECKING:
+    from typing import Any
+
     from g4compile.bundle.folder import Bundle as Bundle
     from g4compile.compare.verify import verify as verify
     from g4compile.compiler import compile as compile

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+REPORT = "this is a defect of g4compile: please report it with this message"
+
 
 class G4Error(Exception):
     """Base of all errors raised on purpose. ``what`` is one sentence; the rest is optional context."""
@@ -64,9 +66,7 @@ class Defect(G4Error):
     code = 70
 
     def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
-        super().__init__(
-            what, where=where, why=why, fix=fix or "this is a defect of g4compile: please report it with this message"
-        )
+        super().__init__(what, where=where, why=why, fix=fix or REPORT)
 
 
 class SpecError(Defect):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from g4compile.errors import Defect, InputError, SpecError
+from g4compile.errors import REPORT, Defect, InputError, SpecError
 from g4compile.graph import text
 from g4compile.graph.edit import name_uniquely
 from g4compile.graph.stage import STAGES, Spec, check, set_stage, stage_of
@@ -23,6 +24,7 @@ from g4compile.ops.registry import attach_bodies, check_operands, specs
 from g4compile.passes.base import Pass
 
 Observer = Callable[["PassRun", ir.Model], None]
+_VALID = "`g4compile inspect CHECKPOINT --graph STAGE` prints a graph that is valid at a stage"
 
 
 @dataclass(frozen=True)
@@ -104,18 +106,41 @@ def run(
 def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
     """Run ``passes`` one after the other on a graph of any stage, as `g4compile opt` does.
 
-    A graph that already meets the spec of the next stage is taken to be there when a pass asks for that stage.
+    A graph that already meets the spec of the next stage is taken to be there when a pass asks for that stage. Raises
+    InputError for a graph that is not valid at its stage, and for one that a pass refuses: nobody vouches for it.
     """
+    with _given():
+        stage = stage_of(model)
+        if stage in STAGES:
+            _check_at(model, stage, "reading")
     for one in passes:
         stage = _stage_for(model, one)
         set_stage(model, stage)
-        following = STAGES[STAGES.index(stage) + 1 :][:1]
-        one.apply(model)
-        if following:
-            check(model, specs()[stage] | specs()[following[0]], one.name)
-        check_operands(model.graph, one.name)
+        with _given():
+            one.apply(model)
+        if stage == STAGES[-1]:  # what follows is of a target
+            check_operands(model.graph, one.name)
+        else:
+            _check_at(model, stage, one.name)
     name_uniquely(model)
     attach_bodies(model)
+
+
+@contextmanager
+def _given() -> Iterator[None]:
+    """What is found of a graph that was given is no defect of ours."""
+    try:
+        yield
+    except Defect as error:
+        fix = _VALID if error.fix == REPORT else error.fix
+        raise InputError(error.what, where=error.where, why=error.why, fix=fix) from error
+
+
+def _check_at(model: ir.Model, stage: str, after: str) -> None:
+    """Raise SpecError unless ``model`` may stand between ``stage`` and the one that follows."""
+    following = STAGES[STAGES.index(stage) + 1 :][:1]
+    check(model, frozenset().union(*(specs()[one] for one in (stage, *following))), after)
+    check_operands(model.graph, after)
 
 
 def _stage_for(model: ir.Model, one: Pass) -> str:

@@ -19,6 +19,7 @@ from g4compile.errors import InputError
 
 PARTS = ("codes", "scales", "zero_points")
 _ENGINE = "engine-"
+_BITS = ("int2", "int4", "int8")
 _EXAMPLES = "codes=int4:128:symmetric:nearest:64, flat, engine-codes=int4:128 or engine-codes=fp8"
 
 
@@ -63,7 +64,8 @@ Word = WeightStep | BlockPart | Flat | EnginePart
 
 
 def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
-    """The values of the words of one weight. Raises InputError for one that cannot be read."""
+    """The values of the words of one weight. Raises InputError for one that cannot be read, or whose numbers no weight
+    has."""
     return tuple(_parse(word) for word in words)
 
 
@@ -80,12 +82,14 @@ def _parse(word: str) -> Word:
     try:
         match name.removeprefix(_ENGINE), name.startswith(_ENGINE), rest.split(":"):
             case ("codes" | "scales" | "zero_points") as part, False, [bits, block, zero, quantizer, columns]:
-                if bits[:3] == "int" and zero in ("symmetric", "asymmetric"):
-                    return BlockPart(part, int(bits[3:]), int(block), zero == "symmetric", quantizer, int(columns))
+                made = BlockPart(part, int(bits[3:]), int(block), zero == "symmetric", quantizer, int(columns))
+                if bits in _BITS and zero in ("symmetric", "asymmetric") and made.block >= 0 < made.columns:
+                    return made
             case ("codes" | "scales") as part, True, [format]:
                 return EnginePart(part, format)
             case ("codes" | "scales") as part, True, [format, block]:
-                return EnginePart(part, format, int(block))
+                if int(block) >= 1:
+                    return EnginePart(part, format, int(block))
             case (("codes" | "scales" | "zero_points"), _, _):
                 pass
             case _:

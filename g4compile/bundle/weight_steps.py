@@ -14,6 +14,7 @@ Then the steps apply in order. What follows them when a weight is stored as code
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -134,7 +135,7 @@ _EXAMPLES = "transpose, scale=2.5, reorder=rows:512:128, shard=rows:2:1:4 or cas
 
 
 def parse_step(word: str) -> WeightStep:
-    """The step that ``word`` names. Raises InputError."""
+    """The step that ``word`` names. Raises InputError for what is no step, and for numbers that no step has."""
     name, _, rest = word.partition("=")
     values = rest.split(":")
     try:
@@ -142,11 +143,16 @@ def parse_step(word: str) -> WeightStep:
             case "transpose", [""]:
                 return Transpose()
             case "scale", [factor]:
-                return Scale(float(factor))
-            case "reorder", [("rows" | "columns") as axis, width, rotary]:
-                return Reorder(axis, int(width), int(rotary))
-            case "shard", [("rows" | "columns") as axis, parts, rank, of]:
-                return Shard(axis, int(parts), int(rank), int(of))
+                if math.isfinite(scale := float(factor)):
+                    return Scale(scale)
+            case "reorder", [("rows" | "columns") as axis, *sizes]:
+                width, rotary = map(int, sizes)
+                if width % 2 == rotary % 2 == 0 <= rotary <= width != 0:
+                    return Reorder(axis, width, rotary)
+            case "shard", [("rows" | "columns") as axis, *sizes]:
+                parts, rank, of = map(int, sizes)
+                if parts >= 1 and 0 <= rank < of:
+                    return Shard(axis, parts, rank, of)
             case "cast", [source, dtype] if source in _DTYPES and dtype in _DTYPES:
                 return Cast(source, dtype)
     except ValueError as error:

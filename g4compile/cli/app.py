@@ -6,12 +6,12 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from g4compile.cli.streams import write_json
+from g4compile.cli.streams import open_streams, output_written, write_json
 from g4compile.cli.verbs import bench, compile, doctor, inspect, opt, plan, run, synth, verify
 from g4compile.errors import InputError
 
@@ -38,8 +38,15 @@ class JsonGroup(TyperGroup):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any) -> Any:
         """As in click's `Command.main`; ``rest`` and ``options`` are its other parameters."""
         given = list(sys.argv[1:] if args is None else args)
-        if _JSON not in given or rest or not options.get("standalone_mode", True):
+        if rest or not options.get("standalone_mode", True):
             return super().main(given, prog_name, *rest, **options)
+        open_streams()
+        with output_written():
+            if _JSON in given:
+                self._main_json(given, prog_name, **options)
+            super().main(given, prog_name, **options)
+
+    def _main_json(self, given: list[str], prog_name: str | None, **options: Any) -> NoReturn:
         printed = io.StringIO()
         # The root has no --json of its own: without a verb, only the other options are for the parser.
         parsed = given if any(not word.startswith("-") for word in given) else [one for one in given if one != _JSON]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from g4compile.errors import InputError
@@ -42,7 +43,7 @@ def parse_ids(text: str) -> list[int]:
 
 def existing_or_name(path: str) -> str | Path:
     """A path when it exists, else the text as it is (a preset or a Hub id)."""
-    return Path(path) if Path(path).exists() else path
+    return Path(path) if os.path.exists(path) else path  # noqa: PTH110 - Path raises for a name that is too long
 
 
 def bundle_folder(path: Path) -> Path:

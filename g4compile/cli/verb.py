@@ -14,7 +14,8 @@ import typer
 
 from g4compile.cli.render.messages import error as show_error
 from g4compile.cli.streams import stdout_to_stderr, write_json
-from g4compile.errors import Defect, G4Error
+from g4compile.errors import Defect, G4Error, MachineError
+from g4compile.inputs.system import system_error
 from g4compile.requirements import lacking
 
 P = ParamSpec("P")
@@ -67,20 +68,28 @@ def _answer(function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) ->
         return problem
     except ModuleNotFoundError as problem:
         return lacking(problem)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
-    except typer.Exit:
+    except (typer.Exit, BrokenPipeError):
         raise
+    except OSError as problem:  # those of files that no reader expected
+        return system_error(problem, f"the work of {function.__name__}")
+    except MemoryError as problem:
+        return MachineError("the memory of this machine is not enough", why=str(problem), fix="free some memory")
     except Exception as problem:
         return _unexpected(problem)
 
 
 def _unexpected(problem: Exception) -> Defect:
-    handle, name = tempfile.mkstemp(prefix="g4compile-defect-", suffix=".txt")
-    with os.fdopen(handle, "w") as out:
-        out.write("".join(traceback.format_exception(problem)))
-    return Defect(
-        f"unexpected {type(problem).__name__}: {problem}",
-        where=name,
-        fix="this is a defect of g4compile: please report it with the file above",
-    )
+    """The defect that ``problem`` is. Its traceback goes into a file, which is what a report needs, or, where none can
+    be written, into the message."""
+    what = f"unexpected {type(problem).__name__}: {problem}"
+    found = "".join(traceback.format_exception(problem))
+    try:
+        handle, name = tempfile.mkstemp(prefix="g4compile-defect-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as out:
+            out.write(found)
+    except OSError:
+        return Defect(what, why=found)
+    fix = "this is a defect of g4compile: please report it with the file above, which you may delete then"
+    return Defect(what, where=name, fix=fix)

@@ -77,7 +77,7 @@ def infer(node: ir.Node, opset: int) -> list[tuple[ir.TypeProtocol | None, ir.Sh
         found = onnx.shape_inference.infer_node_outputs(
             schema, proto, types, data, opset_imports=[onnx.helper.make_opsetid(node.domain, opset)], ir_version=11
         )
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
         shapes = ", ".join(f"{value.dtype} {value.shape}" for value in given.values())
         raise Defect(
             f"{node.op_type} cannot be made of these operands", where=shapes, why=str(error).strip().splitlines()[-1]

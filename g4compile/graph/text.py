@@ -17,9 +17,14 @@ import onnx_ir as ir
 from g4compile.bundle.weight_codes import Word, parse_words
 from g4compile.errors import InputError
 from g4compile.graph.references import Reader, Recorded, Reference, static_shape
+from g4compile.graph.source import check_brackets
 from g4compile.graph.stage import stage_of
 
 _STEPS = "steps"
+_LONGEST = 400  # characters of a parser's message, which quotes a whole line of the text
+# What the parser's C++ library says of a number that an int64 cannot hold.
+_STANDARD_LIBRARY = ("stoll", "stoull")
+_NUMBER = "a number is out of the range of int64"
 # Between two declarations of the header: a comma before a type name. They print on a line each.
 _ENTRY = re.compile(r", (?=(?:float|float16|bfloat16|double|int64|int32|uint8|bool)[\[ ])")
 
@@ -73,11 +78,25 @@ def to_text(model: ir.Model) -> str:
 def parse(text: str, read: Reader, where: str = "text") -> ir.Model:
     """Read the text form. Raises InputError with the parser's position on a syntax error, and for a step of a weight
     that cannot be read."""
+    return from_proto(read_proto(text, where), read, where)
+
+
+def read_proto(text: str, where: str) -> onnx.ModelProto:
+    """``text`` as ONNX has it, nothing of it checked but the syntax. Raises InputError with the parser's position."""
+    check_brackets(text, where)
     try:
-        proto = onnx.parser.parse_model(text)
+        return onnx.parser.parse_model(text)
     except onnx.parser.ParseError as error:
-        message = re.sub(r"^b'|'$", "", str(error)).replace("\\n", "\n")
-        raise InputError("this is not a graph in ONNX text syntax", where=where, why=message) from error
+        message = re.sub(r"^b['\"]|['\"]$", "", str(error)).replace("\\n", "\n")
+        why = message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
+    except (ValueError, IndexError, RuntimeError) as error:  # a number that no int64 or float holds
+        why = _NUMBER if str(error) in _STANDARD_LIBRARY else str(error)[:_LONGEST]
+    raise InputError("this is not a graph in ONNX text syntax", where=where, why=why)
+
+
+def from_proto(proto: onnx.ModelProto, read: Reader, where: str) -> ir.Model:
+    """The graph of ``proto``, its weights as ``read`` makes them of references. Raises InputError for a graph that
+    holds no meaning (a value that is computed twice), and for a step of a weight that cannot be read."""
     steps = {tensor.name: _steps(tensor) for tensor in proto.graph.initializer}
     try:
         with warnings.catch_warnings():
@@ -89,7 +108,7 @@ def parse(text: str, read: Reader, where: str = "text") -> ir.Model:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise InputError("this is not a valid graph", where=where, why=str(cause)) from error
+        raise InputError("this is not a valid graph", where=where, why=str(cause)[:_LONGEST]) from error
     external = {
         value: value.const_value
         for value in model.graph.initializers.values()

@@ -209,7 +209,13 @@ class Op:
 
     def check(self, after: str = "") -> None:
         """Raise SpecError, which names the pass ``after`` which it is, unless letters mean one size in all operands and
-        outputs of the node."""
+        outputs of the node, and its overload is that of its operands."""
+        overload = self.overload(len(self.node.inputs))
+        if self.node.overload != overload:
+            named = [
+                f"{self.node.op_type}:{one}" if one else self.node.op_type for one in (self.node.overload, overload)
+            ]
+            raise self._refusal(f"{named[0]} stands with the operands of {named[1]}", after)
         fields = (*self.operands[: len(self.node.inputs)], *self.results)
         problem = misfit(self._sizes(), self._shaped(fields, (*self.node.inputs, *self.node.outputs)))
         if problem:

@@ -13,6 +13,7 @@ computes it so. Weights are never read.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,9 +22,11 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from g4compile.errors import Defect
 from g4compile.graph import edit
 from g4compile.graph.axes import sizes_of
-from g4compile.graph.build import Builder
+from g4compile.graph.build import Builder, infer
+from g4compile.graph.stage import describe
 
 _SMALL = 1 << 16
 _NEUTRAL = {"Mul": 1.0, "Div": 1.0, "Add": 0.0, "Sub": 0.0}
@@ -57,10 +60,16 @@ class CanonicalizeConstants:
             [proto], "fold", inputs, [onnx.helper.make_tensor_value_info(proto.output[0], 0, None)]
         )
         opset = Builder(node).graph.opset_imports[""]
-        evaluator = ReferenceEvaluator(
-            onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-        )
-        (result,) = evaluator.run(None, dict(zip(proto.input, arrays, strict=True)))
+        ((_, shape),) = infer(node, opset)
+        if shape is None or not shape.is_static() or math.prod(shape.numpy()) > _SMALL:
+            return False
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        try:
+            (result,) = ReferenceEvaluator(model).run(None, dict(zip(proto.input, arrays, strict=True)))
+        except Exception as error:  # what NumPy raises for operands that an op does not take: a dozen types
+            raise Defect(
+                f"{describe(node)} cannot be evaluated", where=self.name, why=f"{type(error).__name__}: {error}"
+            ) from error
         result = np.asarray(result)
         edit.replace(output, Builder(node).constant(result, ir.DataType.from_numpy(result.dtype)))
         return True

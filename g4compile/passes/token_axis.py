@@ -39,7 +39,7 @@ def along_last_axis(node: ir.Node) -> bool:
     if node.op_type in ("Softmax", "TopK"):
         return bool(node.attributes["axis"].as_int() == -1)
     if node.op_type in ("ReduceSum", "ReduceMean"):
-        axes = edit.constant_array(node.inputs[1])
+        axes = edit.constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
         return axes is not None and axes.tolist() == [-1] and node.attributes["keepdims"].as_int() == 1
     return False
 

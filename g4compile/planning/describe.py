@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import msgspec
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
 from g4compile.bundle.manifest import DECODER, MANIFEST
-from g4compile.errors import InputError
+from g4compile.errors import BundleError, InputError
+from g4compile.inputs.files import Kind, read_bytes
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
 
 _TEXT_GRAPH, _BINARY_GRAPH = (".onnxtxt",), (".onnx",)
+_GRAPH = Kind("the graph", 2**31 - 1, BundleError, "compile the checkpoint again")  # protobuf holds no more
 _SAFETENSORS = "*.safetensors"
 
 
@@ -40,7 +43,7 @@ class Described(msgspec.Struct, frozen=True):
 
 def is_bundle(path: str | Path) -> bool:
     """Whether ``path`` is a folder with a manifest."""
-    return (Path(path) / MANIFEST).exists()
+    return os.path.exists(Path(path) / MANIFEST)  # noqa: PTH110 - Path raises for a name that is too long
 
 
 def describe_bundle(bundle: Bundle) -> dict[str, Any]:
@@ -99,8 +102,10 @@ def left_out(facts: ModelFacts, compiled: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def bundle_graph(bundle: Bundle, stage: str) -> str:
-    """The decoder of an ONNX bundle as text. Raises InputError for a stage or a bundle that has none."""
+    """The decoder of an ONNX bundle as text. Raises InputError for a stage or a bundle that has none, BundleError for a
+    graph that is damaged."""
     import onnx
+    from google.protobuf.message import DecodeError
 
     if stage != f"legal:{bundle.manifest.target}":
         raise InputError(
@@ -112,7 +117,16 @@ def bundle_graph(bundle: Bundle, stage: str) -> str:
             "an engine bundle holds plans, and no graph", fix="inspect the checkpoint for the graph that was emitted"
         )
     file = bundle.graph_path(bundle.manifest.graph(DECODER))
-    return str(onnx.printer.to_text(onnx.load(str(file), load_external_data=False))) + "\n"
+    data = read_bytes(file, _GRAPH)
+    try:
+        return str(onnx.printer.to_text(onnx.load_from_string(data))) + "\n"
+    except (DecodeError, ValueError, IndexError, RuntimeError) as error:  # of protobuf; of the printer, about a tensor
+        raise BundleError(
+            f"the graph {file.name} cannot be read: it is damaged",
+            where=str(file),
+            why=str(error)[:200],
+            fix=_GRAPH.fix,
+        ) from error
 
 
 def _config(source: str | Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 from g4compile.errors import InputError
@@ -79,8 +79,8 @@ def _known(target: Target) -> tuple[str, ...]:
 
 
 def _check_known(weights: str, target: Target) -> None:
-    """Raise InputError when ``weights`` is neither a name that ``target`` takes nor a file."""
-    if weights not in _known(target) and not Path(weights).is_file():
+    """Raise InputError when ``weights`` is neither a name that ``target`` takes nor a path."""
+    if weights not in _known(target) and not os.path.lexists(weights):
         raise InputError(
             f"{target.name} takes no {weights} weights",
             why=f"there is no recipe {weights}: it is no built-in one, and there is no file of this name",

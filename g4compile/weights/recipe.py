@@ -15,18 +15,25 @@ product reads its other operand: `float32` is exact, `int8` is faster.
 from __future__ import annotations
 
 import fnmatch
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
 from g4compile.errors import InputError
+from g4compile.inputs.documents import decode_text
+from g4compile.inputs.files import Kind, read_bytes
 from g4compile.model.config import TextFacts
 from g4compile.weights.formats.blocks import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
 
 BUILT_IN = ("int8", "int4", "int2", "mobile", "mobile-e4b")
 ACTIVATIONS = ("float32", "int8")
+RECIPE = Kind("the recipe", 1 << 20, fix=f"recipes: float32, {', '.join(BUILT_IN)}, or the path of a text file")
+_MOST_RULES, _LONGEST = 4096, 512  # of a model's some 700 weights; characters of a line
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,14 @@ class Rule:
     format: BlockFormat | None
     activations: str = "float32"
     quantizer: str = "nearest"
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        return re.compile(fnmatch.translate(self.pattern))
+
+    def matches(self, module: str) -> bool:
+        """Whether the pattern is one of ``module``. Compiled once: a recipe asks for every weight of a model."""
+        return self._expression.match(module) is not None
 
     def __str__(self) -> str:
         if self.format is None:
@@ -56,7 +71,7 @@ class Recipe:
 
     def rule(self, module: str) -> Rule:
         """The first rule whose pattern matches ``module``; float32 when none does."""
-        return next((rule for rule in self.rules if fnmatch.fnmatchcase(module, rule.pattern)), Rule(module, None))
+        return next((rule for rule in self.rules if rule.matches(module)), Rule(module, None))
 
     def check(self, modules: Iterable[str]) -> None:
         """Raise InputError for a rule that matches no module, so that a typing error does not pass in silence."""
@@ -64,7 +79,7 @@ class Recipe:
             return
         names = list(modules)
         for rule in self.rules:
-            if not any(fnmatch.fnmatchcase(name, rule.pattern) for name in names):
+            if not any(rule.matches(name) for name in names):
                 raise InputError(
                     f"the pattern {rule.pattern} of recipe {self.name} matches no weight of this model",
                     fix=f"weights are named like {', '.join(names[:3])}",
@@ -84,28 +99,27 @@ def load_recipe(source: str | Path) -> Recipe:
         text = resources.files("g4compile.weights").joinpath(f"recipes/{source}.txt").read_text(encoding="utf-8")
         return Recipe(source, parse_rules(text, source), built_in=True)
     path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise InputError(
-            f"there is no recipe {source}",
-            why="" if missing else f"the file of that name cannot be read: {error}",
-            fix=f"recipes: float32, {', '.join(BUILT_IN)}, or a file",
-        ) from error
+    if not os.path.lexists(path):
+        raise InputError(f"there is no recipe {source}", fix=RECIPE.fix)
+    text = decode_text(read_bytes(path, RECIPE), RECIPE, path)
     return Recipe(path.name, parse_rules(text, str(path)))
 
 
 def parse_rules(text: str, where: str) -> tuple[Rule, ...]:
     """Read a recipe. Raises InputError with the line that cannot be read."""
-    rules = []
-    for number, line in enumerate(text.splitlines(), 1):
+    rules: list[Rule] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):  # some editors begin a file with it
         words = line.partition("#")[0].split()
         if words:
             try:
+                if len(line) > _LONGEST:
+                    raise InputError(f"a line has {len(line):,} characters, more than {_LONGEST}")
+                if len(rules) == _MOST_RULES:
+                    raise InputError(f"the recipe has more than {_MOST_RULES:,} rules", fix="use * in patterns")
                 rules.append(_rule(words))
             except InputError as error:
-                raise InputError(error.what, where=f"{where}, line {number}: {line.strip()}", fix=error.fix) from None
+                shown = f"{where}, line {number}: {line.strip()[:100]}"
+                raise InputError(error.what, where=shown, fix=error.fix) from None
     if not rules:
         raise InputError(
             "the recipe has no rules", where=where, fix="write lines like: layers.* int4 128 symmetric int8 nearest"

@@ -160,10 +160,11 @@ def test_a_size_that_is_none(checkpoints, tmp_path, size):
 def test_weights_that_the_target_does_not_take(checkpoints, tmp_path):
     folder = checkpoints("tiny-31b").folder
     for verb, *rest in (["compile", folder, "-o", tmp_path / "out"], ["plan", folder]):
-        for weights in ("bfloat16", "int3", str(tmp_path)):
+        for weights in ("bfloat16", "int3", str(tmp_path / "recipe.txt")):
             result = g4(verb, *rest, "--target", "onnx-cpu", "--weights", weights)
             refused(result, 2, f"onnx-cpu takes no {weights} weights", "float32, int8, int4, int2", "a recipe file")
             assert "Errno" not in result.stderr
+        refused(g4(verb, *rest, "--target", "onnx-cpu", "--weights", tmp_path), 2, "the recipe is", "it is a folder")
         refused(g4(verb, *rest, "--target", "onnx-cpu", "--weights", ""), 2, "--weights is empty", "float32, int8")
     result = g4("compile", folder, "-o", tmp_path / "out", "--target", "onnx-mobile", "--weights", "int3")
     refused(result, 2, "onnx-mobile takes no int3")
@@ -174,7 +175,7 @@ def test_a_recipe_file_that_is_no_text(checkpoints, tmp_path):
     recipe = tmp_path / "recipe.txt"
     recipe.write_bytes(b"\xff\xfe\x00")
     result = g4("plan", checkpoints("tiny-31b").folder, "--target", "onnx-cpu", "--weights", recipe)
-    refused(result, 2, "there is no recipe", "recipe.txt")
+    refused(result, 2, "the recipe is not UTF-8 text", "recipe.txt", "byte 0")
 
 
 def test_binary_onnx_is_no_text(bundles, checkpoints, tmp_path):
@@ -185,7 +186,7 @@ def test_binary_onnx_is_no_text(bundles, checkpoints, tmp_path):
     refused(piped, 2, "stdin is binary ONNX")
     other = tmp_path / "graph.onnxtxt"
     other.write_bytes(b"\xff\xfe")
-    refused(g4("opt", other, "-p", "canonicalize-dead-code"), 2, "not a graph in text form", "not UTF-8")
+    refused(g4("opt", other, "-p", "canonicalize-dead-code"), 2, "the graph is not UTF-8 text", "byte 0")
     refused(g4("inspect", other), 2, "a graph in text form, which inspect does not read")
 
 

@@ -38,8 +38,13 @@ def _refuses(node: ast.AST) -> bool:
 
 
 def places_of(error: G4Error) -> set[Place]:
-    """Every place that ``error`` came through."""
-    return {(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)}
+    """Every place that ``error``, or one that it stands for, came through."""
+    found: set[Place] = set()
+    cause: BaseException | None = error
+    while cause is not None:
+        found |= {(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(cause.__traceback__)}
+        cause = cause.__cause__
+    return found
 
 
 def not_reached(files: Iterable[Path], reached: set[Place]) -> list[str]:

@@ -1,5 +1,9 @@
 """Recipes: what they say about each weight, and what is wrong with those that cannot be read."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
 from g4compile.compiler import compile
@@ -67,8 +71,48 @@ def test_a_recipe_without_rules_and_one_that_is_not_there(tmp_path):
     ) as raised:
         load_recipe("int5")
     assert "Errno" not in str(raised.value)  # a name that is mistyped is no matter of files
-    with pytest.raises(InputError, match=r"no recipe[\s\S]*cannot be read"):
-        load_recipe(tmp_path)
+
+
+def test_a_recipe_that_is_no_text_file_is_answered_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "binary").write_bytes(b"* float32\n\xff\xfe")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "large").write_bytes(b"# 32 characters, and a new line \n" * (1 << 15))
+    for file, words in {
+        tmp_path: "it is a folder",
+        tmp_path / "pipe": "it is a pipe",
+        Path("/dev/zero"): "it is a device",
+        tmp_path / "binary": "byte 10: invalid start byte",
+        tmp_path / "dangling": "which does not exist",
+        tmp_path / "large": "more than the 1,048,576",
+        tmp_path / ("x" * 300): "there is no recipe",
+    }.items():
+        with pytest.raises(InputError, match=words) as raised:
+            load_recipe(file)
+        assert "or the path of a text file" in str(raised.value)
+
+
+def test_lines_and_rules_are_limited():
+    with pytest.raises(InputError, match="line 2: x") as raised:
+        parse_rules("* float32\n" + "x" * 100_000 + " float32", "t")
+    assert "100,008 characters, more than 512" in str(raised.value) and len(str(raised.value)) < 300
+    with pytest.raises(InputError, match="more than 4,096 rules"):
+        parse_rules("* float32\n" * 5000, "t")
+
+
+def test_lines_are_those_of_editors():
+    text = "\ufeff# begun by an editor\r\n* float32 # \u2028 is no new line\r\n"
+    assert parse_rules(text, "t") == (Rule("*", None),)
+    with pytest.raises(InputError, match="t, line 3: bad"):
+        parse_rules(text + "bad", "t")
+
+
+def test_many_rules_are_matched_in_time():
+    """Each pattern is compiled once, not once for every weight of a model."""
+    recipe = Recipe("t", parse_rules("".join(f"a*{n}*b* float32\n" for n in range(4096)), "t"))
+    start = time.process_time()
+    assert all(recipe.rule(f"layers.{n}.mlp.up_proj").pattern == f"layers.{n}.mlp.up_proj" for n in range(100))
+    assert time.process_time() - start < 5
 
 
 def test_a_pattern_that_matches_nothing_is_refused():

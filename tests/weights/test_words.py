@@ -33,6 +33,10 @@ def test_a_word_reads_as_the_value_that_prints_it(word):
         "rotate", "transpose=2", "scale=", "scale=x", "reorder=rows:512", "reorder=heads:512:128", "reorder=rows:a:b",
         "shard=rows:2:1", "cast=float:float8", "codes=int4:128", "codes=uint4:128:symmetric:nearest:64",
         "codes=int4:128:even:nearest:64", "engine-zero_points=int4:128", "engine-codes=int4:x", "flat=1",
+        "scale=nan", "scale=inf", "scale=1e999", "reorder=rows:0:0", "reorder=rows:8:-2", "reorder=rows:8:10",
+        "reorder=rows:8:3", "reorder=rows:7:2", "shard=rows:0:0:1", "shard=rows:1:0:0", "shard=rows:2:4:4",
+        "shard=rows:2:-1:4", "codes=int3:32:symmetric:nearest:64", "codes=int4:-1:symmetric:nearest:64",
+        "codes=int4:32:symmetric:nearest:0", "engine-codes=int4:0", f"reorder=rows:{'9' * 5000}:2",
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_name(word):

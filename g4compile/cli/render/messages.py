@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TextIO
@@ -10,13 +11,19 @@ from g4compile.errors import G4Error
 
 
 def error(problem: G4Error) -> None:
-    """What happened, where, why and what to try, on stderr."""
-    _write("error:", "bold red", f" {problem}", sys.stderr)
+    """What happened, where, why and what to try, on stderr. A stderr that cannot be written changes no exit code."""
+    with contextlib.suppress(OSError):
+        _write("error:", "bold red", f" {_printable(str(problem))}", sys.stderr)
 
 
 def verdict(good: bool, text: str) -> None:
     """The last line of a check, on stdout: green when it passed, red when not."""
     _write(text, "bold green" if good else "bold red", "", sys.stdout)
+
+
+def _printable(text: str) -> str:
+    """``text`` with control characters escaped: messages quote files, and a terminal would obey what stands in them."""
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
 
 
 def _write(marked: str, style: str, rest: str, stream: TextIO) -> None:

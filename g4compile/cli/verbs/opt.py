@@ -18,10 +18,13 @@ def opt(
     as_json: Json = False,
 ) -> Answer:
     """Run passes on a graph and print it. The graph's specs are checked after each."""
-    from g4compile.graph.source import decode_graph, read_graph_text
+    from g4compile.graph.source import GRAPH, decode_graph, read_graph_text
     from g4compile.requirements import COMPILE, require
 
-    source = decode_graph(sys.stdin.buffer.read(), "stdin") if str(file) == "-" else read_graph_text(file)
+    if str(file) == "-":
+        source = decode_graph(sys.stdin.buffer.read(GRAPH.limit + 1), "stdin")
+    else:
+        source = read_graph_text(file)
     require(COMPILE, "opt")
     from g4compile.targets.alone import run_on_text
 

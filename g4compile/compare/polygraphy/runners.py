@@ -47,7 +47,10 @@ class Runner(BaseRunner):  # type: ignore[misc]  # polygraphy is not typed
     def infer_impl(self, feed_dict: dict[str, Array]) -> OrderedDict[str, Array]:
         self._session.reset()
         start = time.perf_counter()
-        logits = self._session.forward(np.asarray(feed_dict["input_ids"], np.int64), **self._options)
+        try:
+            logits = self._session.forward(np.asarray(feed_dict["input_ids"], np.int64), **self._options)
+        except G4Error as error:  # ids that the model does not have, or too many
+            G_LOGGER.critical(str(error))
         self.inference_time = time.perf_counter() - start
         return OrderedDict(logits=logits)
 
