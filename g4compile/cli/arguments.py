@@ -9,6 +9,8 @@ from g4compile.errors import InputError
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _MOST_BYTES = 1 << 63
+_CAPABILITIES, _IDS, _DIGITS = range(10, 1000), range(1 << 31), 10
+_SHOWN = 60  # characters of a value in a message
 
 
 def parse_size(text: str) -> int:
@@ -24,21 +26,27 @@ def parse_size(text: str) -> int:
 
 
 def parse_capabilities(text: str) -> tuple[int, ...]:
-    """`80,89,120` as compute capabilities."""
-    try:
-        return tuple(int(word.strip().lower().removeprefix("sm").replace(".", "")) for word in text.split(",") if word)
-    except ValueError:
-        raise InputError(f"{text!r} is not a list of compute capabilities", fix="write for example 80,89,120") from None
+    """`80,89,120` as compute capabilities; none for an empty text."""
+    words = [word.strip().lower().removeprefix("sm").replace(".", "") for word in text.split(",")] if text else []
+    found = tuple(_integer(word, _CAPABILITIES) for word in words)
+    if None in found:
+        raise InputError(f"{text!r} is not a list of compute capabilities", fix="write for example 80,89,120")
+    return tuple(one for one in found if one is not None)
 
 
 def parse_ids(text: str) -> list[int]:
     """`1,2,3` as token ids."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"--ids must be integers with commas between them, found {text!r}", fix="--ids 1,2,3"
-        ) from None
+    found = [_integer(word.strip(), _IDS) for word in text.split(",")]
+    if None in found:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise InputError(f"--ids must be integers from 0 with commas between them, found {shown!r}", fix="--ids 1,2,3")
+    return [one for one in found if one is not None]
+
+
+def _integer(word: str, among: range) -> int | None:
+    """``word`` as one of ``among``; None when it is none."""
+    found = int(word) if word.isascii() and word.isdigit() and len(word) <= _DIGITS else -1
+    return found if found in among else None
 
 
 def existing_or_name(path: str) -> str | Path:

@@ -102,11 +102,18 @@ def _numbered(progress: Progress, total: int) -> Progress:
 
 def _trial(manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch: int, seed: int) -> _Trial:
     window = max((layer.window or 1 for layer in manifest.kv.layers), default=1)
-    length = min(prompt_tokens or min(3 * window, 512), manifest.context - new_tokens)
-    if length < 1:
+    room = manifest.context - new_tokens
+    if room < 1:
         raise InputError(
             f"{new_tokens} new tokens leave no room for a prompt in this bundle's context of {manifest.context}",
             fix=f"--new-tokens below {manifest.context}",
+        )
+    length = min(3 * window, 512, room) if prompt_tokens is None else prompt_tokens
+    if not 1 <= length <= room:
+        raise InputError(
+            f"a prompt of {length} tokens and {new_tokens} new ones do not go into this bundle's context of "
+            f"{manifest.context}",
+            fix=f"--prompt-tokens between 1 and {room}",
         )
     random = np.random.default_rng(seed)
     ids = random.integers(

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from g4compile.errors import InputError
 from g4compile.runtime.session import load
 
 
@@ -41,13 +42,20 @@ def measure(
 ) -> Timings:
     """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up.
 
-    With a ``cache`` the load that is timed is one that finds it filled.
+    With a ``cache`` the load that is timed is one that finds it filled. Raises the errors of loading, and InputError
+    for more tokens than the bundle's context.
     """
     if cache is not None:
         load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
     start = time.perf_counter()
     session = load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
     load_s = time.perf_counter() - start
+    most = session.bundle.manifest.context
+    if min(prompt_tokens, new_tokens, repeats) < 1 or prompt_tokens + new_tokens > most:
+        raise InputError(
+            f"a prompt of {prompt_tokens} tokens and {new_tokens} new ones do not go into the bundle's {most}",
+            fix=f"at least 1 of each, and at most {most} in all",
+        )
     prompt = np.random.default_rng(seed).integers(0, session.bundle.manifest.vocab_size, (1, prompt_tokens))
     prefills, decodes = [], []
     for _ in range(repeats + 1):

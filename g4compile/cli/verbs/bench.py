@@ -20,7 +20,7 @@ def bench(
     prompt_tokens: Annotated[int, typer.Option(min=1)] = 128,
     new_tokens: Annotated[int, typer.Option(min=1)] = 32,
     threads: Annotated[int, typer.Option(min=1)] = 2,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs after one to warm up; medians are shown.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=10_000, help="Runs after one to warm up; medians are shown.")] = 5,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for rearranged weights; the load that is timed finds it filled.")
     ] = None,

@@ -22,7 +22,7 @@ def verify(  # noqa: PLR0913 - a verb has one parameter per option
         int | None, typer.Option(min=1, help="Length of the random prompt. Default: three windows, at most 512.")
     ] = None,
     new_tokens: Annotated[int, typer.Option(min=1, help="Decode steps.")] = 16,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Sequences at once.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
 ) -> Answer:
