@@ -25,7 +25,7 @@ WORDS = [
 ]
 TEXTS = ("", "Zürich — 東京, 12 °C: 😀 done", "a" * 300, "<|turn>user\n<bos>", "\x00\x01 \u2581")
 SECONDS = 1.0  # of processor time for a request: a quarter of what is given
-LATEST = 10 * SECONDS + 2  # by the clock on the wall, of a machine that may be busy
+LATEST = 2 * (10 * SECONDS + 2)  # for two requests, by the clock on the wall, of a machine that may be busy
 
 
 @pytest.fixture
@@ -42,25 +42,32 @@ def open_text(folder: Path) -> TextCodec:
 
 def attempt(call, *given) -> bool:
     """Whether ``call`` returned. Anything but a prompt error of the user's or the machine's fails the test."""
-    start = time.monotonic()
     try:
         call(*given)
     except G4Error as error:
         assert error.code in (2, 3), error
         str(error).encode("utf-8")  # it can be printed
         return False
-    finally:
-        assert time.monotonic() - start < LATEST
     return True
 
 
+def timed(call, *given):
+    """What ``call`` returns, which is one request to the process, or two."""
+    start = time.monotonic()
+    try:
+        return call(*given)
+    finally:
+        assert time.monotonic() - start < LATEST
+
+
 def use(folder: Path) -> None:
-    codec = open_text(folder)
+    codec = timed(open_text, folder)
     try:
         for text in TEXTS:
-            codec.decode(codec.encode(text))
-            "".join(codec.stream(codec.encode(text)))
-        codec.encode_chat(CHATS[0])
+            ids = timed(codec.encode, text)
+            timed(codec.decode, ids)
+            "".join(codec.stream(ids[:20]))
+        timed(codec.encode_chat, CHATS[0])
     finally:
         codec.close()
 
@@ -90,7 +97,7 @@ def fuzz_templates(folder: Path, seeds: range) -> list[bool]:
         rng = random.Random(seed)
         source = rng.choice((GEMMA, GEMMA, plain, *HOSTILE.values()))
         codec._files.templates["default"] = several(rng, mutate_text, source, WORDS)
-        results.append(attempt(codec.render_chat, rng.choice(CHATS), rng.choice((None, TOOLS))))
+        results.append(attempt(timed, codec.render_chat, rng.choice(CHATS), rng.choice((None, TOOLS))))
         if seed % 20 == 0:
             codec._files.templates["default"] = plain
             assert codec.render_chat(CHATS[0]) == want
