@@ -1,7 +1,7 @@
 """Files that nobody vouches for: opened only when they are regular files of a stated size, inside their folder.
 
 A pipe would wait for ever, a device has no end, and a link can lead to any file that the user may read. So a file is
-opened without waiting, and looked at before a byte of it is read.
+opened without waiting, and looked at before a byte of it is read or written.
 """
 
 from __future__ import annotations
@@ -53,6 +53,29 @@ def check_file(path: Path, kind: Kind, within: Path | None = None) -> os.stat_re
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes, kind: Kind) -> None:
+    """Write ``data`` to the file at ``path``, which is made, or is a regular file that is replaced by it.
+
+    Links are not followed, and nothing is waited for. Raises ``kind.error`` when something else stands at ``path``, or
+    it cannot be written; MachineError when the machine fails; a file half written is deleted.
+    """
+    with system_errors(f"writing {kind.name}", path, kind.error):
+        if path.is_symlink():
+            raise kind.refuse(f"{kind.name} would be written through a link", path, f"it leads to {path.readlink()}")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as opened:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise kind.refuse(f"{kind.name} is no regular file", path, f"it is {_named(found.st_mode)}")
+            try:
+                opened.truncate(0)
+                opened.write(data)
+                opened.flush()
+            except OSError:
+                path.unlink()
+                raise
 
 
 def root_of(folder: Path) -> Path:
