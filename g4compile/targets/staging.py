@@ -54,8 +54,9 @@ def staging(output: Path, force: bool, identity: str = "", checkpoint: Path | No
     except BrokenPipeError:  # of whom progress is told: nothing that is written goes through a pipe
         raise
     except OSError as error:
-        doing, where = f"making the bundle {output}", str(error.filename or output)
-        raise system_error(error, doing, where, BundleError) from error
+        files = [str(file) for file in (error.filename, error.filename2) if file]  # of a copy or a rename both
+        where = " -> ".join(files) or str(output)
+        raise system_error(error, f"making the bundle {output}", where, BundleError) from error
 
 
 def finish(folder: Path, output: Path, manifest: Manifest, force: bool) -> Bundle:

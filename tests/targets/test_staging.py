@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
 from g4compile.errors import BundleError
+from g4compile.targets import renames
 from g4compile.targets.lock import _is_still
 from g4compile.targets.ownership import MARKER
 from g4compile.targets.staging import finish, staging
-from tests.processes import command_line, run
+from tests.faults.injection import KILL, Call, Injector
+from tests.processes import command_line, forked, run
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
@@ -24,7 +27,7 @@ def test_a_disk_that_fills_up(weights, checkpoints, tmp_path):
     said = tmp_path / "said.txt"
     code = run(command_line, list(map(str, arguments)), 120_000, said=said)
     assert code == 3, said.read_text()
-    assert "the disk filled up while writing" in said.read_text() and "Traceback" not in said.read_text()
+    assert "File too large" in said.read_text() and "Traceback" not in said.read_text()
     assert list(out.parent.iterdir()) == []
     compile(source, "onnx-cpu", out, weights=weights)
     Bundle.open(out).check_hashes()
@@ -32,7 +35,7 @@ def test_a_disk_that_fills_up(weights, checkpoints, tmp_path):
 
 def test_a_place_below_a_file(checkpoints, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BundleError, match="cannot write"):
+    with pytest.raises(BundleError, match="system refused making the bundle"):
         compile(checkpoints("tiny-31b").folder, "onnx-cpu", tmp_path / "file" / "out")
 
 
@@ -51,6 +54,12 @@ def small_bundle(folder, **others):
     listed = {"decoder.onnx": {"bytes": 5, "sha256": "0"}}
     (folder / "g4.json").write_text(json.dumps({"manifest_version": 1, "files": listed, "target": "x", **others}))
     return folder
+
+
+def fill(folder, whole):
+    """The files of the bundle ``whole``, its manifest left out."""
+    for name in whole.manifest.files:
+        shutil.copyfile(whole.folder / name, folder / name)
 
 
 def refused(output, match, force=True, checkpoint=None):
@@ -180,7 +189,7 @@ def test_an_output_without_a_name(output, tmp_path, monkeypatch):
 
 
 def test_a_name_that_is_too_long(tmp_path):
-    refused(tmp_path / ("n" * 300), "cannot write")
+    refused(tmp_path / ("n" * 300), "system refused making the bundle")
 
 
 @pytest.mark.parametrize(
@@ -286,57 +295,54 @@ def test_a_replacement_killed_between_its_renames_is_undone(tmp_path):
 
 
 def test_what_came_to_the_output_meanwhile_is_kept(tmp_path, bundles):
-    manifest = bundles("tiny-e2b").manifest
-    out = tmp_path / "out"
+    whole, out = bundles("tiny-e2b"), tmp_path / "out"
     with pytest.raises(BundleError, match="is not a bundle"), staging(out, force=False) as folder:
         out.mkdir()
         (out / "thesis.txt").write_text("mine")
-        finish(folder, out, manifest, force=True)
+        fill(folder, whole)
+        finish(folder, out, whole.manifest, force=True)
     assert files(tmp_path) == {"out": None, "out/thesis.txt": b"mine"}
 
 
 def test_a_bundle_that_came_meanwhile_is_kept_without_force(tmp_path, bundles):
-    manifest = bundles("tiny-e2b").manifest
-    out = tmp_path / "out"
+    whole, out = bundles("tiny-e2b"), tmp_path / "out"
     with pytest.raises(BundleError, match="has appeared while it was compiled"), staging(out, force=False) as folder:
         small_bundle(out)
         theirs = files(out)
-        finish(folder, out, manifest, force=False)
+        fill(folder, whole)
+        finish(folder, out, whole.manifest, force=False)
     assert files(out) == theirs
 
 
-@pytest.mark.parametrize("step", ["Path.unlink", "Path.rename", "Path.rmdir", "Path.write_bytes"])
-def test_a_kill_at_any_step_of_the_end_leaves_what_the_next_compile_takes(step, tmp_path, bundles):
-    """Each call of ``step`` in turn is the last that happens."""
-    manifest = bundles("tiny-e2b").manifest
-    for last in range(20):
-        out = tmp_path / f"{last}" / "out"
-        small_bundle(out)
-        child = os.fork()
-        if not child:
-            _die_at(step, last)
-            with staging(out, True) as folder:
-                (folder / "graph.onnx").write_text("new")
-                (folder / "journal").write_text("same\n")
-                finish(folder, out, manifest, force=True)
-            os._exit(0)
-        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_kill_at_any_step_of_the_end_leaves_what_the_next_compile_takes(exchanges, tmp_path, bundles):
+    """Each call that changes a name is in turn the last that happens."""
+    whole = bundles("tiny-e2b")
+
+    def end(out, injector):
+        if not exchanges:
+            renames._rename = lambda *_: False
+        injector.install()
+        with staging(out, True) as folder:
+            fill(folder, whole)
+            (folder / "journal").write_text("same\n")
+            finish(folder, out, whole.manifest, force=True)
+        (tmp_path / "calls").write_text("\n".join(f"{call.operation} {call.file}" for call in injector.calls))
+
+    old = small_bundle(tmp_path / "whole" / "place" / "out")
+    before = files(old)
+    assert forked(lambda: end(old, Injector([tmp_path]))) == 0
+    assert Bundle.open(old).manifest == whole.manifest
+    changing = ("mkdir", "unlink", "rename", "renameat2", "rmdir", "truncate")
+    calls = [
+        tuple(line.split()) for line in (tmp_path / "calls").read_text().splitlines() if line.split()[0] in changing
+    ]
+    assert ("renameat2", ".out.g4partial") in calls or not exchanges
+    for number, call in enumerate(calls):
+        out = small_bundle(tmp_path / f"{number}" / "place" / "out")
+        at = Call(*call, calls[:number].count(call))
+        assert forked(lambda out=out, at=at: end(out, Injector([tmp_path], at, KILL))) == -signal.SIGKILL
+        assert not exchanges or files(out) == before or Bundle.open(out).manifest == whole.manifest
         with staging(out, True):
-            assert (out / "g4.json").exists()
+            assert files(out) == before or Bundle.open(out).manifest == whole.manifest
         assert [path.name for path in out.parent.iterdir()] == ["out"]
-        if not killed:
-            return
-    pytest.fail("never came to an end")
-
-
-def _die_at(step, last):
-    name = step.removeprefix("Path.")
-    real, calls = getattr(Path, name), []
-
-    def die(path, *arguments, **options):
-        if len(calls) == last:
-            os._exit(9)
-        calls.append(path)
-        return real(path, *arguments, **options)
-
-    setattr(Path, name, die)
