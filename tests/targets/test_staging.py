@@ -1,21 +1,19 @@
 """Where a bundle is written: full disks, places that cannot be written, and what is not ours to replace or delete."""
 
+import errno
 import json
 import os
+import resource
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
-from g4compile.errors import BundleError
-from g4compile.targets import renames
-from g4compile.targets.lock import _is_still
+from g4compile.errors import BundleError, MachineError
 from g4compile.targets.ownership import MARKER
-from g4compile.targets.staging import finish, staging
-from tests.faults.injection import KILL, Call, Injector
+from g4compile.targets.staging import staging
 from tests.processes import command_line, forked, run
 
 
@@ -54,12 +52,6 @@ def small_bundle(folder, **others):
     listed = {"decoder.onnx": {"bytes": 5, "sha256": "0"}}
     (folder / "g4.json").write_text(json.dumps({"manifest_version": 1, "files": listed, "target": "x", **others}))
     return folder
-
-
-def fill(folder, whole):
-    """The files of the bundle ``whole``, its manifest left out."""
-    for name in whole.manifest.files:
-        shutil.copyfile(whole.folder / name, folder / name)
 
 
 def refused(output, match, force=True, checkpoint=None):
@@ -193,51 +185,58 @@ def test_a_name_that_is_too_long(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make",
+    "output", ["nul\0", "\ud800", "/proc/out", "/proc/nothing/out", "/dev/full/out", "/proc", "file/out"]
+)
+@pytest.mark.parametrize("force", [True, False])
+def test_a_place_that_cannot_be(output, force, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BundleError), staging(tmp_path / output, force):
+        pytest.fail("work was begun")
+    assert files(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
     [
-        lambda lock: lock.symlink_to("victim"),
-        lambda lock: lock.symlink_to("nothing"),
-        lambda lock: lock.mkdir(),
-        lambda lock: lock.write_text("mine"),
+        (MachineError, ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE")),
+        (BundleError, ("EACCES", "EROFS", "ENAMETOOLONG", "ENOTDIR", "EPERM", "ELOOP", "EBUSY")),
     ],
 )
-def test_a_lock_that_is_not_ours(make, tmp_path):
-    (tmp_path / "victim").write_text("mine")
-    make(tmp_path / ".out.g4lock")
-    refused(tmp_path / "out", r"\.out\.g4lock is in the way")
+def test_what_the_system_refuses_is_said_and_nothing_is_left(kind, names, tmp_path):
+    for name in names:
+        code = getattr(errno, name)
+        with pytest.raises(kind) as caught, staging(tmp_path / "out", force=False) as folder:
+            (folder / "half").write_text("written")
+            raise OSError(code, os.strerror(code), "half", None, "other")
+        assert os.strerror(code) in str(caught.value) and "half -> other" in caught.value.where
+        assert files(tmp_path) == {}
 
 
-def test_a_pipe_as_lock_does_not_hang(tmp_path):
-    os.mkfifo(tmp_path / ".out.g4lock")
-    refused_quietly(tmp_path / "out", r"\.out\.g4lock is in the way")
-
-
-def test_a_lock_left_by_a_kill_is_taken(tmp_path):
-    (tmp_path / ".out.g4lock").touch()
-    with staging(tmp_path / "out", force=False):
-        pass
+def test_a_pipe_that_broke_is_no_matter_of_the_output(tmp_path):
+    with pytest.raises(BrokenPipeError), staging(tmp_path / "out", force=False):
+        raise BrokenPipeError
     assert files(tmp_path) == {}
 
 
-def test_a_lock_that_was_deleted_while_it_was_waited_for(tmp_path):
-    """Who opened a lock that its holder then deleted does not hold the one that others see."""
-    file = tmp_path / "lock"
-    opened = os.open(file, os.O_RDWR | os.O_CREAT)
-    assert _is_still(opened, file)
-    file.unlink()
-    assert not _is_still(opened, file)
-    file.touch()
-    assert not _is_still(opened, file)
-    os.close(opened)
+def test_limits_and_places_of_another_user(tmp_path):
+    """EMFILE, and a folder that may not be written, as the system itself has them."""
 
+    def few_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(1) + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        with pytest.raises(MachineError, match="Too many open files"), staging(tmp_path / "out", force=False):
+            pass
 
-def test_two_compiles_at_once_to_one_place(tmp_path):
-    with (
-        staging(tmp_path / "out", force=False),
-        pytest.raises(BundleError, match="another compile"),
-        staging(tmp_path / "out", force=False),
-    ):
-        pass
+    def another_user():
+        os.chdir(tmp_path)
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        with pytest.raises(BundleError, match="Permission denied"), staging(Path("out"), force=False):
+            pass
+
+    assert forked(few_files) == 0
+    tmp_path.chmod(0o555)
+    assert forked(another_user) == 0
+    assert files(tmp_path) == {}
 
 
 @pytest.mark.parametrize("kind", ["g4partial", "g4old"])
@@ -292,57 +291,3 @@ def test_a_replacement_killed_between_its_renames_is_undone(tmp_path):
     small_bundle(tmp_path / ".out.g4old")
     with staging(tmp_path / "out", force=True):
         assert not (tmp_path / ".out.g4old").exists()
-
-
-def test_what_came_to_the_output_meanwhile_is_kept(tmp_path, bundles):
-    whole, out = bundles("tiny-e2b"), tmp_path / "out"
-    with pytest.raises(BundleError, match="is not a bundle"), staging(out, force=False) as folder:
-        out.mkdir()
-        (out / "thesis.txt").write_text("mine")
-        fill(folder, whole)
-        finish(folder, out, whole.manifest, force=True)
-    assert files(tmp_path) == {"out": None, "out/thesis.txt": b"mine"}
-
-
-def test_a_bundle_that_came_meanwhile_is_kept_without_force(tmp_path, bundles):
-    whole, out = bundles("tiny-e2b"), tmp_path / "out"
-    with pytest.raises(BundleError, match="has appeared while it was compiled"), staging(out, force=False) as folder:
-        small_bundle(out)
-        theirs = files(out)
-        fill(folder, whole)
-        finish(folder, out, whole.manifest, force=False)
-    assert files(out) == theirs
-
-
-@pytest.mark.parametrize("exchanges", [True, False])
-def test_a_kill_at_any_step_of_the_end_leaves_what_the_next_compile_takes(exchanges, tmp_path, bundles):
-    """Each call that changes a name is in turn the last that happens."""
-    whole = bundles("tiny-e2b")
-
-    def end(out, injector):
-        if not exchanges:
-            renames._rename = lambda *_: False
-        injector.install()
-        with staging(out, True) as folder:
-            fill(folder, whole)
-            (folder / "journal").write_text("same\n")
-            finish(folder, out, whole.manifest, force=True)
-        (tmp_path / "calls").write_text("\n".join(f"{call.operation} {call.file}" for call in injector.calls))
-
-    old = small_bundle(tmp_path / "whole" / "place" / "out")
-    before = files(old)
-    assert forked(lambda: end(old, Injector([tmp_path]))) == 0
-    assert Bundle.open(old).manifest == whole.manifest
-    changing = ("mkdir", "unlink", "rename", "renameat2", "rmdir", "truncate")
-    calls = [
-        tuple(line.split()) for line in (tmp_path / "calls").read_text().splitlines() if line.split()[0] in changing
-    ]
-    assert ("renameat2", ".out.g4partial") in calls or not exchanges
-    for number, call in enumerate(calls):
-        out = small_bundle(tmp_path / f"{number}" / "place" / "out")
-        at = Call(*call, calls[:number].count(call))
-        assert forked(lambda out=out, at=at: end(out, Injector([tmp_path], at, KILL))) == -signal.SIGKILL
-        assert not exchanges or files(out) == before or Bundle.open(out).manifest == whole.manifest
-        with staging(out, True):
-            assert files(out) == before or Bundle.open(out).manifest == whole.manifest
-        assert [path.name for path in out.parent.iterdir()] == ["out"]
