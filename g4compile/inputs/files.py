@@ -62,13 +62,11 @@ def write_bytes(path: Path, data: bytes, kind: Kind) -> None:
     it cannot be written; MachineError when the machine fails; a file half written is deleted.
     """
     with system_errors(f"writing {kind.name}", path, kind.error):
-        if path.is_symlink():
-            raise kind.refuse(f"{kind.name} would be written through a link", path, f"it leads to {path.readlink()}")
+        if os.path.lexists(path):
+            _check_regular(path.lstat(), path, kind)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with os.fdopen(descriptor, "wb") as opened:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise kind.refuse(f"{kind.name} is no regular file", path, f"it is {_named(found.st_mode)}")
+            _check_regular(os.fstat(descriptor), path, kind)  # what was opened may have come since
             try:
                 opened.truncate(0)
                 opened.write(data)
@@ -102,13 +100,20 @@ def _open(path: Path, kind: Kind, within: Path | None) -> int:
         raise kind.refuse(f"{kind.name} is missing", path, dangling)
     descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    try:
+        _check_regular(found, path, kind)
+    except kind.error:
         os.close(descriptor)
-        raise kind.refuse(f"{kind.name} is no regular file", path, f"it is {_named(found.st_mode)}")
+        raise
     if found.st_size > kind.limit:
         os.close(descriptor)
         raise _too_large(path, kind, found.st_size)
     return descriptor
+
+
+def _check_regular(found: os.stat_result, path: Path, kind: Kind) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise kind.refuse(f"{kind.name} is no regular file", path, f"it is {_named(found.st_mode)}")
 
 
 def _too_large(path: Path, kind: Kind, size: int) -> InputError:

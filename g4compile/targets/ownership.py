@@ -19,7 +19,7 @@ from typing import Annotated
 
 import msgspec
 
-from g4compile.bundle.manifest import MANIFEST, VERSION, FileSpec
+from g4compile.bundle.manifest import MANIFEST, VERSION
 from g4compile.errors import BundleError
 
 MARKER = ".g4unfinished"
@@ -29,11 +29,16 @@ _NO_WAIT = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 Entries = dict[str, os.stat_result]
 
 
+class _File(msgspec.Struct):
+    bytes: int
+    sha256: str
+
+
 class _Listed(msgspec.Struct):
     """What must be known of a manifest, of any version there was, to know that a folder is a bundle."""
 
     manifest_version: Annotated[int, msgspec.Meta(ge=1, le=VERSION)]
-    files: dict[str, FileSpec]
+    files: dict[str, _File]
 
 
 def check_replaceable(output: Path, checkpoint: Path | None = None) -> None:

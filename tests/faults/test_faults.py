@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import traceback
 import warnings
 from pathlib import Path
@@ -44,9 +45,14 @@ class Compiles:
         said = self.run(path, False, "", **options)
         assert "wrote" in said, said
 
-    def run(self, out: Path, force: bool, mode: str, at: Call | None = None, fault: str = "", **options) -> dict:
-        """What became of a compile to ``out``: `wrote`, `error` with its code, or `signal`; and the calls it made."""
-        said = out.with_name("said.json")
+    def run(
+        self, out: Path, force: bool, mode: str, at=None, fault: str = "", said: Path | None = None, **options
+    ) -> dict:
+        """What became of a compile to ``out``: `wrote`, `error` with its code, or `signal`; and the calls it made.
+
+        ``said``: the file through which the other process says so.
+        """
+        said = said or out.with_name("said.json")
         injector = Injector([out.parent, self._checkpoint.folder], at, fault)
         code = forked(lambda: self._compile(out, force, mode, injector, said, options))
         found: dict = {"signal": -code} if code < 0 else json.loads(said.read_text())
@@ -181,6 +187,28 @@ def test_a_sample_of_faults(compiles, tmp_path):
     assert {call.operation for _, call, _ in chosen} == {call.operation for _, call, _ in found}
     assert {fault for _, _, fault in chosen} == set(FAULTS) >= set(ERRORS)
     assert not checked(tiny, chosen, tmp_path)
+
+
+def test_two_compiles_at_once(compiles, tmp_path):
+    """To one place: one writes, the others are told so. To two places in one folder: both write."""
+    tiny = compiles("tiny-e2b")
+
+    def compile_to(name: str, number: int) -> None:
+        said[number] = tiny.run(tmp_path / name, True, "force", said=tmp_path.parent / f"{tmp_path.name}-{number}")
+
+    names = ("one", "one", "one", "other")
+    said: dict[int, dict] = {}
+    threads = [threading.Thread(target=compile_to, args=(name, number)) for number, name in enumerate(names)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "wrote" in said[3] and any("wrote" in said[number] for number in range(3))
+    for one in said.values():
+        assert "wrote" in one or (one["code"] == 2 and "another compile is writing" in one["error"]), one
+    for name in ("one", "other"):
+        assert content(tmp_path / name) == content(tiny.clean)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
 
 
 @pytest.mark.nightly
