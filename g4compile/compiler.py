@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from g4compile import pipeline
 from g4compile.bundle.folder import Bundle
-from g4compile.errors import InputError
+from g4compile.errors import CheckpointError, InputError
+from g4compile.inputs.system import system_errors
 from g4compile.model.config import ModelFacts
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
@@ -79,10 +81,11 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         progress(f"step 2 of 2: {text}", done, total)
 
     observe: list[pipeline.Observer] = [lambda run, model: lowering(f"{run.stage}: {run.name}", 0, 0)]
-    if dump_dir is not None:
-        observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    identity = identity_of(source, chosen, options)
+    if dump_dir is not None:
+        observe.append(_dump(Path(dump_dir), out))
+    with system_errors("reading the checkpoint", None, CheckpointError):
+        identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
         progress("step 1 of 2: trace", 0, 0)
         traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
@@ -95,6 +98,15 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)
         return finish(folder, out, manifest, force)
+
+
+def _dump(folder: Path, output: Path) -> pipeline.Observer:
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
+        raise InputError(
+            f"the folder for graphs {folder} lies in the output, which must be a bundle alone",
+            fix="give --dump-dir a folder elsewhere",
+        )
+    return pipeline.dump_to(folder)
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
