@@ -1,6 +1,5 @@
 """A random checkpoint whose writing fails: one error of ours, and nothing is left."""
 
-import os
 import resource
 
 import pytest
