@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 
 from g4compile import pipeline
 from g4compile.bundle.folder import Bundle
-from g4compile.errors import InputError
+from g4compile.errors import CheckpointError, InputError
+from g4compile.inputs.system import system_errors
 from g4compile.model.config import ModelFacts
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
@@ -19,8 +20,10 @@ from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.fit import check_contents
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
+from g4compile.weights.side_files import read_side_files
 from g4compile.weights.writer import MAX_MEMORY
 
 
@@ -52,7 +55,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     share a model out; another target refuses them. ``max_memory``: bytes for weights in flight. A compile that was
     killed is taken up where it stopped.
 
-    Raises InputError (arguments), CheckpointError, BundleError (output), MachineError (disk, memory), Defect (stored
+    Raises InputError (arguments, config), CheckpointError (tensors that do not fit the config or hold a NaN, files that
+    cannot be loaded, or that change meanwhile), BundleError (output), MachineError (disk, memory), Defect (stored
     codes came out changed: no bundle is left).
     """
     chosen = target_named(target)
@@ -70,15 +74,18 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         tensor_parallel=tensor_parallel,
     )
     chosen.check(source.facts, options)
+    check_contents(source)
+    side = read_side_files(source)
 
     def lowering(text: str, done: int, total: int) -> None:
         progress(f"step 2 of 2: {text}", done, total)
 
     observe: list[pipeline.Observer] = [lambda run, model: lowering(f"{run.stage}: {run.name}", 0, 0)]
-    if dump_dir is not None:
-        observe.append(pipeline.dump_to(Path(dump_dir)))
     out = Path(output)
-    identity = identity_of(source, chosen, options)
+    if dump_dir is not None:
+        observe.append(_dump(Path(dump_dir), out))
+    with system_errors("reading the checkpoint", None, CheckpointError):
+        identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
         progress("step 1 of 2: trace", 0, 0)
         traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
@@ -86,11 +93,20 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         bind(program, source)
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
-        for path in source.side_files:
-            shutil.copyfile(path, folder / path.name)
-        manifest = manifest_of(source, chosen, options, emitted)
+        side.write(folder)
+        manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
+        source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)
         return finish(folder, out, manifest, force)
+
+
+def _dump(folder: Path, output: Path) -> pipeline.Observer:
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
+        raise InputError(
+            f"the folder for graphs {folder} lies in the output, which must be a bundle alone",
+            fix="give --dump-dir a folder elsewhere",
+        )
+    return pipeline.dump_to(folder)
 
 
 def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:

@@ -20,9 +20,12 @@ from g4compile.errors import REPORT, Defect, InputError, SpecError
 from g4compile.graph import text
 from g4compile.graph.edit import name_uniquely
 from g4compile.graph.stage import STAGES, Spec, check, set_stage, stage_of
+from g4compile.inputs.files import Kind, write_bytes
+from g4compile.inputs.system import system_errors
 from g4compile.ops.registry import attach_bodies, check_operands, specs
 from g4compile.passes.base import Pass
 
+_DUMP = Kind("the graph after a pass", limit=1 << 30, fix="give a new folder")
 Observer = Callable[["PassRun", ir.Model], None]
 _VALID = "`g4compile inspect CHECKPOINT --graph STAGE` prints a graph that is valid at a stage"
 
@@ -181,11 +184,16 @@ def _report(run: PassRun, model: ir.Model, observe: Sequence[Observer]) -> None:
 
 def dump_to(folder: Path) -> Observer:
     """An observer that writes the graph after every pass, as `NN-pass-name.onnxtxt`, or
-    `NN-pass-name.VARIANT.onnxtxt`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    `NN-pass-name.VARIANT.onnxtxt`. Such files of an earlier compile are replaced.
+
+    Raises InputError when ``folder`` is no folder and cannot be made one; the observer raises it when a file cannot be
+    written, or something else has its name; MachineError when the disk is full, or fails.
+    """
+    with system_errors("making the folder for graphs", folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
     def write(run: PassRun, model: ir.Model) -> None:
         name = f"{run.number:02d}-{run.name}{'.' if run.variant else ''}{run.variant}"
-        (folder / f"{name}.onnxtxt").write_text(text.to_text(model), encoding="utf-8")
+        write_bytes(folder / f"{name}.onnxtxt", text.to_text(model).encode(), _DUMP)
 
     return write

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from g4compile.errors import CheckpointError, InputError
+from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts, TextFacts
-from g4compile.model.contents import DECODER, UNUSED, contents
+from g4compile.model.contents import DECODER, contents
 from g4compile.model.towers import TowerFacts
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.references import CheckpointTensor, lazy_initializers
-from g4compile.weights.stored import companions, stored_codes
-
-_FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
+from g4compile.weights.fit import check_known, check_tensor
+from g4compile.weights.references import lazy_initializers
 
 
 @dataclass(frozen=True)
@@ -64,46 +62,7 @@ def bind(program: Program, checkpoint: Checkpoint) -> tuple[str, ...]:
     for part in program.parts.values():
         for tensor in lazy_initializers(part.model).values():
             tensor.source = checkpoint
-            read.update(_read(tensor, checkpoint))
+            read.update(check_tensor(checkpoint, tensor.key, tensor.stored_shape))
     left_out = program.left_out
-    for key in sorted(set(checkpoint.tensors) - read):
-        if expected.part_of(key) not in (*left_out, UNUSED):
-            raise CheckpointError(
-                f"unexpected tensor {key}: no part of this model reads it",
-                where=str(checkpoint.tensors[key].file),
-                fix="check that config.json belongs to these weights",
-            )
+    check_known(checkpoint, read, left_out)
     return left_out
-
-
-def _read(tensor: CheckpointTensor, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Keys of all that ``tensor`` reads, checked."""
-    wanted = tensor.stored_shape
-    codes = stored_codes(checkpoint, tensor.key, wanted) if checkpoint.facts.quantization else None
-    if codes is not None:
-        return tuple(companions(checkpoint, codes))
-    stored = checkpoint.tensors.get(tensor.key)
-    if stored is None:
-        raise CheckpointError(
-            f"the checkpoint has no tensor {tensor.key}",
-            where=str(checkpoint.folder),
-            why=_near(tensor.key, checkpoint),
-        )
-    if stored.dtype not in _FLOATS:
-        raise CheckpointError(
-            f"tensor {tensor.key} is stored as {stored.dtype}, which is no float and no code this version reads",
-            where=str(stored.file),
-            fix="codes need their scale beside them and quant_method gemma in config.json",
-        )
-    if stored.shape != wanted:
-        raise CheckpointError(
-            f"tensor {tensor.key} has shape {list(stored.shape)}, the config asks for {list(wanted)}",
-            where=str(stored.file),
-        )
-    return (tensor.key,)
-
-
-def _near(key: str, checkpoint: Checkpoint) -> str:
-    tail = key.rsplit("layers.", maxsplit=1)[-1]
-    similar = [other for other in checkpoint.tensors if other.endswith(tail)]
-    return f"it has {similar[0]}" if similar else ""

@@ -161,6 +161,15 @@ def bundles(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[
 
 
 @pytest.fixture(scope="session")
+def int8_kv(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Bundle:
+    """A bundle of tiny-e2b with int8 KV. Tests must not change it."""
+    folder = checkpoints("tiny-e2b").folder
+    return Bundle.open(
+        once(shared, "int8-kv-bundle", lambda path: compile(folder, "onnx-cpu", path, kv="int8") and None)
+    )
+
+
+@pytest.fixture(scope="session")
 def expected(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str, int], Expected]:
     """What HF eager float32 says to the standard scenario, by preset and batch size."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,6 +41,32 @@ def _compile_until(pipe: Connection, source: Path, out: Path, when: str, options
             time.sleep(60)
 
     compile(source, "onnx-cpu", out, progress=progress, **options)
+
+
+def forked(work: Callable[[], None], seconds: float = 20) -> int:
+    """Do ``work`` in a copy of this process. 0 when it returned, 9 when it raised, -N when signal N ended it.
+
+    Raises TimeoutError when it does not end.
+    """
+    child = os.fork()
+    if not child:
+        code = 9
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # whatever happens, the copy of the tests ends here
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError(f"no answer in {seconds} s")
 
 
 def run(function: Callable[..., None], *arguments: Any, said: Path) -> int:

@@ -1,4 +1,4 @@
-"""Pages are short, and say only what is there: paths exist, links lead somewhere, and commands parse."""
+"""Pages are short. They and the papers say only what is there: paths exist, links lead somewhere, commands parse."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from g4compile.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAPERS = sorted(ROOT.glob("*.md"))
 _FENCE = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`([^`\s]+)`")
 _PATH = re.compile(r"g4compile/.*|.+/.*\.(py|md|onnxtxt)")
@@ -23,6 +24,7 @@ _PROGRAM = "g4compile"
 
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+all_pages = pytest.mark.parametrize("page", [*PAPERS, *PAGES], ids=lambda page: page.name)
 
 
 def exists(path):
@@ -43,7 +45,7 @@ def commands_in(text):
     for block in _FENCE.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True) if _PROGRAM in line.split("#")[0].split() else []
-            while words and "=" in words[0]:
+            while words and (words[0] == "$" or "=" in words[0]):
                 words.pop(0)
             if words[:1] == [_PROGRAM]:
                 ends = [index for index, word in enumerate(words) if word in (">", "|", "&&")]
@@ -64,7 +66,7 @@ def test_a_page_is_short(page):
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 120
 
 
-@pages
+@all_pages
 def test_paths_exist(page):
     missing = [path for path in paths_in(page.read_text(encoding="utf-8")) if not exists(path)]
     assert not missing
@@ -76,7 +78,7 @@ def test_links_lead_to_files(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-COMMANDS = [(page.name, line) for page in PAGES for line in commands_in(page.read_text(encoding="utf-8"))]
+COMMANDS = [(page.name, line) for page in [*PAPERS, *PAGES] for line in commands_in(page.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize(("page", "arguments"), COMMANDS, ids=[" ".join([page, *line]) for page, line in COMMANDS])
@@ -86,7 +88,7 @@ def test_commands_parse(page, arguments):
 
 def test_the_checks_find_what_is_wrong():
     """They are not vacuous."""
-    call = "G4_DEBUG=1 g4compile bench bundle --no-such 1 > timings  # slow"
+    call = "$ G4_DEBUG=1 g4compile bench bundle --no-such 1 > timings  # slow"
     text = f"`g4compile/no/such/file.py` `compare/parity.py`\n```\n{call}\n```\n"
     assert [path for path in paths_in(text) if not exists(path)] == ["g4compile/no/such/file.py"]
     (arguments,) = commands_in(text)

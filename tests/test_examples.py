@@ -42,7 +42,7 @@ def test_chat_gives_the_model_what_the_template_says(bundles):
     ids = own["between"](codec, [asked], question)
     whole = codec.encode_chat([asked, answer, question])
     assert ids and whole == [*codec.encode_chat([asked]), *codec.encode("assistant")[1:], *ids]
-    codec._template = "{{ messages[-1]['content'] }}"
+    codec._files.templates["default"] = "{{ messages[-1]['content'] }}"
     assert own["between"](codec, [asked], question) is None
 
 

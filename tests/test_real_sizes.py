@@ -16,7 +16,8 @@ from g4compile.model import presets
 from g4compile.compiler import compile
 from g4compile.model.config import model_facts
 from g4compile.model.inventory import inventory
-from g4compile.weights.checkpoint import Checkpoint, StoredTensor
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.headers import StoredTensor
 from g4compile.model.keys import checkpoint_key
 
 class Synthetic(Checkpoint):

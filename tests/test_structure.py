@@ -1,6 +1,8 @@
 """The import law for every room, the public surface, and file sizes."""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +34,14 @@ RANKS = {
 }
 # What knows less than its rank allows, so that a bundle runs without the compiler.
 ALONE = {"runtime": {"errors", "inputs", "bundle"}, "model": {"errors", "inputs"}, "bundle": {"errors", "inputs"}}
+# Folders of `targets/`: the families, which do not know each other, and what they share.
 FAMILIES = ("onnx", "tensorrt")
+SHARED = {"kernels", "lowering"}
+# Words of one target or runtime, in any spelling. A pass may name the kind of a weight that engines read.
+TARGET_WORDS = re.compile(
+    r"tensorrt|\brtx|onnx.?runtime|com\.microsoft|onnx-(cpu|mobile)|phone|engine|plugin", re.IGNORECASE
+)
+WEIGHTS = re.compile(r"engine_tensors|EngineTensor")
 
 
 def modules():
@@ -75,10 +84,47 @@ def test_imports_go_one_way():
 
 def test_families_of_targets_do_not_import_each_other():
     for name, file in modules():
-        for one, other in (FAMILIES, FAMILIES[::-1]):
-            if name.startswith(f"g4compile.targets.{one}"):
+        for one, other in itertools.permutations(FAMILIES, 2):
+            if f"{name}.".startswith(f"g4compile.targets.{one}."):
                 for imported in imports(name, file):
-                    assert not imported.startswith(f"g4compile.targets.{other}"), f"{name} imports {imported}"
+                    assert not f"{imported}.".startswith(f"g4compile.targets.{other}."), f"{name} imports {imported}"
+
+
+def test_every_folder_of_targets_is_a_family_or_shared():
+    folders = {file.parent.name for file in (PACKAGE / "targets").glob("*/*.py")}
+    assert folders == {*FAMILIES, *SHARED}
+
+
+def test_passes_know_no_target():
+    """By name; that none is imported follows from the ranks."""
+    for file in sorted((PACKAGE / "passes").rglob("*.py")):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            found = TARGET_WORDS.search(WEIGHTS.sub("", line))
+            assert not found, f"{file.name}:{number} names {found[0]}"
+
+
+def test_only_the_driver_runs_passes():
+    """So `emit` runs none, and what it is given is what `inspect` prints."""
+    allowed = {
+        "apply": {"pipeline.py", "targets/alone.py", "bundle/weight_steps.py"},  # of one pass; there of a weight step
+        "run_alone": {"targets/alone.py"},
+        "pipeline.run": {"targets/lower.py"},
+    }
+    found = {call: set() for call in allowed}
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            for call in allowed:
+                if called.endswith((f".{call}", call)):
+                    found[call].add(str(file.relative_to(PACKAGE)))
+    assert found == allowed
+
+
+def test_imports_are_absolute():
+    """What this file reads of imports would miss others."""
+    for name, file in modules():
+        relative = [node for node in ast.walk(ast.parse(file.read_text())) if getattr(node, "level", 0)]
+        assert not relative, name
 
 
 def test_no_two_files_import_each_other():

@@ -1,10 +1,19 @@
-"""Bytes of keys and values, in two parts: those that grow with the context, and those that do not."""
+"""Keys and values: how graphs name them, which tensors a dtype of KV has, and how many bytes they take."""
 
 from __future__ import annotations
 
 import msgspec
 
-from g4compile.bundle.manifest import KVSpec
+from g4compile.bundle.manifest import KVLayer, KVSpec
+
+PAST, PRESENT = "past_key_values.", "present."  # begin of the names of inputs and outputs: `past_key_values.N.key`
+# By dtype of KV: the tensors of a layer, with their dtypes. A scale has one number per token and head.
+PARTS: dict[str, dict[str, str]] = {
+    "float32": {"key": "float", "value": "float"},
+    "bfloat16": {"key": "bfloat16", "value": "bfloat16"},
+    "int8": {"key": "int8", "key_scale": "float", "value": "int8", "value_scale": "float"},
+}
+_BYTES = {"float": 4, "bfloat16": 2, "int8": 1, "int64": 8}
 
 
 class KVBytes(msgspec.Struct, frozen=True):
@@ -23,3 +32,17 @@ def kv_bytes(kv: KVSpec) -> KVBytes:
         sum(layer.bytes_per_token for layer in kv.layers if layer.keep is None),
         sum(layer.bytes_per_token * layer.keep for layer in kv.layers if layer.keep is not None),
     )
+
+
+def width(layer: KVLayer, part: str) -> int:
+    """Numbers per token and head in the tensor ``part`` of ``layer``."""
+    return _numbers(part, layer.head_dim)
+
+
+def token_bytes(dtype: str, heads: int, head_dim: int) -> int:
+    """Of one token of one sequence in a layer, key and value together."""
+    return heads * sum(_numbers(part, head_dim) * _BYTES[kind] for part, kind in PARTS[dtype].items())
+
+
+def _numbers(part: str, head_dim: int) -> int:
+    return 1 if part.endswith("_scale") else head_dim

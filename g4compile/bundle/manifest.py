@@ -1,29 +1,51 @@
 """What `g4.json` says: the manifest of a bundle. `docs/bundle.md` states the same for a runtime in any language.
 
 Read by every runtime, written by every target; imports no compiler code. Names of files are plain names of files
-beside the manifest, so a bundle may stand anywhere.
+beside the manifest, so a bundle may stand anywhere. The types hold the range of each field; what fields say of each
+other is checked in `consistency.py` and `engine_consistency.py`.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from g4compile.bundle.own_hash import add_own_hash
 from g4compile.errors import BundleError
 
-MANIFEST, DATA, VERSION = "g4.json", "weights.data", 2
+MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
 ANY = "any"  # the variant of a part that has one graph for every number of tokens
 _BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
+
+
+def _one_of(*words: str) -> Meta:
+    return Meta(pattern=rf"^({'|'.join(words)})\Z")
+
+
+# Ranges. The largest published model has 16 heads of KV, 512 numbers a head, and 262,144 tokens of context.
+Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
+Count = Annotated[int, Meta(ge=1, le=1 << 31)]  # of tokens, ids, or numbers along an axis
+Index = Annotated[int, Meta(ge=0, le=1 << 31)]  # of a token or of a slot
+Factor = Annotated[float, Meta(ge=-3e38, le=3e38)]  # a finite float32: JSON's 1e999 is read as an infinity
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Layer = Annotated[int, Meta(ge=0, lt=1 << 16)]
+Heads = Annotated[int, Meta(ge=1, le=1 << 10)]
+HeadDim = Annotated[int, Meta(ge=1, le=1 << 14)]
+Rank = Annotated[int, Meta(ge=0, lt=1 << 10)]
+DType = Annotated[str, _one_of("float", "bfloat16", "int8", "int64")]  # of a graph's input or output
+KVDType = Annotated[str, _one_of("float32", "bfloat16", "int8")]
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
     """One graph input or output. ``shape`` holds sizes and names of dynamic dimensions."""
 
     name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    dtype: DType
+    shape: tuple[Count | str, ...]
 
 
 class GraphSpec(msgspec.Struct, frozen=True):
@@ -35,7 +57,7 @@ class GraphSpec(msgspec.Struct, frozen=True):
     outputs: tuple[TensorSpec, ...]
     part: str
     variant: str = ANY
-    rank: int = 0
+    rank: Rank = 0
 
 
 class KVLayer(msgspec.Struct, frozen=True):
@@ -45,13 +67,13 @@ class KVLayer(msgspec.Struct, frozen=True):
     gives it. ``bytes_per_token`` counts key and value of one sequence.
     """
 
-    layer: int
-    kind: str
-    heads: int
-    head_dim: int
-    window: int | None
-    keep: int | None
-    bytes_per_token: int
+    layer: Layer
+    kind: Annotated[str, _one_of("full_attention", "sliding_attention")]
+    heads: Heads
+    head_dim: HeadDim
+    window: Count | None
+    keep: Count | None
+    bytes_per_token: Bytes
 
 
 class KVSpec(msgspec.Struct, frozen=True):
@@ -59,8 +81,8 @@ class KVSpec(msgspec.Struct, frozen=True):
     and head, `[.., tokens, 1]`, as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers
     can take back."""
 
-    dtype: str
-    rewind: int
+    dtype: KVDType
+    rewind: Index
     layers: tuple[KVLayer, ...]
 
 
@@ -71,8 +93,8 @@ class PartSpec(msgspec.Struct, frozen=True):
 
 
 class FileSpec(msgspec.Struct, frozen=True):
-    bytes: int
-    sha256: str
+    bytes: Bytes
+    sha256: Sha256
 
 
 class QuantizedSpec(msgspec.Struct, frozen=True):
@@ -82,11 +104,11 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
     in: the codes stand for the stored weight times it.
     """
 
-    shape: tuple[int, ...]
-    bits: int
-    block: int
+    shape: tuple[Count, ...]
+    bits: Annotated[int, Meta(ge=2, le=8, multiple_of=2)]
+    block: Index
     symmetric: bool
-    scale: float
+    scale: Factor
 
 
 class TableSpec(msgspec.Struct, frozen=True):
@@ -95,16 +117,16 @@ class TableSpec(msgspec.Struct, frozen=True):
 
     name: str
     key: str
-    scale: float
-    row: tuple[int, ...]
+    scale: Factor
+    row: tuple[Count, ...]
 
 
 class HostSpec(msgspec.Struct, frozen=True):
     """What stands between token ids and engine inputs: ``placeholders`` of other modalities are looked up as
     ``pad``."""
 
-    placeholders: tuple[int, ...]
-    pad: int
+    placeholders: tuple[Index, ...]
+    pad: Index
     tables: tuple[TableSpec, ...]
 
 
@@ -114,11 +136,11 @@ class WeightSpec(msgspec.Struct, frozen=True):
 
     name: str
     key: str
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: Annotated[str, _one_of(*_BITS)]
+    shape: tuple[Count, ...]
     steps: tuple[str, ...]
-    offset: int | None = None
-    rank: int = 0
+    offset: Bytes | None = None
+    rank: Rank = 0
 
     @property
     def bytes(self) -> int:
@@ -132,10 +154,10 @@ class EngineStep(msgspec.Struct, frozen=True):
     tokens, as planned; the engine says its own.
     """
 
-    name: str
-    tokens: tuple[int, int, int]
-    keep: str
-    activation_bytes: int
+    name: Annotated[str, _one_of("decode", "verify", "prefill")]
+    tokens: tuple[Count, Count, Count]
+    keep: Annotated[str, _one_of("last", "all")]
+    activation_bytes: Bytes
 
     @property
     def counts(self) -> str:
@@ -150,18 +172,18 @@ class EngineSpec(msgspec.Struct, frozen=True):
     the context. All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch). Of
     several ``ranks`` each has plans and weights of its own, and bytes are those of one."""
 
-    product: str
+    product: Annotated[str, _one_of("tensorrt", "tensorrt-rtx")]
     version: str
-    compute_capabilities: tuple[int, ...]
-    batch: int
-    chunk: int
-    ring: int
+    compute_capabilities: tuple[Count, ...]
+    batch: Count
+    chunk: Count
+    ring: Count
     steps: tuple[EngineStep, ...]
     host: HostSpec
     weights: tuple[WeightSpec, ...]
-    weight_bytes: int
-    kv_bytes: int
-    ranks: int = 1
+    weight_bytes: Bytes
+    kv_bytes: Bytes
+    ranks: Annotated[int, Meta(ge=1, le=1 << 10)] = 1
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -179,11 +201,11 @@ class Manifest(msgspec.Struct, frozen=True):
     target: str
     weights: str
     modalities: tuple[str, ...]
-    context: int
-    vocab_size: int
-    bos_token_id: int
-    pad_token_id: int
-    stop_token_ids: tuple[int, ...]
+    context: Count
+    vocab_size: Count
+    bos_token_id: Index
+    pad_token_id: Index
+    stop_token_ids: tuple[Index, ...]
     requires: tuple[str, ...]
     parts: dict[str, PartSpec]
     graphs: dict[str, GraphSpec]
@@ -222,5 +244,5 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as the bytes of `g4.json`."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    """The manifest as the bytes of `g4.json`, with their own hash (`own_hash.py`)."""
+    return add_own_hash(msgspec.to_builtins(manifest))

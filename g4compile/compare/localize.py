@@ -25,7 +25,7 @@ from g4compile.runtime.kv_cache import empty_past
 from g4compile.weights.stored import STORED
 
 Ids = np.ndarray[Any, Any]
-# Rounding grows with depth; a wrong step is off by far more than this part of the activations' size. By how products
+# Rounding grows with depth; a wrong pass is off by far more than this part of the activations' size. By how products
 # read activations: 8 bits of a block's largest add up to percents over the layers, and where activations are also
 # rounded by fixed steps, to whole steps: at most 0.39 of a right layer on tiny models, at least 0.48 of a wrong one.
 _RELATIVE_LIMIT = {"float32": 1e-3, "int8": 0.1, STORED: 0.45}

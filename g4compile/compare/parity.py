@@ -39,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
 # 1.2.
 _ROWS = (
     # Worst: 6e-5 and 2e-6 relative.
-    Limits("float32", 1e-4, 1e-6, 1.0, 2e-4, "other orders of summation: a hundredth of what any wrong step does"),
+    Limits("float32", 1e-4, 1e-6, 1.0, 2e-4, "other orders of summation: a hundredth of what any wrong pass does"),
     # Worst: 4e-5 and 2e-6 relative. The networks are computed in float32, so that this judges what they mean and not
     # their rounding.
     Limits("bfloat16", 1e-4, 1e-6, 1.0, 5e-4, "other orders of summation, and keys and values in a ring"),

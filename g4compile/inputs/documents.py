@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +14,9 @@ from g4compile.inputs.files import Kind
 _DEEPEST = 64  # of nested objects and lists: real configs, manifests and tokenizers have fewer than ten
 _DIGITS = 400  # of a number: those of the longest float
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_OTHER = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {byte: 1 if byte in b"[{" else -1 for byte in b"[]{}"}
 
 
 def decode_text(data: bytes, kind: Kind, where: str | Path) -> str:
@@ -27,7 +31,7 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
     """``data`` as JSON: objects as dicts, lists, str, int, float, bool, None; no NaN and no Infinity.
 
     Raises ``kind.error`` with the reason: no JSON, nested deeper than 64, a name twice in one object, a number of more
-    than 400 digits.
+    than 400 digits, a string that is no Unicode text.
     """
 
     def refuse(why: str) -> NoReturn:
@@ -36,8 +40,8 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(found)
         if len(made) != len(found):
-            names = [name for name, _ in found]
-            refuse(f"the name {next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+            names = Counter(name for name, _ in found)
+            refuse(f"the name {names.most_common(1)[0][0]!r} stands twice in one object")
         return made
 
     def integer(digits: str) -> int:
@@ -49,7 +53,7 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
     if _depth(data) > _DEEPEST:
         refuse(f"it is nested deeper than {_DEEPEST}")
     try:
-        return json.loads(
+        found = json.loads(
             text,
             object_pairs_hook=pairs,
             parse_int=integer,
@@ -57,12 +61,15 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
         )
     except json.JSONDecodeError as error:
         refuse(str(error))
+    if _SURROGATE.search(data):
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            refuse("a string has one half of a pair of surrogates, which no file and no terminal takes")
+    return found
 
 
 def _depth(data: bytes) -> int:
     """How deep brackets are nested, those in strings left out."""
-    deepest = depth = 0
-    for bracket in _BRACKETS.findall(_STRING.sub(b'""', data)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+    brackets = _STRING.sub(b'""', data).translate(None, _OTHER)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)

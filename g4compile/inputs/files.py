@@ -1,7 +1,7 @@
 """Files that nobody vouches for: opened only when they are regular files of a stated size, inside their folder.
 
 A pipe would wait for ever, a device has no end, and a link can lead to any file that the user may read. So a file is
-opened without waiting, and looked at before a byte of it is read.
+opened without waiting, and looked at before a byte of it is read or written.
 """
 
 from __future__ import annotations
@@ -55,6 +55,27 @@ def check_file(path: Path, kind: Kind, within: Path | None = None) -> os.stat_re
             os.close(descriptor)
 
 
+def write_bytes(path: Path, data: bytes, kind: Kind) -> None:
+    """Write ``data`` to the file at ``path``, which is made, or is a regular file that is replaced by it.
+
+    Links are not followed, and nothing is waited for. Raises ``kind.error`` when something else stands at ``path``, or
+    it cannot be written; MachineError when the machine fails; a file half written is deleted.
+    """
+    with system_errors(f"writing {kind.name}", path, kind.error):
+        if os.path.lexists(path):
+            _check_regular(path.lstat(), path, kind)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as opened:
+            _check_regular(os.fstat(descriptor), path, kind)  # what was opened may have come since
+            try:
+                opened.truncate(0)
+                opened.write(data)
+                opened.flush()
+            except OSError:
+                path.unlink()
+                raise
+
+
 def root_of(folder: Path) -> Path:
     """The folder that files of ``folder`` may lie in: itself, or, of a snapshot in the cache of the Hugging Face Hub
     (`models--ID/snapshots/REVISION`, links to `models--ID/blobs`), the folder of the model there."""
@@ -79,13 +100,20 @@ def _open(path: Path, kind: Kind, within: Path | None) -> int:
         raise kind.refuse(f"{kind.name} is missing", path, dangling)
     descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    try:
+        _check_regular(found, path, kind)
+    except kind.error:
         os.close(descriptor)
-        raise kind.refuse(f"{kind.name} is no regular file", path, f"it is {_named(found.st_mode)}")
+        raise
     if found.st_size > kind.limit:
         os.close(descriptor)
         raise _too_large(path, kind, found.st_size)
     return descriptor
+
+
+def _check_regular(found: os.stat_result, path: Path, kind: Kind) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise kind.refuse(f"{kind.name} is no regular file", path, f"it is {_named(found.st_mode)}")
 
 
 def _too_large(path: Path, kind: Kind, size: int) -> InputError:

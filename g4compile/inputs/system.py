@@ -32,7 +32,7 @@ def system_error(
     then a path that was given is the reason.
     """
     where = str(path if path is not None else error.filename or "")
-    why = error.strerror or type(error).__name__
+    why = error.strerror or str(error) or type(error).__name__
     if error.errno in _FIXES:
         return MachineError(f"the system failed while {doing}", where=where, why=why, fix=_FIXES[error.errno])
     return kind(f"the system refused {doing}", where=where, why=why, fix="check the path and its permissions")

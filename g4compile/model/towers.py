@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from g4compile.errors import InputError
+from g4compile.model import schema
+from g4compile.model.fields import misfit, read_fields
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]  # key -> shape
 _BOUNDS = ("input_min", "input_max", "output_min", "output_max")
@@ -143,59 +144,56 @@ class WaveFacts:
 TowerFacts = VisionFacts | PatchFacts | AudioFacts | WaveFacts
 
 
-def vision_facts(raw: Mapping[str, Any], unified: bool) -> VisionFacts | PatchFacts:
+def vision_facts(raw: Mapping[str, Any], unified: bool, where: str = "config.json") -> VisionFacts | PatchFacts:
     """Facts of a `vision_config`. ``unified``: 12B's. Raises InputError naming the field."""
-    size = _Sizes(raw, "vision_config")
+    field = read_fields(raw, schema.PATCHES if unified else schema.VISION, where, "vision_config")
     if unified:
-        patch = size("patch_size", 16) * size("pooling_kernel_size", 3)
-        return PatchFacts(
-            patch, size("mm_embed_dim", 3840), size("mm_posemb_size", 1120), size("output_proj_dims", 3840)
-        )
+        patch = field["patch_size"] * field["pooling_kernel_size"]
+        if raw.get("model_patch_size", patch) != patch:
+            wanted = f"patch_size times pooling_kernel_size, {patch}"
+            raise misfit("vision_config.model_patch_size", raw["model_patch_size"], wanted, where)
+        return PatchFacts(patch, field["mm_embed_dim"], field["mm_posemb_size"], field["output_proj_dims"])
+    heads, kv_heads = field["num_attention_heads"], field["num_key_value_heads"]
+    if heads % kv_heads:
+        wanted = f"a divisor of num_attention_heads, {heads}"
+        raise misfit("vision_config.num_key_value_heads", kv_heads, wanted, where)
     return VisionFacts(
-        hidden_size=size("hidden_size", 768),
-        intermediate_size=size("intermediate_size", 3072),
-        layers=size("num_hidden_layers", 16),
-        heads=size("num_attention_heads", 12),
-        kv_heads=size("num_key_value_heads", 12),
-        head_dim=size("head_dim", 64),
-        patch_size=size("patch_size", 16),
-        positions=size("position_embedding_size", 10_240),
-        clipped=bool(raw.get("use_clipped_linears", False)),
-        standardized=bool(raw.get("standardize", False)),
+        hidden_size=field["hidden_size"],
+        intermediate_size=field["intermediate_size"],
+        layers=field["num_hidden_layers"],
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=field["head_dim"],
+        patch_size=field["patch_size"],
+        positions=field["position_embedding_size"],
+        clipped=field["use_clipped_linears"],
+        standardized=field["standardize"],
     )
 
 
-def audio_facts(raw: Mapping[str, Any], unified: bool) -> AudioFacts | WaveFacts:
+def audio_facts(raw: Mapping[str, Any], unified: bool, where: str = "config.json") -> AudioFacts | WaveFacts:
     """Facts of an `audio_config`. ``unified``: 12B's. Raises InputError naming the field."""
-    size = _Sizes(raw, "audio_config")
+    field = read_fields(raw, schema.WAVE if unified else schema.AUDIO, where, "audio_config")
     if unified:
-        return WaveFacts(size("audio_embed_dim", 640))
-    channels = raw.get("subsampling_conv_channels", (128, 32))
-    if not isinstance(channels, list | tuple) or len(channels) != 2:
-        raise InputError(f"config field subsampling_conv_channels must hold 2 integers, found {channels!r}")
+        samples = field["audio_embed_dim"]
+        for name in ("audio_samples_per_token", "hidden_size", "output_proj_dims"):  # transformers has one size for all
+            if raw.get(name, samples) != samples:
+                raise misfit(f"audio_config.{name}", raw[name], f"audio_embed_dim, {samples}", where)
+        return WaveFacts(samples)
+    hidden, heads = field["hidden_size"], field["num_attention_heads"]
+    if hidden % heads:
+        wanted = f"a divisor of hidden_size, {hidden}"
+        raise misfit("audio_config.num_attention_heads", heads, wanted, where)
+    first, second = field["subsampling_conv_channels"]
     return AudioFacts(
-        hidden_size=size("hidden_size", 1024),
-        layers=size("num_hidden_layers", 12),
-        heads=size("num_attention_heads", 8),
-        channels=(int(channels[0]), int(channels[1])),
-        kernel=size("conv_kernel_size", 5),
-        output_size=size("output_proj_dims", 1536),
-        clipped=bool(raw.get("use_clipped_linears", True)),
+        hidden_size=hidden,
+        layers=field["num_hidden_layers"],
+        heads=heads,
+        channels=(first, second),
+        kernel=field["conv_kernel_size"],
+        output_size=field["output_proj_dims"],
+        clipped=field["use_clipped_linears"],
     )
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """Positive integers of one config, by field."""
-
-    raw: Mapping[str, Any]
-    where: str
-
-    def __call__(self, field: str, default: int) -> int:
-        value = self.raw.get(field, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-            raise InputError(f"config field {field} must be a positive integer, found {value!r}", where=self.where)
-        return value
 
 
 def _clippable(module: str, shape: tuple[int, int], clipped: bool) -> Shapes:

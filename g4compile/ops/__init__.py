@@ -1,1 +1,1 @@
-"""The ops of ours, `g4.*`: what a node means. One file an op, named as the op; `registry.py` finds them."""
+"""The ops of ours, `g4.*`: what a node means. One file per op, named as the op; `registry.py` finds them."""

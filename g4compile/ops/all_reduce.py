@@ -1,7 +1,7 @@
 """AllReduce: y = the sum of x over all ``ranks`` that run the same graph, each with its share of the weights.
 
 Shapes: x [...] -> y [...]. Reference and body are those of one rank, whose sum is x itself: what several ranks mean
-together is shown by running them in step (`targets/tensorrt/interpreter/`). Source: NCCL, `ncclAllReduce`.
+is shown by running them together (`targets/tensorrt/interpreter/`). Source: NCCL, `ncclAllReduce`.
 """
 
 from __future__ import annotations

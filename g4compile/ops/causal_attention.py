@@ -2,7 +2,7 @@
 
 Shapes: query [B, N, S, D], key [B, K, T, D], value [B, K, T, D] -> out [B, S, N, D]; N a multiple of K. Query i
 stands at key T - S + i; it sees keys up to itself and, when window > 0, only the last `window` of those.
-The traced form; `fuse-dual-rope-attention` takes it in. Source: transformers `eager_attention_forward`, with
+What is traced; `fuse-dual-rope-attention` takes it in. Source: transformers `eager_attention_forward`, with
 `scaling` 1.0 and no attention soft-cap.
 """
 

@@ -17,7 +17,7 @@ from g4compile.errors import InputError, MatchError
 
 @runtime_checkable
 class Pass(Protocol):
-    """One graph-to-graph step."""
+    """One change of a graph."""
 
     name: ClassVar[str]
     stages: ClassVar[tuple[str, ...]]

@@ -4,7 +4,7 @@ Before:                        After (input scale 0.05, output scale off):
     y = g4.Linear (x, w)           r = g4.RoundActivations <scale = 0.05> (x)
                                    y = g4.Linear (r, w)
 
-Only weights stored as codes have such scales; they are read here, a number a product. Products of one input with the
+Only weights stored as codes have such scales; they are read here, a number per product. Products of one input with the
 same scale read one rounded value.
 """
 

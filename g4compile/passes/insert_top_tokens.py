@@ -4,7 +4,7 @@ Before:                                         After:
     logits = ...          [batch, kept, V]          logits = ...
                                                     top_logits, top_tokens = TopK (logits, 64)      [batch, kept, 64]
 
-Greedy choice needs the first, sampling from the k likeliest k of them: a few hundred bytes a token instead of a
+Greedy choice needs the first, sampling from the k likeliest k of them: a few hundred bytes per token instead of a
 megabyte from a device. The checkpoints' own generation config samples from 64.
 """
 

@@ -38,23 +38,26 @@ class Legalize:
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
 
     def apply(self, model: ir.Model) -> None:
-        pending = list(model.graph)
+        pending, lacking = list(model.graph), dict[str, ir.Node]()
         while pending:
             node = pending.pop()
             if op_name(node) in self.legal:
                 continue
             op = view(node)
             if op is None:
-                raise SpecError(
-                    f"{self.target} cannot run {op_name(node)}",
-                    where=describe(node),
-                    why="it is not legal, has no lowering for this target and no body",
-                    fix="add a lowering to the target",
-                )
+                lacking[op_name(node)] = node  # the rest is looked at too, so that one message names them all
+                continue
             builder = Builder(node)
             lowering = self.lowerings.get(type(op))
             op.replace_by(*(inline_body(op, builder) if lowering is None else lowering(op, builder)))
             pending += builder.made
+        if lacking:
+            raise SpecError(
+                f"{self.target} cannot run {', '.join(sorted(lacking))}",
+                where=", ".join(describe(lacking[name]) for name in sorted(lacking)),
+                why="not legal, without a lowering for this target, and without a body",
+                fix="add what the runtime has to the legal ops of the target, or a lowering",
+            )
         for node in model.graph.all_nodes():
             for value in node.outputs:
                 if value.dtype is not None and value.dtype not in self.dtypes:

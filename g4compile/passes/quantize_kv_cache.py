@@ -1,4 +1,4 @@
-"""quantize-kv-cache: keys and values are kept as 8-bit codes, a scale a token and head.
+"""quantize-kv-cache: keys and values are kept as 8-bit codes, a scale per token and head.
 
 Before, a sliding layer:             After:
     k = Concat (past, new)               codes, scales = g4.QuantizeKV (new)

@@ -1,25 +1,37 @@
-"""What every session does with tokens, whatever runs the model: checks, sampling, stopping."""
+"""What every session does with tokens, whatever runs the model: checks, sampling, stopping, and a state that a call
+changes wholly or not at all."""
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.errors import InputError
+from g4compile.errors import InputError, MachineError
+from g4compile.runtime import arguments
 from g4compile.runtime.sampling import Sampling
 
 Ids = Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any]
 Logits = np.ndarray[Any, Any]
 
 
-class Conversation(ABC):
-    """One conversation with a compiled model. Not safe to call from two threads at once."""
+_MOST_NEW = (1 << 31) - 1  # tokens of one answer; the context ends it long before
 
-    bundle: Bundle
+
+class Conversation(ABC):
+    """One conversation with a compiled model.
+
+    A call that fails, or is interrupted, leaves the state as it was before. Threads may take turns; a call while
+    another one runs is an InputError.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self._running = bundle, threading.Lock()
 
     @property
     @abstractmethod
@@ -37,20 +49,43 @@ class Conversation(ABC):
         """Bytes the KV state holds now."""
 
     @abstractmethod
+    def _reset(self) -> None:
+        """Empty the state."""
+
+    @abstractmethod
+    def _rewind(self, tokens: int) -> None:
+        """Take ``tokens``, at most `length`, off the state. Raises InputError where caches no longer allow it."""
+
+    @abstractmethod
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
+        """`forward` of checked ``ids`` [B, S]."""
+
+    @abstractmethod
+    def _whole(self) -> AbstractContextManager[None]:
+        """A block that leaves the state as it was when an error ends it."""
+
     def reset(self) -> None:
         """Forget everything; the next call may have another batch size."""
+        with self._alone():
+            self._reset()
 
-    @abstractmethod
     def rewind(self, tokens: int) -> None:
         """Forget the last ``tokens``. Raises InputError past what the windowed caches still hold."""
+        with self._call():
+            tokens = arguments.integer("tokens", tokens, -_MOST_NEW, _MOST_NEW)
+            if not 0 <= tokens <= self.length:
+                raise InputError(f"cannot rewind {tokens} tokens of {self.length}")
+            self._rewind(tokens)
 
-    @abstractmethod
     def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
         """Append ``input_ids`` (int64 [B, S], or a list for B = 1) to the state.
 
         Returns float32 logits [B, V] of the last position, or [B, S, V] with ``all_positions``. Raises InputError
-        for an empty prompt, ids out of range, another batch size than before, and a context that is too long.
+        for an empty prompt, ids out of range, another batch size than before, and a context that is too long;
+        MachineError when memory does not suffice; BundleError when the bundle's graphs cannot be run.
         """
+        with self._call():
+            return self._forward(self._checked(input_ids), arguments.flag("all_positions", all_positions))
 
     def generate(
         self,
@@ -61,43 +96,43 @@ class Conversation(ABC):
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
-        stop_token_ids: Sequence[int] | None = None,
+        stop_token_ids: Collection[int] | None = None,
     ) -> Iterator[int]:
         """Yield new tokens one by one, until a stop token (yielded last), ``max_new_tokens`` or the context's end.
 
-        One sequence at a time. ``stop_token_ids`` defaults to those of the model's generation config.
+        One sequence at a time. ``stop_token_ids`` defaults to those of the model's generation config. Arguments are
+        checked by the call; an error later leaves the state behind the last token that was yielded.
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
-        stops = set(self.bundle.manifest.stop_token_ids if stop_token_ids is None else stop_token_ids)
+        limit = arguments.integer("max_new_tokens", max_new_tokens, 0, _MOST_NEW)
+        manifest = self.bundle.manifest
+        stops = frozenset(manifest.stop_token_ids)
+        if stop_token_ids is not None:
+            stops = arguments.tokens("stop_token_ids", stop_token_ids, manifest.vocab_size)
         ids = self._checked(input_ids)
         if ids.shape[0] != 1:
             raise InputError(f"generate takes one sequence, got {ids.shape[0]}", fix="use forward for batches")
-        for index in range(max_new_tokens):
-            token = self._next(ids, sampling)
+        return self._generated(ids, sampling, limit, stops)
+
+    def _generated(
+        self, ids: np.ndarray[Any, Any], sampling: Sampling, limit: int, stops: frozenset[int]
+    ) -> Iterator[int]:
+        for index in range(limit):
+            with self._call():
+                token = self._next(self._checked(ids), sampling)
             yield token
-            if token in stops or index + 1 == max_new_tokens or self.length >= self.bundle.manifest.context:
+            if token in stops or index + 1 == limit or self.length >= self.bundle.manifest.context:
                 return
             ids = np.array([[token]])
 
     def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling) -> int:
         """Append ``ids`` [1, S] and choose the token behind them."""
-        return sampling.choose(self.forward(ids)[0])
+        return sampling.choose(self._forward(ids, False)[0])
 
     def _checked(self, input_ids: Ids) -> np.ndarray[Any, Any]:
+        """``input_ids`` as int64 [B, S] that fit the state."""
         manifest = self.bundle.manifest
-        ids = np.asarray(input_ids)
-        if ids.size == 0:
-            raise InputError("the prompt is empty", fix="give at least one token id")
-        if ids.ndim == 1:
-            ids = ids[None, :]
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise InputError(f"token ids must be integers of shape [batch, tokens], got {ids.dtype} {list(ids.shape)}")
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= manifest.vocab_size:
-            raise InputError(
-                f"token id {low if low < 0 else high} is out of range",
-                why=f"the vocabulary has {manifest.vocab_size:,} ids, from 0",
-            )
+        ids = arguments.input_ids(input_ids, manifest.vocab_size)
         if self.batch is not None and ids.shape[0] != self.batch:
             raise InputError(f"the state holds {self.batch} sequences, got {ids.shape[0]}", fix="call reset() first")
         total = self.length + ids.shape[1]
@@ -106,4 +141,31 @@ class Conversation(ABC):
                 f"{total:,} tokens are more than this bundle's context of {manifest.context:,}",
                 fix="shorten the prompt, or compile with a larger --context",
             )
-        return ids.astype(np.int64)
+        return ids
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """A block that is one call: alone, and wholly done or not at all."""
+        with self._alone(), self._whole():
+            try:
+                yield
+            except MemoryError as error:  # of what has no size that could be asked for beforehand
+                raise MachineError(
+                    "there is not enough memory for this call",
+                    why=str(error),
+                    fix="free memory, or give fewer or shorter sequences",
+                ) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A block that no other thread is in. Raises InputError when one is."""
+        if not self._running.acquire(blocking=False):
+            raise InputError(
+                "this session is in use by another thread",
+                why="a session is one conversation, and a call on it has not ended yet",
+                fix="wait until that call has ended, or load a session for each thread",
+            )
+        try:
+            yield
+        finally:
+            self._running.release()

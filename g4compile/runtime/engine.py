@@ -1,9 +1,10 @@
-"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph a decoded
-token.
+"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph per
+decoded token.
 
 The host looks rows of the embedding tables up and decides which step runs which tokens. The device finds the likeliest
-tokens, so that greedy and top-k choice bring a few hundred bytes a token back, and not the logits. It imports no torch.
-TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the CPU.
+tokens, so that greedy and top-k choice bring a few hundred bytes per token back, and not the logits. It imports no
+torch. TensorRT itself was never run here: the calls are few, and tests make them against networks interpreted on the
+CPU.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from g4compile.bundle.manifest import DATA, DECODER, EngineStep, TensorSpec, Wei
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
-from g4compile.runtime.conversation import Conversation, Ids, Logits
+from g4compile.runtime.conversation import Conversation, Logits
 from g4compile.runtime.device import Cuda, Device
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, joined, past_of, positions
@@ -55,7 +57,8 @@ class EngineSession(Conversation):
                 f"these engines are for {spec.ranks} GPUs that compute together, and a session here runs one",
                 fix="compile without --tensor-parallel",
             )
-        self.bundle, self._spec = bundle, spec
+        super().__init__(bundle)
+        self._spec = spec
         self._device: Device = Cuda() if device is None else device
         self._files = TensorFiles(checkpoint)
         module = trt or _module(spec.product)
@@ -64,6 +67,8 @@ class EngineSession(Conversation):
         self._staging = self._device.staging(_STAGING)
         self._addresses: dict[str, int] = {}
         self._length, self._batch = 0, 0
+        self._written = 0  # tokens of this call whose keys and values may be in the caches
+        self._damaged = False
         self._graph: int | None = None
         for weight in spec.weights:
             self._bind_weight(weight)
@@ -88,7 +93,7 @@ class EngineSession(Conversation):
         return contexts
 
     def _bind_weight(self, weight: WeightSpec) -> None:
-        """Copy a tensor to the device, in the form that the engines want."""
+        """Copy a tensor to the device, in the dtype that the engines want."""
         if weight.offset is not None:
             data = np.memmap(self.bundle.folder / DATA, np.uint8, "r", offset=weight.offset, shape=(weight.bytes,))
             self._send(weight.name, np.asarray(data))
@@ -149,12 +154,10 @@ class EngineSession(Conversation):
     def kv_bytes(self) -> int:
         return self._spec.kv_bytes
 
-    def reset(self) -> None:
-        self._length, self._batch, self._graph = 0, 0, None
+    def _reset(self) -> None:
+        self._length, self._batch, self._graph, self._damaged = 0, 0, None, False
 
-    def rewind(self, tokens: int) -> None:
-        if not 0 <= tokens <= self._length:
-            raise InputError(f"cannot rewind {tokens} tokens of {self._length}")
+    def _rewind(self, tokens: int) -> None:
         if tokens > self.bundle.manifest.kv.rewind:
             raise InputError(
                 f"cannot rewind {tokens} tokens: the rings of sliding layers "
@@ -164,8 +167,28 @@ class EngineSession(Conversation):
             )
         self._length -= tokens
 
-    def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
-        ids = self._checked(input_ids)
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Caches are written in place. Full layers are written behind the state only; a ring gives up its oldest
+        tokens, and holds `rewind` more than are seen. When an error leaves more than that, the state is lost, and only
+        a reset is possible."""
+        if self._damaged:
+            raise InputError(
+                "an error has damaged the state of this session",
+                why="it came when the rings of sliding layers had been written over",
+                fix="reset() the session and run the whole prompt again",
+            )
+        before, self._written = (self._length, self._batch), 0
+        try:
+            yield
+        except BaseException:  # an interrupt too
+            self._length, batch = before
+            if batch != self._batch:
+                self._batch, self._graph = batch, None
+            self._damaged = self._length > 0 and self._written > self.bundle.manifest.kv.rewind
+            raise
+
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
         pieces = []
         for name, piece in self._pieces(ids, all_positions):
             self._step(name, piece)
@@ -195,6 +218,7 @@ class EngineSession(Conversation):
 
     def _step(self, name: str, ids: np.ndarray[Any, Any]) -> None:
         batch, new = ids.shape
+        self._written += new
         graph, context = self.bundle.manifest.graphs[self._graph_of(name)], self._contexts[name]
         feeds = look_up(self._spec.host, ids, self._files.read_rows)
         feeds[POSITIONS] = positions(self._length, batch, new)

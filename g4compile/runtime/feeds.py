@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from g4compile.bundle import kv
+
 Array = np.ndarray[Any, Any]
 Value = TypeVar("Value")
-PAST, PRESENT = "past_key_values.", "present."
+PAST, PRESENT = kv.PAST, kv.PRESENT
 POSITIONS, KEEP, LOGITS = "position_ids", "num_logits_to_keep", "logits"
 
 

@@ -1,9 +1,9 @@
 """Opening a bundle's graphs with ONNX Runtime, and the optional cache of weights rearranged for its kernels.
 
 ONNX Runtime copies product weights into the layout its kernels want at every load: seconds, and memory that is the
-process's own. With a cache folder the first load writes the rearranged model there, and later ones map it. A copy
-belongs to one graph file, one ONNX Runtime and one processor; the folder holds only the newest, so it never grows,
-and it may be deleted at any time.
+process's own. With a cache folder the first load writes the rearranged model there, and later ones map it
+(`prepacked.py`). A copy belongs to one graph file, one ONNX Runtime and one processor; the folder holds only the
+newest, so it never grows, and it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import ctypes
 import hashlib
 import os
 import platform
-import shutil
-import tempfile
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA
-from g4compile.errors import BundleError
+from g4compile.bundle.manifest import DATA, MANIFEST, TensorSpec
+from g4compile.errors import BundleError, InputError
+from g4compile.runtime.prepacked import discard, prepacked
 
-_PREFIX = "prepacked-"
 _DONTNEED = 4  # of madvise(2)
 _SAVE = {
     "session.save_external_prepacked_constant_initializers": "1",
@@ -33,30 +33,64 @@ _SAVE = {
 }
 
 
-def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
-    """An `InferenceSession` on the CPU of the graph of a ``part``. Raises BundleError when there is none, or ONNX
-    Runtime refuses it.
+def open_graph(
+    bundle: Bundle, part: str, threads: int, cache: str | Path | None = None, profile: Path | None = None
+) -> Any:
+    """An `InferenceSession` on the CPU of the graph of a ``part``. Raises BundleError when there is none, ONNX Runtime
+    refuses it, or its inputs and outputs are not those of the manifest.
 
-    A ``cache`` that cannot be written or read is warned about once, and the graph loads without it. ``profile``: where
-    ONNX Runtime writes the time of every node when `end_profiling` is called (a name is completed with the date).
+    A ``cache`` that cannot be written, read or trusted is warned about once, and the graph loads without it; an empty
+    name raises InputError. ``profile``: where ONNX Runtime writes the time of every node when `end_profiling` is called
+    (a name is completed with the date).
     """
     name = bundle.manifest.graph(part)
+    session = _opened(bundle, name, threads, cache, profile)
+    graph, where = bundle.manifest.graphs[name], bundle.folder / MANIFEST
+    _check_tensors(f"inputs of the graph {name}", session.get_inputs(), graph.inputs, where)
+    _check_tensors(f"outputs of the graph {name}", session.get_outputs(), graph.outputs, where)
+    return session
+
+
+def _opened(bundle: Bundle, name: str, threads: int, cache: str | Path | None, profile: Path | None) -> Any:
     file = bundle.graph_path(name)
     if cache is None:
         return _session(file, threads, profile=profile)
-    entry = cache / f"{_PREFIX}{_digest(bundle, name)}"
+    if not os.fspath(cache):
+        raise InputError("the name of the cache folder is empty", fix="give the path of a folder, or no cache")
+    entry = None
     try:
-        if not entry.exists():
-            _fill(file, entry)
+        entry = prepacked(Path(cache), _digest(bundle, name), lambda folder: _save(file, folder))
         session = _session(entry / file.name, threads, optimise=False, profile=profile)
-    except (OSError, BundleError) as error:
-        shutil.rmtree(entry, ignore_errors=True)  # a damaged copy is made again by the next load
-        warnings.warn(f"the cache {cache} cannot be used, loading without it: {error}", stacklevel=3)
+    except (OSError, ValueError, InputError) as error:  # ValueError: a NUL in the name
+        if entry is not None:  # whole, and ONNX Runtime refuses it: made again by the next load
+            with suppress(OSError, InputError):
+                discard(entry)
+        warnings.warn(f"the cache {cache} cannot be used, loading without it: {error}", stacklevel=4)
         return _session(file, threads, profile=profile)
     # Loading compares the weights as compiled, which ONNX Runtime keeps beside the rearranged ones, and runs never
     # read them again.
     release_pages(entry / DATA)
     return session
+
+
+def _save(file: Path, folder: Path) -> None:
+    """Write the model of the graph ``file``, optimised and with rearranged weights, into ``folder``."""
+    _session(file, 0, save_to=folder / file.name)
+
+
+def _check_tensors(kind: str, found: Sequence[Any], said: Sequence[TensorSpec], where: Path) -> None:
+    """Raise BundleError unless the graph's inputs or outputs, of ONNX Runtime, are what the manifest says: a runtime
+    sizes what it feeds and fetches by the manifest."""
+    real = {one.name: f"{one.type}{list(one.shape)}" for one in found}
+    listed = {one.name: f"tensor({one.dtype}){list(one.shape)}" for one in said}
+    for name in sorted({*real, *listed}):
+        if real.get(name) != listed.get(name):
+            raise BundleError(
+                f"the manifest does not describe the {kind}",
+                where=str(where),
+                why=f"{name} is {real.get(name, 'not there')}, the manifest says {listed.get(name, 'nothing')}",
+                fix="do not use this bundle; compile it again",
+            )
 
 
 def _session(
@@ -74,12 +108,13 @@ def _session(
         for key, value in _SAVE.items():
             options.add_session_config_entry(key, value)
     try:
-        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        # Without `enable_fallback` it tries a refused graph once more, and prints to standard output that it does.
+        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime raises a dozen types of its own; all mean the same here
         raise BundleError(
             "ONNX Runtime cannot load the bundle's graph",
             where=str(file),
-            why=str(error).splitlines()[0],
+            why=next(iter(str(error).splitlines()), type(error).__name__),
             fix="check `g4compile doctor`, then compile again",
         ) from error
 
@@ -96,26 +131,11 @@ def release_pages(data: Path) -> None:
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
 
 
-def _fill(file: Path, entry: Path) -> None:
-    """Write the entry beside its place, give it its name in one rename, and drop what it replaces."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".filling-", dir=entry.parent))
-    try:
-        _session(file, 0, save_to=partial / file.name)
-        if not entry.exists():  # another process may have been quicker
-            partial.rename(entry)
-        for other in entry.parent.glob(f"{_PREFIX}*"):
-            if other != entry:
-                shutil.rmtree(other, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def _digest(bundle: Bundle, name: str) -> str:
     """Of the content of all files, the ONNX Runtime and the processor: what decides the rearranged bytes."""
     files = sorted((file, spec.sha256) for file, spec in bundle.manifest.files.items() if not file.endswith(".json"))
     parts = (name, files, ort.__version__, platform.machine(), _processor())
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _processor() -> str:

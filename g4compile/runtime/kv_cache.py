@@ -2,11 +2,13 @@
 
 A full layer has one buffer that the graph writes in place; past and present are the same memory. It grows in
 blocks, so that attention never runs over much more than what is written. A sliding layer has the recent keys
-the graph gave back last time.
+the graph gave back last time. No array is ever changed where tokens are written: an error leaves a copy as it was.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import onnxruntime as ort
 
 from g4compile.bundle.manifest import KVLayer, KVSpec
 from g4compile.errors import InputError
+from g4compile.runtime.failures import no_memory
 from g4compile.runtime.feeds import PAST, PRESENT
 
 BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway
@@ -32,18 +35,35 @@ class KVCache:
             for part in self._parts:
                 self._set(layer, part, self._empty(layer, part, 0))
 
+    def copy(self) -> KVCache:
+        """Another cache of the same state. The two share memory: what either writes stands behind its `length`, or in
+        arrays of its own."""
+        other = copy.copy(self)
+        other._values = dict(self._values)
+        return other
+
+    def check_room(self, tokens: int) -> None:
+        """Raise MachineError when the system does not give the memory for ``tokens`` more, before any is used."""
+        capacity = self._capacity_for(tokens)
+        if capacity > self.capacity:
+            with no_memory(self._asked(capacity), self._bytes_at(capacity)):
+                np.empty(self._bytes_at(capacity), np.uint8)
+
     def reserve(self, tokens: int) -> None:
-        """Make room for ``tokens`` more in the full layers' buffers."""
-        needed = self.length + tokens
-        if needed <= self.capacity:
+        """Make room for ``tokens`` more in the full layers' buffers: in all of them, or, with a MachineError, in
+        none."""
+        capacity = self._capacity_for(tokens)
+        if capacity <= self.capacity:
             return
-        self.capacity = min(-(-needed // BLOCK) * BLOCK, self.context)
-        for layer in self.spec.layers:
-            if layer.keep is None:
-                for part in self._parts:
-                    grown = self._empty(layer, part, self.capacity)
-                    grown[:, :, : self.length] = self._array(layer, part)[:, :, : self.length]
-                    self._set(layer, part, grown)
+        values = dict(self._values)
+        with no_memory(self._asked(capacity), self._bytes_at(capacity)):
+            for layer in self.spec.layers:
+                if layer.keep is None:
+                    for part in self._parts:
+                        grown = self._empty(layer, part, capacity)
+                        grown[:, :, : self.length] = self._array(layer, part)[:, :, : self.length]
+                        values[f"{layer.layer}.{part}"] = ort.OrtValue.ortvalue_from_numpy(grown)
+        self._values, self.capacity = values, capacity
 
     def bind(self, binding: Any) -> None:
         """Bind all past inputs and present outputs of one run."""
@@ -65,10 +85,8 @@ class KVCache:
         self.length += tokens
 
     def rewind(self, tokens: int) -> None:
-        """Forget the last ``tokens``. Raises InputError when a sliding layer no longer holds what would be seen
-        then."""
-        if tokens < 0 or tokens > self.length:
-            raise InputError(f"cannot rewind {tokens} tokens of {self.length}")
+        """Forget the last ``tokens``, at most `length`. Raises InputError when a sliding layer no longer holds what
+        would be seen then."""
         left = self.length - tokens
         for layer in self.spec.layers:
             if layer.keep is not None and layer.window is not None:
@@ -95,6 +113,24 @@ class KVCache:
     def bytes(self) -> int:
         return sum(int(value.tensor_size_in_bytes()) for value in self._values.values())
 
+    def _capacity_for(self, tokens: int) -> int:
+        """Slots that full layers have once ``tokens`` more are in; never less than now."""
+        needed = self.length + tokens
+        return self.capacity if needed <= self.capacity else min(-(-needed // BLOCK) * BLOCK, self.context)
+
+    def _bytes_at(self, capacity: int) -> int:
+        """Bytes of all full layers' buffers of ``capacity`` slots."""
+        shapes = (
+            (*_shape(layer, part, self.batch, capacity), _dtype(self.spec, part).itemsize)
+            for layer in self.spec.layers
+            if layer.keep is None
+            for part in self._parts
+        )
+        return sum(map(math.prod, shapes))
+
+    def _asked(self, capacity: int) -> str:
+        return f"keys and values of {self.batch:,} sequences of {capacity:,} tokens"
+
     def _array(self, layer: KVLayer, part: str) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = self._values[f"{layer.layer}.{part}"].numpy()
         return array
@@ -116,6 +152,12 @@ def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, np.ndarray[Any
 
 
 def _zeros(spec: KVSpec, layer: KVLayer, part: str, batch: int, tokens: int) -> np.ndarray[Any, Any]:
-    scale = part.endswith("_scale")
-    dtype = np.int8 if spec.dtype == "int8" and not scale else np.float32
-    return np.zeros((batch, layer.heads, tokens, 1 if scale else layer.head_dim), dtype)
+    return np.zeros(_shape(layer, part, batch, tokens), _dtype(spec, part))
+
+
+def _shape(layer: KVLayer, part: str, batch: int, tokens: int) -> tuple[int, ...]:
+    return batch, layer.heads, tokens, 1 if part.endswith("_scale") else layer.head_dim
+
+
+def _dtype(spec: KVSpec, part: str) -> np.dtype[Any]:
+    return np.dtype(np.int8 if spec.dtype == "int8" and not part.endswith("_scale") else np.float32)

@@ -11,18 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.errors import Defect, InputError
+from g4compile.errors import BundleError
+from g4compile.runtime.arguments import integer, real
 from g4compile.runtime.random_numbers import exp, uniform
 
 Logits = np.ndarray[Any, Any]
 _SEEDS = 1 << 64
+_COLDEST = 1e-5  # a colder draw is greedy but for ties; and a subnormal temperature is 0 where a runtime flushes them
+_LEAST_P = 1e-9
+_MOST = (1 << 31) - 1  # of top_k: more than any vocabulary has
 _SIGN = np.uint32(1 << 31)
 
 
 @dataclass
 class Sampling:
-    """``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed``: 64 bits; None draws one from
-    the system. ``draws``: tokens drawn so far, which with the seed decides the next random number.
+    """``temperature`` 0 is greedy, else it is 0.00001 or more. ``top_k`` 0 and ``top_p`` 1 keep all tokens. ``seed``:
+    64 bits; None draws one from the system. ``draws``: tokens drawn so far, which with the seed decides the next random
+    number. Raises InputError for other values.
     """
 
     temperature: float = 0.0
@@ -32,19 +37,18 @@ class Sampling:
     draws: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < np.inf or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise InputError(
-                f"cannot sample with temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}",
-                fix="temperature >= 0 and finite, top_k >= 0, 0 < top_p <= 1",
-            )
-        self._seed = secrets.randbits(64) if self.seed is None else self.seed
-        if not 0 <= self._seed < _SEEDS:
-            raise InputError(f"cannot sample with the seed {self.seed}", fix="a seed from 0 to 2^64 - 1")
+        self.temperature = real("temperature", self.temperature, _COLDEST, zero=True)
+        self.top_k = integer("top_k", self.top_k, 0, _MOST)
+        self.top_p = real("top_p", self.top_p, _LEAST_P, 1.0)
+        self._seed = secrets.randbits(64) if self.seed is None else integer("seed", self.seed, 0, _SEEDS - 1)
 
     def choose(self, logits: Logits) -> int:
-        """The next token from float32 logits [V]."""
+        """The next token from float32 logits [V]. Raises BundleError where the greatest is not finite, or any is no
+        number."""
         if self.temperature == 0:
-            return int(np.argmax(logits))
+            token = int(np.argmax(logits))  # the first that is no number, where there is one
+            _check(logits[token])
+            return token
         return self._draw(logits, np.arange(len(logits)))
 
     def enough(self, count: int) -> bool:
@@ -54,14 +58,14 @@ class Sampling:
     def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are
         `enough`."""
+        _check(logits.max())
         if self.temperature == 0:
             return int(_likeliest_first(logits, tokens, 1)[1][0])
         return self._draw(logits, tokens)
 
     def _draw(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         greatest = logits.max()
-        if not np.isfinite(greatest):
-            raise Defect(f"the model gave {greatest} as a logit, so no token can be drawn")
+        _check(greatest)
         ordered, tokens = _likeliest_first(logits, tokens, self.top_k or len(tokens))
         with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity, whose `exp` is 0
             scaled = (ordered.astype(np.float64) - np.float64(greatest)) / self.temperature
@@ -70,6 +74,15 @@ class Sampling:
         point = uniform(self._seed, self.draws) * sums[kept]
         self.draws += 1
         return int(tokens[np.searchsorted(sums[: kept + 1], point, side="right")])
+
+
+def _check(greatest: np.floating[Any]) -> None:
+    if not np.isfinite(greatest):
+        raise BundleError(
+            f"the model gave {greatest} as its greatest logit, so no token can be chosen",
+            why="a weight is not finite, or was damaged",
+            fix="check the checkpoint, compile again, and `g4compile verify` the bundle against it",
+        )
 
 
 def _likeliest_first(logits: Logits, tokens: np.ndarray[Any, Any], count: int) -> tuple[Logits, np.ndarray[Any, Any]]:

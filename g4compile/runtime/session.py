@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ import onnxruntime as ort
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
 from g4compile.errors import InputError
-from g4compile.runtime import feeds
-from g4compile.runtime.conversation import Conversation, Ids, Logits
+from g4compile.runtime import arguments, feeds
+from g4compile.runtime.conversation import Conversation, Logits
+from g4compile.runtime.failures import run_errors
 from g4compile.runtime.graphs import open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
-CHUNK = 512  # new tokens a run: bounds the memory of attention scores in a long prompt
+CHUNK = 512  # new tokens per run: bounds the memory of attention scores in a long prompt
+_LARGEST_CHUNK = 1 << 20  # longer than any context
 
 
 class Session(Conversation):
@@ -33,16 +37,17 @@ class Session(Conversation):
         cache: str | Path | None = None,
         profile: str | Path | None = None,
     ) -> None:
-        """``threads``: 0 lets ONNX Runtime decide. ``chunk``: most new tokens in one run of the graph.
+        """``threads``: 0 lets ONNX Runtime decide; at most 4 for each core. ``chunk``: most new tokens in one run of
+        the graph, 1 to 1,048,576.
 
         ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them.
         ``profile``: begin of the name of ONNX Runtime's profile of the decoder; `end_profiling` completes it.
         """
-        if chunk < 1:
-            raise InputError(f"a chunk of {chunk} tokens is not possible", fix="chunk >= 1")
-        self.bundle, self.chunk = bundle, chunk
+        super().__init__(bundle)
+        self.chunk = arguments.integer("chunk", chunk, 1, _LARGEST_CHUNK)
+        threads = arguments.threads(threads)
+        paths = arguments.optional_path("cache", cache), arguments.optional_path("profile", profile)
         self._embed = open_graph(bundle, EMBED, 1)
-        paths = [None if path is None else Path(path) for path in (cache, profile)]
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
         # With a cache only lookups read the bundle's own file, and its pages can be given back; without one the
         # decoder may read it too, at every step.
@@ -66,29 +71,42 @@ class Session(Conversation):
         """Write the profile that was asked for; the path of its file."""
         return str(self._decoder.end_profiling())
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         self._cache = None
 
-    def rewind(self, tokens: int) -> None:
-        if self._cache is None:
-            if tokens:
-                raise InputError(f"cannot rewind {tokens} tokens of 0")
-            return
-        self._cache.rewind(tokens)
+    def _rewind(self, tokens: int) -> None:
+        if self._cache is not None:
+            self._cache.rewind(tokens)
 
-    def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
-        ids = self._checked(input_ids)
-        if self._cache is None:
-            self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
-        pieces = [
-            self._run(self._cache, np.ascontiguousarray(ids[:, start : start + self.chunk]), all_positions)
-            for start in range(0, ids.shape[1], self.chunk)
-        ]
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        before = self._cache
+        self._cache = before.copy() if before is not None else None
+        try:
+            yield
+        except BaseException:  # an interrupt too
+            self._cache = before
+            raise
+
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
+        cache = self._cache
+        if cache is None:
+            cache = self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
+        cache.check_room(ids.shape[1])
+        pieces = []
+        for start in range(0, ids.shape[1], self.chunk):
+            piece = np.ascontiguousarray(ids[:, start : start + self.chunk])
+            cache.reserve(piece.shape[1])
+            with run_errors(f"{piece.shape[0]:,} sequences of {piece.shape[1]:,} tokens", self._graph_file):
+                pieces.append(self._run(cache, piece, all_positions))
         return feeds.joined(pieces, all_positions)
+
+    @property
+    def _graph_file(self) -> Path:
+        return self.bundle.graph_path(self.bundle.manifest.graph(DECODER))
 
     def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
         batch, new = ids.shape
-        cache.reserve(new)
         embedded = self._embed.run_with_ort_values(None, {"input_ids": ort.OrtValue.ortvalue_from_numpy(ids)})
         self._looked_up += batch * new
         if self._looked_up > _LOOKUPS:
@@ -119,16 +137,17 @@ def load(
     checkpoint: str | Path | None = None,
 ) -> Conversation:
     """Open the bundle at ``path``, as `Session`; an engine bundle with the ``checkpoint`` folder that holds its
-    weights, as `EngineSession`. Raises BundleError when it is not whole or not for this version, MachineError
-    without a GPU."""
-    bundle = Bundle.open(path)
+    weights, as `EngineSession`. Raises InputError for an argument that is not possible, BundleError when the bundle is
+    not whole or not for this version, MachineError without a GPU."""
+    weights = arguments.optional_path("checkpoint", checkpoint)
+    bundle = Bundle.open(arguments.path("path", path))
     if bundle.manifest.engine is None:
         return Session(bundle, threads, chunk, cache, profile)
-    if checkpoint is None:
+    if weights is None:
         raise InputError(
             "an engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
             fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER)",
         )
     from g4compile.runtime.engine import EngineSession
 
-    return EngineSession(bundle, Path(checkpoint))
+    return EngineSession(bundle, weights)

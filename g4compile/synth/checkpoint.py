@@ -7,26 +7,31 @@ and 12B's vision embedder has its on-disk names.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from g4compile.errors import InputError
+from g4compile.errors import InputError, MachineError
+from g4compile.inputs.system import system_errors
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import ModelFacts, load_config, model_facts
 from g4compile.model.contents import stale_of_shared
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
-from g4compile.weights.checkpoint import INDEX, SINGLE
 from g4compile.weights.recipe import Recipe, load_recipe, recipe_name
+from g4compile.weights.shards import INDEX, SINGLE
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OPTIONAL = {"image": "vision_config", "audio": "audio_config"}
@@ -52,12 +57,13 @@ def synthesize(
 
     ``modalities`` keeps some of the config's (text always); None keeps all. ``weights``: `mobile` or
     `mobile-e4b` writes codes in the layout of Google's mobile checkpoints. ``progress``: key, number and count of the
-    tensor that is written now. Raises InputError.
+    tensor that is written now. Raises InputError, and MachineError when the disk is full, or fails; then nothing
+    that was written is left.
     """
     if dtype not in DTYPES:
         raise InputError(f"cannot write {dtype} weights", fix=f"--dtype is one of {', '.join(DTYPES)}")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} exists and is not empty", fix="give a new folder")
+    with _writing(folder):
+        _check_new(folder)
     if weights is not None and weights not in RECIPES:
         raise InputError(f"cannot write {weights} weights", fix=f"--weights is one of {', '.join(RECIPES)}")
     config = dict(load_config(source))
@@ -77,11 +83,48 @@ def synthesize(
         for key, shape in sorted(published_shapes(facts).items())
         for tensor in _stored(key, shape, DTYPES[dtype], recipe, seed)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_tokenizer(folder, config, facts.text.vocab_size)
-    _write_shards(folder, tensors, shard_bytes, progress)
+    with _writing(folder), _new(folder):
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_tokenizer(folder, config, facts.text.vocab_size)
+        _write_shards(folder, tensors, shard_bytes, progress)
     return facts
+
+
+def _check_new(folder: Path) -> None:
+    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not an empty folder", fix="give a new folder")
+
+
+@contextmanager
+def _new(folder: Path) -> Iterator[None]:
+    """``folder``, made if need be, to write files into; when that fails, it is as it was."""
+    found = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_new(folder)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is the error to show
+            for path in folder.iterdir():
+                path.unlink()
+            if not found:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Errors of the system, and of the library that writes shards, which are its own words for them, as ours."""
+    try:
+        with system_errors("writing the checkpoint"):
+            yield
+    except SafetensorError as error:
+        raise MachineError(
+            "the system failed while writing the checkpoint",
+            where=str(folder),
+            why=str(error),
+            fix="free space on the disk, or choose another place",
+        ) from error
 
 
 def _stored(
@@ -101,14 +144,10 @@ def _set_dtype(config: dict[str, Any], dtype: str) -> None:
 
 def published_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
     """Key -> shape of everything the published checkpoint of this config stores."""
-    import torch
-    import transformers
+    from g4compile.trace.build import build
 
-    config_class = CLASSES[facts.model_type].config
     raw = {key: value for key, value in facts.raw.items() if key != "quantization_config"}
-    config = getattr(transformers, config_class)(**raw)
-    with torch.device("meta"):
-        model = getattr(transformers, facts.architecture)._from_config(config)
+    _, model = build(CLASSES[facts.model_type], raw)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if facts.text.tied:
         shapes.pop("lm_head.weight", None)

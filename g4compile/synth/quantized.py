@@ -1,6 +1,6 @@
 """Random checkpoints whose weights are codes, in the layout of Google's mobile ones (`quant_method: gemma`).
 
-A recipe says the bits of each module; the codes are those of the random float weight, one scale a row. What the
+A recipe says the bits of each module; the codes are those of the random float weight, one scale per row. What the
 layout holds is described in `weights/stored.py`. Source: transformers `integrations/gemma_quant.py`.
 """
 

@@ -1,4 +1,4 @@
-"""A small working tokenizer in Gemma's form: byte-fallback BPE, its special tokens at the published ids.
+"""A small working tokenizer, made as Gemma's is: byte-fallback BPE, its special tokens at the published ids.
 
 Spaces are written as U+2581, unknown characters as byte tokens `<0x00>` to `<0xFF>`. Trained on bundled text;
 ids that training does not fill are `<unusedN>`.

@@ -116,7 +116,7 @@ class Candidates:
 
 
 class Target(ABC):
-    """A kind of bundle. One instance a name; instances hold no state.
+    """A kind of bundle. One instance per name; instances hold no state.
 
     ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no
     context: all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones

@@ -1,4 +1,8 @@
-"""One compile at a time to one place: an empty file that is locked, and gone when the compile ends."""
+"""One compile at a time to one place: an empty file that is locked, and gone when the compile ends.
+
+Not the package filelock: it takes a file with content, and a pipe, for its lock; older versions follow links and
+truncate; and where a file system has no flock(2) it falls back to a file that stays after a kill.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +29,10 @@ def locked(file: Path, output: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)  # while it is held: who opened it before sees that it is gone, and opens anew
-        os.close(descriptor)
+        try:
+            _release(descriptor, file)
+        except OSError as error:  # no reason to call the work in between a failure
+            warnings.warn(f"the lock {file} could not be deleted, the next compile takes it: {error}", stacklevel=3)
 
 
 def _acquire(file: Path, output: Path) -> int:
@@ -40,6 +47,14 @@ def _acquire(file: Path, output: Path) -> int:
             raise BundleError(
                 f"another compile is writing {output}", fix="wait for it, or choose another output"
             ) from None
+        os.close(descriptor)
+
+
+def _release(descriptor: int, file: Path) -> None:
+    try:
+        if _is_still(descriptor, file):  # else somebody deleted it, and what stands there is the lock of another
+            file.unlink()  # while it is held: who opened it before sees that it is gone, and opens anew
+    finally:
         os.close(descriptor)
 
 

@@ -21,10 +21,12 @@ def lower(
     before the next.
 
     Phases that all variants of a part begin with run once, on the part's own graph; a single variant takes it all the
-    way.
+    way. Raises InputError for a part that the target makes no graph of.
     """
     for part in program.parts.values():
         variants = [one for one in target.variants(program.facts, options) if one.part == part.name]
+        if not variants:
+            raise InputError(f"the target {target.name} makes no graph of the part {part.name}")
         phases = {variant: target.phases(program.facts.text, options, variant) for variant in variants}
         shared = _common(list(phases.values()))
         done = len(pipeline.run(part.model, phases[variants[0]][:shared], observe))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.metadata import version
-
-import msgspec
 
 import g4compile
 from g4compile.bundle.manifest import DECODER, VERSION, Manifest, PartSpec
@@ -20,15 +19,24 @@ def identity_of(source: Checkpoint, target: Target, options: Options) -> str:
     """What decides every byte of the bundle: work under another identity is not taken up."""
     files = sorted({tensor.file for tensor in source.tensors.values()})
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    config = (source.folder / "config.json").read_text(encoding="utf-8")
-    parts = (g4compile.__version__, str(source.folder.resolve()), config, stats, target.name, options, _versions())
+    parts = (
+        g4compile.__version__,
+        str(source.folder.resolve()),
+        source.config,
+        stats,
+        target.name,
+        options,
+        _versions(),
+    )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def manifest_of(source: Checkpoint, target: Target, options: Options, emitted: Emitted) -> Manifest:
-    """The manifest of what was ``emitted``; its files are not named yet."""
+def manifest_of(
+    source: Checkpoint, target: Target, options: Options, emitted: Emitted, stops: Sequence[int] = ()
+) -> Manifest:
+    """The manifest of what was ``emitted``; its files are not named yet. ``stops``: tokens that end an answer, beside
+    those of the config."""
     text = source.facts.text
-    config = (source.folder / "config.json").read_bytes()
     parts = dict.fromkeys(graph.part for graph in emitted.graphs.values())
     return Manifest(
         manifest_version=VERSION,
@@ -42,11 +50,11 @@ def manifest_of(source: Checkpoint, target: Target, options: Options, emitted: E
         vocab_size=text.vocab_size,
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
-        stop_token_ids=tuple(dict.fromkeys([*text.eos_token_ids, *_generation_stops(source)])),
+        stop_token_ids=tuple(dict.fromkeys([*text.eos_token_ids, *stops])),
         requires=required(emitted.kv, emitted.engine, coded=bool(emitted.quantized)),
         parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in parts},
         graphs=emitted.graphs,
-        source={"config_sha256": hashlib.sha256(config).hexdigest()},
+        source={"config_sha256": hashlib.sha256(source.config).hexdigest()},
         versions=_versions(),
         recipe=() if options.recipe is None else tuple(str(rule) for rule in options.recipe.rules),
         activations=emitted.activations,
@@ -58,11 +66,3 @@ def manifest_of(source: Checkpoint, target: Target, options: Options, emitted: E
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in _MAKERS}
-
-
-def _generation_stops(source: Checkpoint) -> list[int]:
-    path = source.folder / "generation_config.json"
-    if not path.exists():
-        return []
-    stops = msgspec.json.decode(path.read_bytes()).get("eos_token_id", [])
-    return list(stops) if isinstance(stops, list) else [stops]

@@ -24,7 +24,7 @@ class EngineTensor(CodedTensor):
     matrix: EngineMatrix
 
     def __init__(self, matrix: EngineMatrix, part: str) -> None:
-        dtype = _CODES[_form(matrix)] if part == "codes" else ir.DataType.BFLOAT16
+        dtype = _CODES[_format(matrix)] if part == "codes" else ir.DataType.BFLOAT16
         shape, name = ir.Shape(matrix.shape(part)), f"{matrix.weight.key}.{part}"
         super().__init__(self._load, dtype=dtype, shape=shape, name=name)
         self.matrix, self.part = matrix, part
@@ -33,7 +33,7 @@ class EngineTensor(CodedTensor):
     @property
     def words(self) -> tuple[Word, ...]:
         block = None if isinstance(self.matrix, Float8Matrix) else self.matrix.format.block
-        return (*self.matrix.weight.steps, EnginePart(self.part, _form(self.matrix), block))
+        return (*self.matrix.weight.steps, EnginePart(self.part, _format(self.matrix), block))
 
     def _load(self) -> ir.TensorProtocol:
         if self.part == "codes":
@@ -42,15 +42,15 @@ class EngineTensor(CodedTensor):
         return ir.Tensor(scales.reshape(self.matrix.shape("scales")), name=self.name)
 
 
-def engine_matrix(weight: CheckpointTensor, form: str) -> EngineMatrix | None:
+def engine_matrix(weight: CheckpointTensor, format: str) -> EngineMatrix | None:
     """``weight`` as codes of ``format``: fp8, or int4, its scales searched for. None when no block divides its rows."""
-    if form == FP8:
+    if format == FP8:
         return Float8Matrix(weight)
     block = block_of(static_shape(weight)[-1])
     return None if block is None else Int4Matrix(weight, BlockFormat(4, block), QUANTIZER)
 
 
-def _form(matrix: EngineMatrix) -> str:
+def _format(matrix: EngineMatrix) -> str:
     if isinstance(matrix, Float8Matrix):
         return FP8
     return INT4 if isinstance(matrix, Int4Matrix) else PANELS

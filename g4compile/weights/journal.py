@@ -1,6 +1,6 @@
 """What an interrupted compile has already written, so that the next one does not do it again.
 
-A text file beside the partial data: one line that says what is compiled, then one line a finished tensor with the
+A text file beside the partial data: one line that says what is compiled, then one line per finished tensor with the
 checksums of its bytes. A tensor counts as finished only when the bytes on disk still have them.
 """
 
@@ -11,7 +11,12 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from g4compile.errors import InputError
+from g4compile.inputs.documents import decode_text
+from g4compile.inputs.files import Kind, read_bytes
+
 _BLOCK = 8 << 20
+_KIND = Kind("the journal", limit=64 << 20)
 
 
 class Journal:
@@ -22,7 +27,7 @@ class Journal:
     def __init__(self, folder: Path, identity: str) -> None:
         self._file = folder / self.NAME
         self._done: dict[str, str] = {}
-        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+        lines = _lines(self._file)
         if lines[:1] == [identity]:
             self._done = dict(line.split("\t", 1)[::-1] for line in lines[1:] if line.count("\t") == 1)
         else:
@@ -31,8 +36,7 @@ class Journal:
     @staticmethod
     def belongs(folder: Path, identity: str) -> bool:
         """Whether ``folder`` holds unfinished work of this identity."""
-        file = folder / Journal.NAME
-        return file.exists() and file.read_text(encoding="utf-8").split("\n", 1)[0] == identity
+        return _lines(folder / Journal.NAME)[:1] == [identity]
 
     def holds(self, name: str, descriptor: int, places: Mapping[str, int], sizes: Mapping[str, int]) -> bool:
         """Whether ``name`` is finished and its bytes are still what was written."""
@@ -44,6 +48,14 @@ class Journal:
         """Note ``name`` as finished."""
         with self._file.open("a", encoding="utf-8") as out:
             out.write(f"{_checksums(descriptor, places, sizes)}\t{name}\n")
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of ``file``; none when it is missing or damaged, and then the work starts afresh."""
+    try:
+        return decode_text(read_bytes(file, _KIND), _KIND, file).splitlines()
+    except InputError:
+        return []
 
 
 def _checksums(descriptor: int, places: Mapping[str, int], sizes: Mapping[str, int]) -> str:

@@ -1,6 +1,6 @@
 """Recipes: which weights get which format, as a table that people can read, write and diff.
 
-One rule a line, the first that matches decides:
+One rule per line, the first that matches decides:
 
     # module                        weights   block   zero         activations   search
     embed_tokens_per_layer          int4      128     symmetric    float32       nearest

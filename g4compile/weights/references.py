@@ -1,7 +1,7 @@
 """Weights as references: an initializer names a checkpoint key and is read when a bundle is written.
 
 The graph is traced without data. A `CheckpointTensor` carries the key, the dtype and shape that the graph wants, and
-the steps between the stored and the wanted form (a transpose, a scale). `program.bind` attaches the checkpoint.
+the steps between the stored tensor and the wanted one (a transpose, a scale). `program.bind` attaches the checkpoint.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from g4compile.bundle.weight_steps import (
 from g4compile.errors import Defect, InputError
 from g4compile.graph.references import Reference, static_shape
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.finite import check_finite
 
 
 class CheckpointTensor(Reference):
@@ -131,7 +132,10 @@ class CheckpointTensor(Reference):
         return ir.Tensor(self._prepared(self.bound.read(self.key)), name=self.key)
 
     def _prepared(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return prepare(stored, _word(self.dtype), self.steps)
+        """``stored`` after the steps. Raises CheckpointError when that is not finite: no number in it may be lost."""
+        array = prepare(stored, _word(self.dtype), self.steps)
+        check_finite(array, self.key, self.bound)
+        return array
 
     def _with(
         self, steps: tuple[WeightStep, ...], shape: tuple[int, ...] | None = None, dtype: ir.DataType | None = None

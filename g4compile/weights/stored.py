@@ -19,10 +19,12 @@ import numpy as np
 from g4compile.errors import CheckpointError
 from g4compile.model.keys import module_of_key
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.finite import check_finite
 from g4compile.weights.formats.blocks import BITS, WHOLE_ROW, BlockFormat, Codes
 from g4compile.weights.recipe import Rule
 
 STORED = "stored"  # in the place of a quantiser's name: codes are read, not made
+FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 _ACTIVATION_SCALES = (".input_activation_scale", ".output_activation_scale")
 _LONGEST, _SHORTEST = 4096, 16  # weights a stored block may have: what kernels take
 
@@ -40,8 +42,10 @@ class StoredCodes:
 def stored_codes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> StoredCodes | None:
     """How ``key``, wanted as ``shape`` [N, K], is stored as codes; None when it is stored in float or not at all.
 
-    Raises CheckpointError when codes and scales do not have the sizes of such a weight.
+    Raises CheckpointError when codes, scales or steps do not have the sizes and dtypes of such a weight.
     """
+    if len(shape) != 2:
+        return None
     module = key.removesuffix(".weight")
     names = ((key, f"{module}.weight_scale"), (f"{module}.embedding_quantized", f"{module}.embedding_scale"))
     for codes_key, scales_key in names:
@@ -62,12 +66,21 @@ def _checked(checkpoint: Checkpoint, codes_key: str, scales_key: str, shape: tup
             f"which holds no weight {list(shape)} at 2, 4 or 8 bits",
             where=str(codes.file),
         )
-    if len(scales.shape) != 2 or scales.shape[0] != rows or columns % scales.shape[1]:
+    slices = scales.shape[1] if len(scales.shape) == 2 and scales.shape[0] == rows else 0
+    if not slices or columns % slices:
         raise CheckpointError(
             f"tensor {scales_key} has shape {list(scales.shape)}, the config asks for [{rows}, 1]",
             where=str(scales.file),
         )
-    return StoredCodes(codes_key, scales_key, bits, scales.shape[1])
+    module = scales_key.rpartition(".")[0]
+    steps = [checkpoint.tensors[module + name] for name in _ACTIVATION_SCALES if module + name in checkpoint.tensors]
+    for one in (scales, *steps):
+        if one.dtype not in FLOATS or (one is not scales and one.shape not in ((), (1,))):
+            raise CheckpointError(
+                f"tensor {one.key} is {one.dtype} {list(one.shape)}, which is no scale: one float, or one a row",
+                where=str(one.file),
+            )
+    return StoredCodes(codes_key, scales_key, bits, slices)
 
 
 def stored_format(stored: StoredCodes, columns: int) -> BlockFormat:
@@ -98,6 +111,7 @@ def read_stored(checkpoint: Checkpoint, stored: StoredCodes, format: BlockFormat
     """Rows of the codes, cut into the blocks of ``format``, which all have the scale of their slice."""
     packed = checkpoint.read_rows(stored.codes_key, *rows)
     scales = checkpoint.read_rows(stored.scales_key, *rows).astype(np.float32)
+    check_finite(scales, stored.scales_key, checkpoint)
     if stored.bits == 8:
         packed = packed.view(np.uint8) ^ np.uint8(128)  # two's complement -> offset 128
     columns = packed.shape[1] * 8 // stored.bits
@@ -109,13 +123,24 @@ def read_stored(checkpoint: Checkpoint, stored: StoredCodes, format: BlockFormat
 
 
 def activation_scales(checkpoint: Checkpoint, key: str) -> tuple[float, float]:
-    """Steps to which the input and the output of the product with weight ``key`` are rounded; 0: not at all."""
+    """Steps to which the input and the output of the product with weight ``key`` are rounded; 0: not at all.
+
+    Raises CheckpointError for a step that is negative or not finite."""
     module = key.removesuffix(".weight")
     found = [
-        float(checkpoint.read(module + name)) if module + name in checkpoint.tensors else 0.0
-        for name in _ACTIVATION_SCALES
+        _step(checkpoint, module + name) if module + name in checkpoint.tensors else 0.0 for name in _ACTIVATION_SCALES
     ]
     return found[0], found[1]
+
+
+def _step(checkpoint: Checkpoint, key: str) -> float:
+    step = checkpoint.read(key)
+    check_finite(step, key, checkpoint)
+    if step.item() < 0:
+        raise CheckpointError(
+            f"tensor {key} is {step.item():g}, which is no step to round to", where=str(checkpoint.tensors[key].file)
+        )
+    return float(step.item())
 
 
 def companions(checkpoint: Checkpoint, stored: StoredCodes) -> Iterator[str]:

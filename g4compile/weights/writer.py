@@ -158,7 +158,7 @@ def _write(data: Path, jobs: list[_Job], progress: Progress, max_memory: int, jo
 
 
 def _check_memory(job: _Job, max_memory: int) -> None:
-    """Only what cannot be made by rows is held whole: in both its forms while it is turned."""
+    """Only what cannot be made by rows is held whole: twice, while it is transposed."""
     if not _by_rows(job.source) and 2 * job.bytes > max_memory:
         raise MachineError(
             f"weight {job.name} needs {2 * job.bytes:,} bytes of memory, {max_memory:,} are allowed",

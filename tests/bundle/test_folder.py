@@ -1,7 +1,9 @@
 """Opening a bundle: what is refused, by which words, and that a changed byte of a graph never runs."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,6 +14,7 @@ from g4compile.bundle.manifest import KVSpec
 from g4compile.bundle.requires import KNOWN, required
 from g4compile.errors import BundleError
 from g4compile.runtime.session import load
+from tests.manifests import change, linked
 
 
 @pytest.fixture
@@ -19,18 +22,9 @@ def copy(bundles, tmp_path):
     return shutil.copytree(bundles("tiny-e2b").folder, tmp_path / "bundle")
 
 
-def change(folder, **fields):
-    """Set fields of the manifest; a function is called with the old value."""
-    file = folder / "g4.json"
-    manifest = json.loads(file.read_text())
-    for name, value in fields.items():
-        manifest[name] = value(manifest.get(name)) if callable(value) else value
-    file.write_text(json.dumps(manifest))
-
-
 def test_graphs_have_a_part_and_a_variant_and_kv_belongs_to_a_part(bundles):
     manifest = bundles("tiny-e2b").manifest
-    assert manifest.manifest_version == 2 and manifest.requires == ()
+    assert manifest.manifest_version == 3 and manifest.requires == ()
     found = {name: (graph.part, graph.variant, graph.file) for name, graph in manifest.graphs.items()}
     assert found == {"embed": ("embed", "any", "embed.onnx"), "decoder": ("decoder", "any", "decoder.onnx")}
     assert manifest.parts["embed"].kv is None and manifest.parts["decoder"].kv is manifest.kv
@@ -106,19 +100,58 @@ def test_names_stay_inside_the_folder(copy, name, where):
         load(copy)
 
 
-def test_files_may_be_links(copy):
-    """As they are in a Hub cache."""
-    target = copy.parent / "blob"
-    (copy / "decoder.onnx").rename(target)
-    (copy / "decoder.onnx").symlink_to(target)
-    load(copy)
+def test_files_are_links_in_a_hub_cache(bundles, tmp_path):
+    model = tmp_path / "models--org--name"
+    blobs = linked(bundles("tiny-e2b").folder, model / "blobs")
+    snapshot = model / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    for file in blobs.iterdir():
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    load(snapshot, threads=1).forward([2, 5])
 
 
-def test_a_folder_in_the_place_of_a_file(copy):
-    (copy / "embed.onnx").unlink()
-    (copy / "embed.onnx").mkdir()
-    with pytest.raises(BundleError, match=r"lacks its file embed\.onnx"):
+@pytest.mark.parametrize("name", ["decoder.onnx", "weights.data", "tokenizer.json", "chat_template.jinja", "g4.json"])
+def test_a_link_out_of_the_folder(copy, name):
+    """The same content: what is refused is where it lies."""
+    (copy / name).rename(copy.parent / "blob")
+    (copy / name).symlink_to(copy.parent / "blob")
+    with pytest.raises(BundleError, match=f"{name} is a link that leads out of its folder"):
         load(copy)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (Path.mkdir, "a folder"),
+        (os.mkfifo, "a pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "leads out"),
+        (lambda path: path.symlink_to(path.name), "cannot be|refused|missing"),
+    ],
+)
+@pytest.mark.parametrize("name", ["embed.onnx", "weights.data", "tokenizer.json", "g4.json"])
+def test_what_is_no_regular_file(copy, make, what, name):
+    (copy / name).unlink()
+    make(copy / name)
+    with pytest.raises(BundleError, match=what):
+        load(copy)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja", "tokenizer_config.json"])
+def test_a_changed_byte_of_a_text_file_is_refused(copy, name):
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(BundleError, match=f"content of {name} is not what was compiled"):
+        load(copy)
+
+
+def test_a_text_file_that_came_later_is_not_read(copy):
+    change(copy, files=lambda files: {name: spec for name, spec in files.items() if name != "chat_template.jinja"})
+    with pytest.raises(BundleError, match=r"chat_template\.jinja stands in the bundle, and its manifest does not list"):
+        load(copy)
+    (copy / "README.md").write_text("mine")
+    (copy / "chat_template.jinja").unlink()
+    load(copy)
 
 
 def test_an_unknown_requirement_is_refused_by_name(copy):
@@ -136,7 +169,7 @@ def test_a_new_optional_field_is_no_new_version(copy):
 
 def test_version_1_is_refused_with_the_command_that_makes_it_again(copy):
     change(copy, manifest_version=1, target="onnx-mobile", weights="my recipe", kv={"dtype": "int8"})
-    with pytest.raises(BundleError, match="manifest version 1, this g4compile reads version 2") as refused:
+    with pytest.raises(BundleError, match="manifest version 1, this g4compile reads version 3") as refused:
         load(copy)
     command = "g4compile compile CHECKPOINT --target onnx-mobile --weights 'my recipe' --kv int8"
     assert command in refused.value.fix
@@ -152,7 +185,22 @@ def test_version_1_of_engines_is_refused_with_all_options(copy):
     assert options in refused.value.fix
 
 
-@pytest.mark.parametrize("version", [3, 99])
+def test_version_2_had_kv_in_a_part(copy):
+    change(copy, manifest_version=2, parts={"decoder": {"kv": {"dtype": "int8"}}})
+    with pytest.raises(BundleError, match="manifest version 2, this g4compile reads version 3") as refused:
+        load(copy)
+    assert "--weights float32 --kv int8 --context 1024" in refused.value.fix
+
+
+@pytest.mark.parametrize("fields", [{"kv": []}, {"engine": [1]}, {"engine": {"compute_capabilities": 7}}, {"parts": 1}])
+def test_an_older_version_that_says_nothing_sensible(copy, fields):
+    change(copy, manifest_version=1, **fields)
+    with pytest.raises(BundleError, match="manifest version 1") as refused:
+        load(copy)
+    assert refused.value.fix.endswith("--force")
+
+
+@pytest.mark.parametrize("version", [4, 99])
 def test_a_newer_version(copy, version):
     change(copy, manifest_version=version)
     with pytest.raises(BundleError, match=f"manifest version {version}") as refused:
@@ -165,6 +213,7 @@ def test_a_newer_version(copy, version):
     [
         ({"parts": {}}, "of the part embed, which the manifest does not have"),
         ({"parts": {"embed": {}, "decoder": {}}}, "no decoder with a KV cache"),
+        ({"parts": {"embed": {}, "decoder": 7}}, "manifest is not valid"),
         ({"parts": []}, "manifest is not valid"),
         ({"requires": "int8-kv"}, "manifest is not valid"),
         ({"requires": [{}]}, "which this g4compile does not know"),
@@ -174,21 +223,45 @@ def test_a_newer_version(copy, version):
 def test_a_manifest_that_says_nothing_sensible(copy, fields, message):
     change(copy, **fields)
     with pytest.raises(BundleError, match=message):
-        load(copy).forward([2, 5])
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "7", '"text"', "[" * 100_000, '{"a":' * 100_000])
-def test_a_manifest_that_is_no_object(copy, text):
-    (copy / "g4.json").write_text(text)
-    with pytest.raises(BundleError, match="manifest cannot be read"):
         load(copy)
 
 
-def test_no_bundle(tmp_path):
-    (tmp_path / "g4.json").mkdir()
-    for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(BundleError, match="there is no bundle at"):
-            load(folder)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("[]", "no JSON object"),
+        ("7", "no JSON object"),
+        ('"text"', "no JSON object"),
+        ("[" * 200_000, r"not valid JSON[\s\S]*nested deeper than 64"),
+        ('{"a":' * 100_000, r"not valid JSON[\s\S]*nested deeper than 64"),
+        ('{"manifest_version": 3, "manifest_version": 2}', "stands twice"),
+    ],
+)
+def test_a_manifest_that_is_no_object(copy, text, message):
+    (copy / "g4.json").write_text(text)
+    with pytest.raises(BundleError, match=message):
+        load(copy)
+
+
+def test_a_manifest_that_is_no_text(copy):
+    (copy / "g4.json").write_bytes((copy / "g4.json").read_bytes().replace(b"onnx-cpu", b"onnx-\xff"))
+    with pytest.raises(BundleError, match="not UTF-8"):
+        load(copy)
+
+
+def test_a_manifest_without_an_end(copy):
+    with (copy / "g4.json").open("r+b") as file:
+        file.truncate(1 << 40)  # a file with a hole: it takes no space
+    with pytest.raises(BundleError, match="more than the 16,777,216 that are read"):
+        load(copy)
+
+
+@pytest.mark.parametrize("folder", ["nothing", "a\0b", "n" * 5000])
+def test_no_bundle(tmp_path, folder):
+    with pytest.raises(BundleError, match="there is no bundle at"):
+        load(tmp_path / folder)
 
 
 def test_what_is_required(engine_bundle):

@@ -100,7 +100,7 @@ def test_modality_that_is_not_compiled(copy, tmp_path):
 
 def test_bundle_of_a_newer_version(bundle_copy):
     file = bundle_copy / "g4.json"
-    file.write_text(file.read_text().replace('"manifest_version": 2', '"manifest_version": 99'))
+    file.write_text(file.read_text().replace('"manifest_version": 3', '"manifest_version": 99'))
     refused(g4("inspect", bundle_copy), 2, "manifest version 99", "update g4compile")
 
 

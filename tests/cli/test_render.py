@@ -46,6 +46,15 @@ def test_progress_of_bytes(terminal):
     assert "1.5 MB of 3.0 MB" in shown.getvalue() and "step 3 of 3" in shown.getvalue()
 
 
+def test_a_narrow_terminal_cuts_the_name_and_no_number(terminal, monkeypatch):
+    shown = terminal()
+    monkeypatch.setenv("COLUMNS", "80")
+    with progress("compile", counts_bytes=True) as report:
+        report("step 2 of 2: weights: model.language_model.layers.11.self_attn.v_proj.weight", 10**9, 10**10)
+    for text in ("1.0 GB of 10.0 GB", "elapsed", "remaining", "step 2 of 2"):
+        assert text in shown.getvalue()
+
+
 def test_long_steps_stay_on_the_screen(terminal, monkeypatch):
     shown = terminal()
     monkeypatch.setattr("g4compile.cli.render.progress._WORTH_KEEPING", 0)

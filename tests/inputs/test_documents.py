@@ -1,6 +1,7 @@
 """Text and JSON that nobody vouches for."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -33,12 +34,26 @@ def test_any_json_is_what_it_was(value):
         (b"9" * 5000, "5,000 digits"),
         (b'{"a": NaN}', "NaN is no number"),
         (b"[-Infinity]", "-Infinity is no number"),
+        (b'["\\ud800"]', "half of a pair"),
+        (b'{"a\\uDFFFb": 1}', "half of a pair"),
     ],
 )
 def test_what_is_refused(data, why):
     with pytest.raises(BundleError, match=why) as caught:
         decode_json(data, KIND, "g4.json")
     assert caught.value.where == "g4.json"
+
+
+def test_a_pair_of_surrogates_is_one_character():
+    assert decode_json(b'["\\ud83d\\ude00"]', KIND, "x") == ["\U0001f600"]
+
+
+def test_a_name_that_stands_twice_among_many_is_found_at_once():
+    names = [b'"%d": 1' % number for number in range(100_000)]
+    started = time.monotonic()
+    with pytest.raises(BundleError, match="'7' stands twice"):
+        decode_json(b"{" + b", ".join([*names, b'"7": 2']) + b"}", KIND, "x")
+    assert time.monotonic() - started < 5
 
 
 def test_brackets_in_strings_are_no_nesting():

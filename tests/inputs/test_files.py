@@ -2,12 +2,14 @@
 
 import errno
 import os
+import resource
 
 import pytest
 
 from g4compile.errors import BundleError, InputError, MachineError
-from g4compile.inputs.files import Kind, check_file, read_bytes, root_of
+from g4compile.inputs.files import Kind, check_file, read_bytes, root_of, write_bytes
 from g4compile.inputs.system import system_error
+from tests.processes import forked
 
 KIND = Kind("the manifest", 100, BundleError, "compile it again")
 
@@ -82,6 +84,47 @@ def test_the_cache_of_the_hub(tmp_path):
     assert read_bytes(snapshot / "config.json", KIND, root_of(snapshot)) == b"{}"
     (snapshot / "evil").symlink_to("/etc/passwd")
     refused(snapshot / "evil", root_of(snapshot))
+
+
+def test_a_file_is_written_anew(tmp_path):
+    file = tmp_path / "file"
+    for data in (b"a long content", b"short", b""):
+        write_bytes(file, data, KIND)
+        assert file.read_bytes() == data
+
+
+def test_nothing_but_a_regular_file_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "victim").write_text("mine")
+    for name, leads_to in (("link", "victim"), ("device", "/dev/full"), ("dangling", "nothing"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(leads_to)
+    for name in ("pipe", "folder", "link", "device", "dangling", "loop", "victim/below", "none/below"):
+        with pytest.raises(BundleError) as caught:
+            write_bytes(tmp_path / name, b"ours", KIND)
+        assert caught.value.where == str(tmp_path / name)
+    assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / "nothing").exists()
+
+
+def test_a_pipe_that_is_read_is_not_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(BundleError, match="no regular file"):
+        write_bytes(tmp_path / "pipe", b"ours", KIND)
+    assert os.read(reader, 10) == b""
+    os.close(reader)
+
+
+def test_a_file_half_written_is_deleted(tmp_path):
+    """A limit on the size of files stands in for a full disk."""
+
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(MachineError, match="the system failed while writing the manifest"):
+            write_bytes(tmp_path / "file", bytes(100_000), KIND)
+
+    assert forked(work) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EDQUOT])

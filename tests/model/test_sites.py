@@ -52,6 +52,7 @@ def by_hand(facts):
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_sites_are_those_counted_by_hand(name, tied):
     config = {**presets.config(name), "tie_word_embeddings": tied}
+    config["text_config"]["tie_word_embeddings"] = tied
     facts = model_facts(config).text
     assert found(facts) == by_hand(facts)
     if tied:

@@ -228,3 +228,60 @@ def test_chunks_stand_at_multiples_of_their_size():
             count, ring = stop - start, 32
             assert (length + start) % ring + count <= ring
             assert name == ("decode" if count == 1 else "verify" if count <= 8 else "prefill")
+
+
+def fails_after(session, monkeypatch, steps, error):
+    """The step behind ``steps`` good ones raises, when it has written what it writes."""
+    execute, calls = session._execute, []
+
+    def failing(name):
+        execute(name)
+        calls.append(name)
+        if len(calls) > steps:
+            raise error
+
+    monkeypatch.setattr(session, "_execute", failing)
+
+
+@pytest.mark.parametrize(("kept", "new"), [(0, 40), (20, 12)])
+def test_an_error_in_the_middle_of_a_prompt_changes_nothing(opened, monkeypatch, kept, new):
+    """Where the rings still hold what the earlier state sees."""
+    session, prompt = opened.session, list(range(3, 23))[:kept]
+    if kept:
+        session.forward(prompt)
+        opened.networks.forward(np.array([prompt]))
+    with monkeypatch.context() as patch:
+        fails_after(session, patch, 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            session.forward(list(range(100, 100 + new)), all_positions=True)
+    assert (session.length, session.batch) == (kept, 1 if kept else None)
+    np.testing.assert_array_equal(session.forward([7, 8, 9]), opened.networks.forward(np.array([[7, 8, 9]])))
+
+
+def test_a_state_that_an_error_has_overwritten_is_not_used(opened, monkeypatch):
+    session = opened.session
+    session.forward(list(range(3, 23)))
+    with monkeypatch.context() as patch:
+        fails_after(session, patch, 1, MachineError("cudaErrorUnknown"))
+        with pytest.raises(MachineError, match="cudaErrorUnknown"):
+            session.forward([7] * (session.bundle.manifest.kv.rewind + 14))
+    tokens = session.generate([5])
+    for call in (lambda: session.forward([5]), lambda: session.rewind(1), lambda: next(tokens)):
+        with pytest.raises(InputError, match="damaged the state"):
+            call()
+    session.reset()
+    np.testing.assert_array_equal(session.forward([7, 8, 9]), opened.networks.forward(np.array([[7, 8, 9]])))
+
+
+def test_an_error_in_generate_leaves_the_last_whole_token(opened, monkeypatch):
+    session = opened.session
+    want = list(session.generate([1, 2, 3], max_new_tokens=4, stop_token_ids=[]))
+    session.reset()
+    tokens = session.generate([1, 2, 3], stop_token_ids=[])
+    assert [next(tokens), next(tokens)] == want[:2]
+    with monkeypatch.context() as patch:
+        fails_after(session, patch, 0, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            next(tokens)
+    assert session.length == 4
+    assert list(session.generate(want[1:2], max_new_tokens=2, stop_token_ids=[])) == want[2:]

@@ -1,13 +1,16 @@
-"""The cache of rearranged weights: made once, mapped later, bounded, and never in the way."""
+"""Opening graphs: what the manifest says of them holds, and the cache of rearranged weights is never in the way."""
 
+import hashlib
 import shutil
 import warnings
 
 import numpy as np
 import pytest
 
+from g4compile.errors import BundleError, InputError
 from g4compile.runtime import graphs
 from g4compile.runtime.session import load
+from tests.manifests import change, linked, replace, rewrite
 
 PROMPT = [2, 5, 6, 7]
 
@@ -25,7 +28,7 @@ def test_a_cached_load_gives_the_same_logits_and_makes_nothing_new(bundle, tmp_p
     plain = load(bundle.folder, threads=1).forward(PROMPT)
     first = load(bundle.folder, threads=1, cache=tmp_path / "cache").forward(PROMPT)
     made = entries(tmp_path / "cache")
-    monkeypatch.setattr(graphs, "_fill", lambda *arguments: pytest.fail("filled again"))
+    monkeypatch.setattr(graphs, "_save", lambda *arguments: pytest.fail("filled again"))
     second = load(bundle.folder, threads=1, cache=tmp_path / "cache").forward(PROMPT)
     np.testing.assert_array_equal(first, plain)
     np.testing.assert_array_equal(second, plain)
@@ -91,8 +94,73 @@ def test_a_damaged_copy_is_said_and_made_again(bundle, tmp_path):
     plain = load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT)
     (data,) = tmp_path.glob("*/weights.data")
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    with pytest.warns(UserWarning, match="cannot be used, loading without it"):
+    with pytest.warns(UserWarning, match=r"was damaged, and is made again: weights\.data has"):
         np.testing.assert_array_equal(load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT), plain)
-    assert not entries(tmp_path)
-    np.testing.assert_array_equal(load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT), plain)
     assert len(entries(tmp_path)) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT), plain)
+
+
+def test_a_copy_that_onnx_runtime_refuses(bundle, tmp_path, monkeypatch):
+    """Whole by its header, and no model: it is said, and made again by the next load."""
+    plain = load(bundle.folder, threads=1).forward(PROMPT)
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, "_save", lambda file, folder: (folder / file.name).write_text("no graph"))
+        with pytest.warns(UserWarning, match="cannot be used, loading without it"):
+            np.testing.assert_array_equal(load(bundle.folder, threads=1, cache=tmp_path).forward(PROMPT), plain)
+    assert not entries(tmp_path)
+    load(bundle.folder, threads=1, cache=tmp_path)
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_cache_without_a_name(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="name of the cache folder is empty"):
+        load(bundle.folder, cache="")
+    assert not entries(tmp_path)
+
+
+def described(bundles, tmp_path, graph, kind, edit):
+    """A bundle whose manifest describes a graph in another way."""
+    folder = linked(bundles("tiny-e2b").folder, tmp_path / "bundle")
+    rewrite(folder, lambda manifest: edit(manifest["graphs"][graph][kind]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("graph", "kind", "edit", "what"),
+    [
+        ("embed", "inputs", lambda tensors: tensors[0].update(shape=["sequences", "new"]), "input_ids is tensor"),
+        ("decoder", "inputs", lambda tensors: tensors[0].update(shape=["batch", "tokens"]), "position_ids is tensor"),
+        ("decoder", "outputs", lambda tensors: tensors[0].update(shape=["batch", "all", 1024]), "logits is tensor"),
+    ],
+)
+def test_a_manifest_that_describes_another_graph(bundles, tmp_path, graph, kind, edit, what):
+    """By names of sizes, which nothing else in the manifest contradicts."""
+    folder = described(bundles, tmp_path, graph, kind, edit)
+    with pytest.raises(BundleError, match=rf"does not describe the {kind} of the graph {graph}[\s\S]*{what}"):
+        load(folder, threads=1)
+
+
+def test_the_graph_of_another_bundle(bundles, int8_kv, tmp_path):
+    """Of int8 KV, with the hash of it: what it asks for is seen when it is opened."""
+    folder = linked(bundles("tiny-e2b").folder, tmp_path / "bundle")
+    graph = (int8_kv.folder / "decoder.onnx").read_bytes()
+    replace(folder / "decoder.onnx", graph)
+    spec = {"bytes": len(graph), "sha256": hashlib.sha256(graph).hexdigest()}
+    change(folder, files=lambda files: {**files, "decoder.onnx": spec})
+    with pytest.raises(BundleError, match="does not describe the inputs of the graph decoder"):
+        load(folder, threads=1)
+
+
+def test_a_refused_graph_prints_nothing(bundles, tmp_path, capfd):
+    """ONNX Runtime would try it twice, and say so on standard output, where `--json` puts one object."""
+    folder = linked(bundles("tiny-e2b").folder, tmp_path / "bundle")
+    for broken in (b"", b"\0" * 100, (folder / "decoder.onnx").read_bytes().replace(b"MatMul", b"Matxul")):
+        replace(folder / "decoder.onnx", broken)
+        spec = {"bytes": len(broken), "sha256": hashlib.sha256(broken).hexdigest()}
+        change(folder, files=lambda files, spec=spec: {**files, "decoder.onnx": spec})
+        with pytest.raises(BundleError, match="cannot load the bundle's graph"):
+            load(folder, threads=1)
+    assert capfd.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""8-bit floats with one scale a tensor: how near they are, and where their bytes go."""
+"""8-bit floats with one scale per tensor: how near they are, and where their bytes go."""
 
 from __future__ import annotations
 

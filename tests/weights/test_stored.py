@@ -14,7 +14,8 @@ from g4compile.model import presets
 from g4compile.model.config import model_facts
 from g4compile.planning.plan import plan
 from g4compile.synth.checkpoint import synthesize
-from g4compile.weights.checkpoint import Checkpoint, StoredTensor
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.headers import read_header
 from g4compile.weights.stored import read_stored, stored_codes, stored_format
 
 _UNPACK = {2: gemma_quant._unpack_int2, 4: gemma_quant._unpack_int4, 8: lambda packed, width: packed}
@@ -23,9 +24,8 @@ _UNPACK = {2: gemma_quant._unpack_int2, 4: gemma_quant._unpack_int4, 8: lambda p
 def holding(tmp_path, facts, tensors):
     file = tmp_path / "model.safetensors"
     save_file(tensors, file)
-    names = {np.dtype(np.uint8): "U8", np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
-    headers = {key: StoredTensor(key, names[array.dtype], array.shape, file) for key, array in tensors.items()}
-    return Checkpoint(tmp_path, facts, headers)
+    with file.open("rb") as opened:
+        return Checkpoint(tmp_path, facts, read_header(opened.fileno(), file))
 
 
 @pytest.fixture(scope="module")

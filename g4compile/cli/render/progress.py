@@ -29,19 +29,21 @@ def progress(first: str, *, counts_bytes: bool = False) -> Iterator[Report]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.table import Column
 
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),
-        BarColumn(20),
+        BarColumn(10),
         TextColumn("{task.fields[count]}"),
         TextColumn("elapsed"),
         TimeElapsedColumn(),
         TextColumn("remaining"),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        # It takes the room that is left: on a narrow terminal its end is cut, and no number.
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
-    with Progress(*columns, console=console, transient=True) as shown:
+    with Progress(*columns, console=console, transient=True, expand=True) as shown:
         task = shown.add_task(first, total=None, count="")
         steps = _Steps(lambda line: console.print(line, highlight=False))
 

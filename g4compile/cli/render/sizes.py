@@ -14,5 +14,5 @@ def size(count: int) -> str:
 
 
 def kv_size(per_token: int, fixed: int) -> str:
-    """KV bytes in one form for all verbs: what grows with the context, and what windows hold in all."""
+    """KV bytes in the same words for all verbs: what grows with the context, and what windows hold in all."""
     return f"{size(per_token)} per token in full layers, {size(fixed)} fixed for windows"

@@ -1,1 +1,1 @@
-"""One small file a verb: parse, call, render."""
+"""One small file per verb: parse, call, render."""

@@ -1,4 +1,4 @@
-"""The experts over rows grouped by expert: two kernels of ours, with the routing around them in standard ops.
+"""The experts over rows grouped by expert: two ops for kernels of ours, with the routing around them in standard ops.
 
     rank = CumSum (OneHot (index))          how many before chose the same expert        [A, E], A = tokens * k
     used = (counts + tile - 1) / tile       tiles an expert takes                        [E]

@@ -4,15 +4,15 @@
     expert_down:     y[s] = h[s] D_e^T
 
 Shapes: x [T, H], gate_up [E, 2I, H] (gate rows first), down [E, H, I], h [slots, I], y [slots, H]. 4-bit weights are
-codes 0..15 that mean code - 8, times a scale a block of ``BLOCK_K`` weights, laid out in panels so that a program reads
-whole kilobytes (`pack_panels`):
+codes 0..15 that mean code - 8, times a scale per block of ``BLOCK_K`` weights, laid out in panels so that a program
+reads whole kilobytes (`pack_panels`):
 
     codes  [E, rows / PANEL, blocks, PANEL, BLOCK_K / 2]   byte j: weight j in the low bits, j + BLOCK_K / 2 high
     scales [E, rows / PANEL, blocks, PANEL]
 
 Each half of a block meets contiguous columns of x, and nothing is interleaved. Weights are the left operand, so that
 what was made of codes goes into the product from registers. Products accumulate in float32; a block's scale multiplies
-its sum. (The dtype is that of x: Triton's interpreter knows no bfloat16.) One kernel a product, no workspace: what
+its sum. (The dtype is that of x: Triton's interpreter knows no bfloat16.) One kernel per product, no workspace: what
 TensorRT's quick plugins can hold.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from g4compile.bundle.kv import token_bytes
 from g4compile.bundle.manifest import GraphSpec, KVLayer, KVSpec, QuantizedSpec
 from g4compile.model.config import LayerFacts
 from g4compile.targets.base import FLOAT32, REWIND, Emitted, Order, io_specs
@@ -32,7 +33,7 @@ def emit_bundle(order: Order, legal: ir.Model) -> Emitted:
 
 def kv_token_bytes(layer: LayerFacts, kv: str) -> int:
     """Bytes of one token's key and value in ``layer``: numbers, or codes and the scale of each head."""
-    return 2 * layer.kv_heads * (layer.head_dim * 4 if kv == FLOAT32 else layer.head_dim + 4)
+    return token_bytes(kv, layer.kv_heads, layer.head_dim)
 
 
 def _kv_layer(layer: LayerFacts, kv: str) -> KVLayer:

@@ -1,4 +1,4 @@
-"""Writing an engine bundle: a plan a step, and in the manifest how a runtime feeds it."""
+"""Writing an engine bundle: a plan per step, and in the manifest how a runtime feeds it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Capacities:
-    """What engines are built for: ``context`` tokens a sequence, up to ``batch`` sequences, ``chunk`` tokens a
+    """What engines are built for: ``context`` tokens per sequence, up to ``batch`` sequences, ``chunk`` tokens per
     prefill step."""
 
     context: int

@@ -1,1 +1,1 @@
-"""Parts of a model as exported programs: one file a part."""
+"""Parts of a model as exported programs: one file per part."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
-from g4compile.errors import Defect, MachineError
+from g4compile.errors import Defect
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import FULL, ModelFacts
+from g4compile.trace.build import build
 from g4compile.trace.export import Exported, export_program
 from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
 
@@ -62,15 +62,8 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
 
     ``source_lines`` notes the line of model code each op comes from, for messages; it takes a fifth longer.
     """
-    classes = CLASSES[facts.text.model_type]
-    if not hasattr(transformers, classes.model):
-        raise MachineError(
-            f"transformers {transformers.__version__} has no {classes.model}", fix="pip install 'transformers>=5.14'"
-        )
-    config = getattr(transformers, classes.config)(**facts.text_config)
-    config._attn_implementation = config._experts_implementation = IMPLEMENTATION
-    with torch.device("meta"):
-        model = getattr(transformers, classes.model)._from_config(config, dtype=dtype).eval()
+    config, model = build(CLASSES[facts.text.model_type], facts.text_config, IMPLEMENTATION, dtype)
+    model.eval()
     # A set, over which the module loops: its order would change from one process to the next, and the graph with it.
     model.model.unique_layer_types = sorted(model.model.unique_layer_types)
     model.model.rotary_emb.forward = MethodType(_rotations, model.model.rotary_emb)

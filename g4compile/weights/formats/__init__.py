@@ -1,1 +1,1 @@
-"""How codes are packed and what they mean: one file a format."""
+"""How codes are packed and what they mean: one file per format."""

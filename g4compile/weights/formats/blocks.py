@@ -23,7 +23,7 @@ from g4compile.errors import InputError
 Array = np.ndarray[Any, Any]
 BITS = (2, 4, 8)
 BLOCKS = (32, 64, 128)
-WHOLE_ROW = 0  # one scale a row: "per channel"
+WHOLE_ROW = 0  # one scale per row ("per channel")
 
 
 @dataclass(frozen=True)

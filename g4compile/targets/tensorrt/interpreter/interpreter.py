@@ -3,7 +3,8 @@
 It reads back what was really emitted (layers, attributes, constants), so a test of it is a test of the emitter, on a
 machine without a GPU. `exact` computes what is declared bfloat16 or float16 in float32, which shows the structure;
 otherwise every tensor is rounded to the type that the strongly typed network declares, which shows the numerics. It
-says nothing about the kernels that a builder picks. Several networks that speak to each other run in step, a rank each.
+says nothing about the kernels that a builder picks. Several networks that speak to each other run together, layer by
+layer, one per rank.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Values = dict[str, Any]
 
 
 class Interpreter:
-    """``networks``: one, or one a rank. ``constants``: data by tensor name, for types that bindings cannot give
+    """``networks``: one, or one per rank. ``constants``: data by tensor name, for types that bindings cannot give
     back."""
 
     def __init__(

@@ -27,7 +27,7 @@ _INT32_MAX = 2**31 - 1
 class Emitter:
     """Emits nodes into ``network``. ``constants``: the data of every constant by tensor name, because the bindings
     cannot give bfloat16 and 4-bit constants back; it also keeps that memory alive until the engine is built.
-    ``plugins``: the module that makes plugin layers, of a product that has them."""
+    ``plugins``: the module that makes plugin layers, of an edition that has them."""
 
     def __init__(self, trt: Any, network: Any, plugins: Any = None) -> None:
         self.trt, self.network, self.plugins = trt, network, plugins

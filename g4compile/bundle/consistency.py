@@ -1,0 +1,167 @@
+"""What the fields of a manifest say of each other. A field alone has a range, which its type holds.
+
+A runtime sizes its memory by these fields, so each is held against what the graphs declare; `runtime/graphs.py` holds
+that against the graphs themselves. So a manifest cannot ask for more memory than the model that it describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from g4compile.bundle.engine_consistency import engine_faults
+from g4compile.bundle.faults import Faults, repeated
+from g4compile.bundle.kv import PARTS, PAST, PRESENT, token_bytes, width
+from g4compile.bundle.manifest import ANY, DECODER, EMBED, KVLayer, KVSpec, Manifest, TensorSpec
+from g4compile.bundle.requires import required
+from g4compile.errors import BundleError
+
+Expected = dict[str, tuple[str, tuple[int | None, ...]]]  # tensors by name: dtype and shape, None for a dynamic size
+_NO_PLAIN_NAME = ("/", "\\", ":", "\0")  # characters of paths, on any system
+
+
+def check_consistent(manifest: Manifest, where: Path) -> None:
+    """Raise BundleError with the first contradiction in ``manifest``, which was read from ``where``."""
+    for faults in (_name_faults, _file_faults, _part_faults, _token_faults, _kv_faults, _onnx_faults, engine_faults):
+        for what, why in faults(manifest):
+            raise BundleError(what, where=str(where), why=why, fix="do not use this bundle; compile it again")
+
+
+def _name_faults(manifest: Manifest) -> Faults:
+    for name in (*manifest.files, *(graph.file for graph in manifest.graphs.values())):
+        if name in ("", ".", "..") or any(character in name for character in _NO_PLAIN_NAME):
+            yield f"the manifest names {name!r}, which is not the plain name of a file in the bundle", ""
+
+
+def _file_faults(manifest: Manifest) -> Faults:
+    for name, reason in manifest.needed_files.items():
+        if name not in manifest.files:
+            yield (
+                f"the manifest does not list {name} among its files",
+                f"{reason} stands there, and what is not listed is not checked",
+            )
+
+
+def _part_faults(manifest: Manifest) -> Faults:
+    places: dict[tuple[str, str, int], str] = {}
+    for name, graph in manifest.graphs.items():
+        if graph.part not in manifest.parts:
+            yield f"the graph {name} is of the part {graph.part}, which the manifest does not have", ""
+        place = (graph.part, graph.variant, graph.rank)
+        if place in places:
+            yield (
+                f"the graphs {places[place]} and {name} are both of the part {place[0]}, variant {place[1]}, rank "
+                f"{place[2]}",
+                "a runtime finds a graph by these three",
+            )
+        places[place] = name
+        for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+            for twice in repeated(tensor.name for tensor in tensors):
+                yield f"the graph {name} has two {kind}s of the name {twice}", ""
+    part = manifest.parts.get(DECODER)
+    if part is None or part.kv is None:
+        yield f"the bundle has no {DECODER} with a KV cache", ""
+    if "config_sha256" not in manifest.source:
+        yield "the manifest does not say which config it was compiled from", "source.config_sha256 is missing"
+
+
+def _token_faults(manifest: Manifest) -> Faults:
+    ids = {"bos_token_id": (manifest.bos_token_id,), "pad_token_id": (manifest.pad_token_id,)}
+    for field, tokens in (*ids.items(), ("stop_token_ids", manifest.stop_token_ids)):
+        for token in tokens:
+            if token >= manifest.vocab_size:
+                yield f"{field} has {token:,}, but the vocabulary has {manifest.vocab_size:,} ids, from 0", ""
+    for name, graph in manifest.graphs.items():
+        for logits in (output for output in graph.outputs if graph.part == DECODER and output.name == "logits"):
+            if logits.shape[-1:] != (manifest.vocab_size,):
+                yield (
+                    f"vocab_size is {manifest.vocab_size:,}, but the graph {name} gives logits of the shape "
+                    f"{list(logits.shape)}",
+                    "",
+                )
+
+
+def _kv_faults(manifest: Manifest) -> Faults:
+    kv = manifest.kv
+    lacking = set(required(kv, manifest.engine, coded=bool(manifest.quantized))) - set(manifest.requires)
+    if lacking:
+        yield f"requires does not have {', '.join(sorted(lacking))}", "what the bundle uses must be named there"
+    numbers = [layer.layer for layer in kv.layers]
+    if not numbers or numbers != sorted(set(numbers)):
+        yield f"kv.layers has the layers {numbers}", "each layer that owns KV stands there once, in ascending order"
+    for layer in kv.layers:
+        yield from _layer_faults(layer, kv, manifest.context)
+
+
+def _layer_faults(layer: KVLayer, kv: KVSpec, context: int) -> Faults:
+    full = layer.kind == "full_attention"
+    if full != (layer.window is None) or full != (layer.keep is None):
+        yield (
+            f"kv layer {layer.layer} has kind {layer.kind}, window {layer.window} and keep {layer.keep}",
+            "a full layer has neither, a sliding layer both",
+        )
+    elif layer.window is not None and layer.keep is not None and layer.keep < layer.window - 1 + kv.rewind:
+        yield (
+            f"kv layer {layer.layer} keeps {layer.keep} tokens",
+            f"a window of {layer.window} after a rewind of {kv.rewind} sees {layer.window - 1 + kv.rewind} before it",
+        )
+    found = token_bytes(kv.dtype, layer.heads, layer.head_dim)
+    if layer.bytes_per_token != found:
+        yield (
+            f"kv layer {layer.layer} has bytes_per_token {layer.bytes_per_token:,}",
+            f"{layer.heads} heads of {layer.head_dim} in {kv.dtype} are {found:,} bytes, key and value together",
+        )
+
+
+def _onnx_faults(manifest: Manifest) -> Faults:
+    if manifest.engine is not None:
+        return
+    kv = manifest.kv
+    if kv.dtype == "bfloat16":
+        yield "kv.dtype is bfloat16, which only engines have", ""
+        return
+    found = {(graph.part, graph.variant, graph.rank): graph for graph in manifest.graphs.values()}
+    embed, decoder = (found.get((part, ANY, 0)) for part in (EMBED, DECODER))
+    if embed is None or decoder is None:
+        lacking = EMBED if embed is None else DECODER
+        yield f"the bundle has no graph of the part {lacking}, variant {ANY}, rank 0", "an ONNX bundle has both parts"
+        return
+    fed = {output.name: (output.dtype, tuple(_fixed(size) for size in output.shape)) for output in embed.outputs}
+    inputs = {
+        **_kv_tensors(kv, PAST),
+        **fed,
+        "position_ids": ("int64", (None, None)),
+        "num_logits_to_keep": ("int64", ()),
+    }
+    outputs = {**_kv_tensors(kv, PRESENT), "logits": ("float", (None, None, manifest.vocab_size))}
+    yield from _misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
+    yield from _misfits("an input of decoder", decoder.inputs, inputs)
+    yield from _misfits("an output of decoder", decoder.outputs, outputs)
+
+
+def _kv_tensors(kv: KVSpec, begin: str) -> Expected:
+    return {
+        f"{begin}{layer.layer}.{part}": (dtype, (None, layer.heads, None, width(layer, part)))
+        for layer in kv.layers
+        for part, dtype in PARTS[kv.dtype].items()
+    }
+
+
+def _fixed(size: int | str) -> int | None:
+    return size if isinstance(size, int) else None
+
+
+def _misfits(kind: str, declared: Sequence[TensorSpec], expected: Expected) -> Faults:
+    """``declared`` tensors against what they must be by name: dtype and shape, None for a dynamic size."""
+    found: Expected = {tensor.name: (tensor.dtype, tuple(map(_fixed, tensor.shape))) for tensor in declared}
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            said, needed = (_shown(tensors.get(name)) for tensors in (found, expected))
+            yield f"{name}, {kind}, is {said} in graphs, but by the other fields of the manifest {needed}", ""
+
+
+def _shown(tensor: tuple[str, tuple[int | None, ...]] | None) -> str:
+    if tensor is None:
+        return "not there"
+    dtype, shape = tensor
+    return f"{dtype}[{', '.join('?' if size is None else str(size) for size in shape)}]"

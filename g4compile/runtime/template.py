@@ -1,0 +1,126 @@
+"""Chat templates: Jinja as `transformers` sets it up, so that a template written for it renders alike here.
+
+Source: `_cached_compile_jinja_template` and `render_jinja_template` of transformers' `utils/chat_template_utils.py`
+(5.23). A template comes from whoever made the checkpoint: the sandbox keeps it from Python, and `text_child.py` bounds
+its time and memory, which no sandbox of Jinja's does.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import Template, nodes
+from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Macro
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+LONGEST = 1 << 24  # characters of a rendered chat: some ten times the longest context
+_REASONING = ("reasoning_content", "thinking", "reasoning")  # names of it in messages; templates read the first
+
+
+class TooLong(Exception):
+    """A template writes more than `LONGEST` characters."""
+
+
+def render(source: str, messages: Sequence[Mapping[str, Any]], tools: Any, names: Mapping[str, str]) -> str:
+    """The chat ``messages``, with the model's turn opened. ``names``: special tokens, by their names in templates.
+
+    Raises whatever the template makes Jinja or Python raise.
+    """
+    template = _compiled(source)
+    given = [_aliased({key: value for key, value in message.items() if value is not None}) for message in messages]
+    variables = {**names, "messages": given, "tools": tools, "documents": None, "add_generation_prompt": True}
+    pieces, length = [], 0
+    for piece in template.generate(variables):
+        pieces.append(piece)
+        length += len(piece)
+        if length > LONGEST:
+            raise TooLong(f"it writes more than {LONGEST:,} characters")
+    return "".join(pieces)
+
+
+def _aliased(message: dict[str, Any]) -> dict[str, Any]:
+    """``message`` with its reasoning under the names that templates read."""
+    reasoning = next((message[key] for key in _REASONING if key in message), None)
+    return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(source: str) -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals.update(raise_exception=_refuse, strftime_now=_now, dict=_Dict(), namespace=_Namespace)
+    return environment.from_string(source)
+
+
+class _Generation(Extension):
+    """`{% generation %}`: training marks the model's words with it. Rendered, it is what stands in it."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_same"), [], [], body).set_lineno(line)  # a scope of its own
+
+    def _same(self, caller: Macro) -> str:
+        text: str = caller()
+        return text
+
+
+class _Dict:
+    """`dict` in templates: what makes one, and no type."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+class _Namespace(Namespace):
+    """Jinja's `namespace`, without names that lead into Python."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:  # as Jinja's own, so that `self` is a name too
+        self, *given = args
+        attributes = dict(*given, **kwargs)
+        for name in attributes:
+            _check_name(name)
+        Namespace.__init__(self, attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
+def _check_name(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"a namespace of a chat template cannot hold {name!r}: it begins with an underscore")
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Without the escapes of HTML that Jinja's own filter makes."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _now(form: str) -> str:
+    return datetime.now().strftime(form)

@@ -1,0 +1,170 @@
+"""Manifests whose own hash is right and whose fields are not: out of their range, or against each other."""
+
+import re
+
+import pytest
+
+from g4compile.bundle.folder import Bundle
+from g4compile.errors import BundleError
+from tests.manifests import linked, rewrite
+
+MISSING = object()
+
+
+def put(path, value):
+    """Set the field at ``path``; MISSING takes it away, a function is called with the old value."""
+
+    def edit(manifest):
+        *steps, last = path
+        for step in steps:
+            manifest = manifest[step]
+        if value is MISSING:
+            del manifest[last]
+        else:
+            manifest[last] = value(manifest[last]) if callable(value) else value
+
+    return edit
+
+
+def refused(folder, edit, message):
+    rewrite(folder, edit)
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.open(folder)
+    assert caught.value.where.endswith("g4.json")
+
+
+KV = ("parts", "decoder", "kv")
+LAYERS = (*KV, "layers")
+INPUTS = ("graphs", "decoder", "inputs")
+HUGE = 10**30
+
+RANGES = [
+    (("context",), 0, "$.context"),
+    (("context",), HUGE, "$.context"),
+    (("context",), 10.0, "$.context"),
+    (("context",), True, "$.context"),
+    (("vocab_size",), -1, "$.vocab_size"),
+    (("bos_token_id",), -1, "$.bos_token_id"),
+    (("stop_token_ids", 1), "x", "$.stop_token_ids[1]"),
+    (("stop_token_ids",), None, "$.stop_token_ids"),
+    (("files", "decoder.onnx", "bytes"), -1, "$.files.decoder.onnx.bytes"),
+    (("files", "decoder.onnx", "bytes"), 1.5, "$.files.decoder.onnx.bytes"),
+    (("files", "embed.onnx", "sha256"), "A" * 64, "$.files.embed.onnx.sha256"),
+    (("files", "embed.onnx", "sha256"), lambda old: old + "\n", "$.files.embed.onnx.sha256"),
+    (("files", "embed.onnx"), 7, "$.files.embed.onnx"),
+    (("files",), [], "$.files"),
+    (("graphs", "embed", "file"), None, "$.graphs.embed.file"),
+    (("graphs", "embed", "file"), MISSING, "$.graphs.embed"),
+    (("graphs", "decoder", "rank"), -1, "$.graphs.decoder.rank"),
+    ((*INPUTS, 1, "dtype"), "float16", "$.graphs.decoder.inputs[1].dtype"),
+    ((*INPUTS, 1, "shape", 3), 0, "$.graphs.decoder.inputs[1].shape[3]"),
+    ((*INPUTS, 1, "shape", 3), None, "$.graphs.decoder.inputs[1].shape[3]"),
+    ((*KV, "dtype"), "float16", "$.parts.decoder.kv.dtype"),
+    ((*KV, "rewind"), -1, "$.parts.decoder.kv.rewind"),
+    ((*LAYERS, 2, "heads"), 0, "$.parts.decoder.kv.layers[2].heads"),
+    ((*LAYERS, 2, "heads"), 10**9, "$.parts.decoder.kv.layers[2].heads"),
+    ((*LAYERS, 2, "head_dim"), -4, "$.parts.decoder.kv.layers[2].head_dim"),
+    ((*LAYERS, 2, "head_dim"), 10**9, "$.parts.decoder.kv.layers[2].head_dim"),
+    ((*LAYERS, 0, "window"), 0, "$.parts.decoder.kv.layers[0].window"),
+    ((*LAYERS, 0, "layer"), -1, "$.parts.decoder.kv.layers[0].layer"),
+    ((*LAYERS, 0, "kind"), "linear_attention", "$.parts.decoder.kv.layers[0].kind"),
+    (("engine",), {}, "$.engine"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "where"), RANGES)
+def test_a_field_out_of_its_range_is_named(bundles, tmp_path, path, value, where):
+    folder = linked(bundles("tiny-e2b").folder, tmp_path / "bundle")
+    refused(folder, put(path, value), rf"manifest is not valid[\s\S]*`{re.escape(where)}`")
+
+
+CONTRADICTIONS = [
+    (("bos_token_id",), 1024, "bos_token_id has 1,024, but the vocabulary has 1,024"),
+    (("pad_token_id",), 99_999, "pad_token_id has 99,999"),
+    (("stop_token_ids",), [1, 5000], "stop_token_ids has 5,000"),
+    (("vocab_size",), 2048, "vocab_size is 2,048, but the graph decoder gives logits"),
+    (("source",), {}, "does not say which config"),
+    (("parts", "decoder", "kv"), None, "no decoder with a KV cache"),
+    ((*KV, "dtype"), "int8", "requires does not have int8-kv"),
+    ((*KV, "dtype"), "bfloat16", "has bytes_per_token 128"),
+    (LAYERS, [], r"kv.layers has the layers \[\]"),
+    (LAYERS, lambda old: [old[0], old[0], old[2]], r"has the layers \[0, 0, 2\]"),
+    (LAYERS, lambda old: [old[1], old[0], old[2]], r"has the layers \[1, 0, 2\]"),
+    (LAYERS, lambda old: old[1:], "past_key_values.0.key, an input of decoder"),
+    ((*LAYERS, 2, "layer"), 99, "past_key_values.2.key, an input of decoder"),
+    ((*LAYERS, 0, "keep"), None, "kv layer 0 has kind sliding_attention, window 8 and keep None"),
+    ((*LAYERS, 0, "window"), None, "kv layer 0 has kind sliding_attention, window None"),
+    ((*LAYERS, 0, "kind"), "full_attention", "kv layer 0 has kind full_attention, window 8"),
+    ((*LAYERS, 2, "keep"), 23, "kv layer 2 has kind full_attention, window None and keep 23"),
+    ((*LAYERS, 0, "keep"), 22, "kv layer 0 keeps 22 tokens"),
+    ((*LAYERS, 0, "window"), 9, "kv layer 0 keeps 23 tokens"),
+    ((*LAYERS, 2, "bytes_per_token"), 257, "kv layer 2 has bytes_per_token 257"),
+    (
+        (*LAYERS, 2),
+        lambda old: {**old, "heads": 1024, "bytes_per_token": 262144},
+        r"input of decoder, is float\[\?, 1,",
+    ),
+    ((*LAYERS, 2), lambda old: {**old, "head_dim": 64, "bytes_per_token": 512}, r"by the other fields .* 64\]"),
+    (("graphs", "decoder", "part"), "drafter", "is of the part drafter"),
+    (("graphs", "decoder", "part"), "embed", "are both of the part embed, variant any, rank 0"),
+    (("graphs", "decoder", "variant"), "decode", "no graph of the part decoder, variant any"),
+    (("graphs", "embed"), MISSING, "no graph of the part embed"),
+    (("graphs",), {}, "no graph of the part embed"),
+    (INPUTS, lambda old: old[1:], "position_ids, an input of decoder, is not there"),
+    (INPUTS, lambda old: [*old, {**old[0], "name": "more"}], "more, an input of decoder"),
+    (INPUTS, lambda old: [*old, old[0]], "the graph decoder has two inputs of the name position_ids"),
+    ((*INPUTS, 1, "dtype"), "int8", "past_key_values.0.key, an input of decoder, is int8"),
+    ((*INPUTS, 8, "shape"), ["batch", "new", 65], "inputs_embeds, an input of decoder"),
+    (("graphs", "embed", "inputs"), [], "input_ids, an input of embed, is not there"),
+    (("graphs", "embed", "outputs"), lambda old: old[:1], "per_layer_inputs, an input of decoder"),
+    (("graphs", "decoder", "outputs"), lambda old: old[:-1], "present.2.value, an output of decoder, is not there"),
+    (("graphs", "decoder", "outputs", 0, "dtype"), "int8", "logits, an output of decoder, is int8"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), CONTRADICTIONS)
+def test_fields_that_contradict_each_other(bundles, tmp_path, path, value, message):
+    refused(linked(bundles("tiny-e2b").folder, tmp_path / "bundle"), put(path, value), message)
+
+
+ENGINE = ("engine",)
+ENGINE_LIES = [
+    ((*ENGINE, "steps"), lambda old: old[:2], "engine.steps has decode, verify"),
+    ((*ENGINE, "steps"), lambda old: [old[0], old[0], old[2]], "engine.steps has decode, decode, prefill"),
+    ((*ENGINE, "steps", 1, "tokens"), [8, 4, 2], "the step verify takes 8, 4 and 2 tokens"),
+    ((*ENGINE, "steps", 2, "tokens", 2), 1 << 30, "the step prefill takes 9, 16 and 1073741824"),
+    ((*ENGINE, "ranks"), 2, "requires does not have tensor-parallel"),
+    ((*ENGINE, "ranks"), 1 << 30, "ranks"),
+    (("graphs", "decode", "rank"), 1, "no graph of the part decoder, variant decode, rank 0"),
+    (
+        ("graphs", "decode", "variant"),
+        "other",
+        "a graph of the part decoder, variant other|no graph of the part decoder",
+    ),
+    ((*ENGINE, "chunk"), 24, "engine.chunk is 24"),
+    ((*ENGINE, "ring"), 40, "engine.ring 40"),
+    ((*ENGINE, "ring"), 64, "kv layer 0 keeps 32 tokens, but engine.ring is 64"),
+    ((*ENGINE, "kv_bytes"), 1 << 40, "engine.kv_bytes is 1,099,511,627,776"),
+    ((*ENGINE, "weight_bytes"), 1, "engine.weight_bytes is 1"),
+    ((*ENGINE, "host", "pad"), 1024, "engine.host has the token id 1,024"),
+    ((*ENGINE, "host", "tables"), lambda old: [*old, old[0]], "engine.host.tables has inputs_embeds twice"),
+    ((*ENGINE, "host", "tables"), lambda old: [*old, {**old[0], "name": "more"}], "the graph decode has no more"),
+    ((*ENGINE, "host", "tables", 1, "row"), [8, 6], "the rows of its table have the shape"),
+    ((*ENGINE, "host", "tables", 0, "scale"), "8", "scale"),
+    ((*ENGINE, "weights"), lambda old: [*old, old[0]], "of rank 0 twice"),
+    ((*ENGINE, "weights", 0, "rank"), 3, "is of rank 3, and there are 1"),
+    ((*ENGINE, "weights", 0, "offset"), 0, "does not list weights.data"),
+    ((*ENGINE, "weights", 0, "dtype"), "float64", "dtype"),
+    ((*ENGINE, "product"), "cudnn", "product"),
+    ((*ENGINE, "batch"), 1 << 20, "engine.kv_bytes is"),
+    (("context",), 512, "engine.kv_bytes is"),
+    (("graphs", "verify", "inputs", 0, "shape", 1), "tokens", "tokens is neither a number, nor batch, nor new"),
+    (("graphs", "verify", "inputs", 1, "shape", 2), 64, "by the layers of kv it is"),
+    (("graphs", "verify", "outputs"), lambda old: old[1:], "the graph verify has no logits"),
+    ((*KV, "layers", 0, "heads"), 2, "kv layer 0 has bytes_per_token"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), ENGINE_LIES)
+def test_fields_of_engines_that_contradict_each_other(engine_bundle, tmp_path, path, value, message):
+    refused(linked(engine_bundle.folder, tmp_path / "engines"), put(path, value), message)
