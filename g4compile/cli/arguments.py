@@ -10,6 +10,7 @@ from g4compile.errors import InputError
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _MOST_BYTES = 1 << 63
 _CAPABILITIES, _IDS, _DIGITS = range(10, 1000), range(1 << 31), 10
+_MODALITIES = ("text", "image", "audio")
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -41,6 +42,15 @@ def parse_ids(text: str) -> list[int]:
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         raise InputError(f"--ids must be integers from 0 with commas between them, found {shown!r}", fix="--ids 1,2,3")
     return [one for one in found if one is not None]
+
+
+def parse_modalities(text: str) -> tuple[str, ...]:
+    """`text,image` as modalities, each once. Whether a model has them is for others to check."""
+    found = tuple(word.strip() for word in text.split(","))
+    if len(set(found)) != len(found) or not set(found) <= set(_MODALITIES):
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise InputError(f"{shown!r} is not a list of modalities", fix=f"of {', '.join(_MODALITIES)}, each once")
+    return found
 
 
 def _integer(word: str, among: range) -> int | None:

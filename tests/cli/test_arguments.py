@@ -37,6 +37,7 @@ REFUSED = {
         "--seed": (*NOT_INTEGERS, "-1"),
         "--dtype": NOT_NAMES,
         "--weights": NOT_NAMES,
+        "--modalities": NOT_NAMES[1:],
         "--shard-size": NOT_SIZES,
     },
     "run": {

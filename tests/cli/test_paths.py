@@ -35,7 +35,7 @@ def test_paths_in_other_scripts_and_with_spaces(checkpoints, tmp_path, monkeypat
         ["inspect", "the bündle", "--graph", "legal:onnx-cpu"],
         ["run", root / "the bündle", "--ids", "2,5", "--max-new-tokens", 1],
         ["bench", "the bündle", "--prompt-tokens", 2, "--new-tokens", 1, "--repeats", 1, "--cache", root / "ca che é"],
-        ["opt", next((root / "dümp").glob("01-*")), "-p", "canonicalize-dead-code"],
+        ["opt", "dümp/01-canonicalize-constants.onnxtxt", "-p", "canonicalize-dead-code"],
     ):
         result = g4(*line)
         assert result.exit_code == 0, f"{line}: {result.output}"

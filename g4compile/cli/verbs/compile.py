@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.arguments import parse_capabilities, parse_size
+from g4compile.cli.arguments import parse_capabilities, parse_modalities, parse_size
 from g4compile.cli.render.bundles import compiled_rows
 from g4compile.cli.render.progress import progress
 from g4compile.cli.render.tables import table
@@ -67,7 +67,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             output,
             weights=weights,
             kv=kv,
-            modalities=tuple(modalities.split(",")),
+            modalities=parse_modalities(modalities),
             context=context,
             batch=batch,
             chunk=chunk,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.arguments import existing_or_name, parse_size
+from g4compile.cli.arguments import existing_or_name, parse_modalities, parse_size
 from g4compile.cli.render.progress import progress
 from g4compile.cli.render.sizes import size
 from g4compile.cli.render.tables import table
@@ -42,7 +42,7 @@ def synth(
             output,
             seed=seed,
             dtype=dtype,
-            modalities=tuple(modalities.split(",")) if modalities else None,
+            modalities=parse_modalities(modalities) if modalities else None,
             weights=weights,
             shard_bytes=parse_size(shard_size),
             progress=report,
