@@ -135,7 +135,7 @@ HOSTILE = {
     "a string without end": (HEADER + '"' + "x" * 1_000_000, "not a graph in ONNX text"),
     "an integer that is too large": (GRAPH.replace("11", "9" * 30), "out of the range of int64"),
     "a float that is too large": (GRAPH.replace("Tanh", "Tanh <a = 1e999999>"), "1e999999"),
-    "nothing": ("", "not a graph in ONNX text"),
+    "nothing": ("", "holds no graph"),
     "a NUL": ("\0", "not a graph in ONNX text"),
     "a graph as deep as may be": (nested(15), "If is not allowed in this stage"),
 }
