@@ -176,7 +176,8 @@ def _put_in_place(folder: Path, output: Path, force: bool) -> None:
 def _drop(folder: Path) -> None:
     """Delete unfinished work, or what was replaced; a warning when that fails, since it changes nothing of the rest."""
     try:
-        if os.path.lexists(folder):
-            remove(folder)
+        remove(folder)
+    except FileNotFoundError:  # it has become the bundle
+        pass
     except (OSError, BundleError) as error:
         warnings.warn(f"{folder} could not be removed, the next compile to this place does: {error}", stacklevel=2)
