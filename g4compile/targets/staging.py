@@ -148,7 +148,8 @@ def _check_loads(folder: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, force: bool) -> None:
-    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``."""
+    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``, or, without an
+    exchange, is gone."""
     if not os.path.lexists(output):
         try:
             rename_to_new(folder, output)
@@ -170,7 +171,7 @@ def _put_in_place(folder: Path, output: Path, force: bool) -> None:
     except OSError:
         old.rename(output)
         raise
-    old.rename(folder)
+    _drop(old)  # the new bundle stands under its name: from here on nothing is a failure of the compile
 
 
 def _drop(folder: Path) -> None:
