@@ -148,8 +148,8 @@ def _check_loads(folder: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, force: bool) -> None:
-    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``, or, without an
-    exchange, is gone."""
+    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``, or is
+    gone where there is no exchange."""
     if not os.path.lexists(output):
         try:
             rename_to_new(folder, output)
