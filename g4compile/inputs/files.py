@@ -30,6 +30,20 @@ class Kind:
         return self.error(what, where=str(where), why=why, fix=fix or self.fix)
 
 
+def is_there(path: Path, error: type[InputError] = InputError) -> bool:
+    """Whether there is anything at ``path``, a dangling link too.
+
+    What the system does not say is not taken for an absence, as by `os.path.lexists`: then a failing disk would have a
+    file left out. Raises MachineError when the machine fails, ``error`` when the system refuses to look.
+    """
+    with system_errors("looking for a file", path, error):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name that a file can have
+            return False
+        return True
+
+
 def read_bytes(path: Path, kind: Kind, within: Path | None = None) -> bytes:
     """All bytes of the regular file at ``path``. Links are followed, but not out of the folder ``within``.
 
@@ -62,7 +76,7 @@ def write_bytes(path: Path, data: bytes, kind: Kind) -> None:
     it cannot be written; MachineError when the machine fails; a file half written is deleted.
     """
     with system_errors(f"writing {kind.name}", path, kind.error):
-        if os.path.lexists(path):
+        if is_there(path, kind.error):
             _check_regular(path.lstat(), path, kind)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with os.fdopen(descriptor, "wb") as opened:

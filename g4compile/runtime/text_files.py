@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from g4compile.errors import BundleError
 from g4compile.inputs.documents import decode_json, decode_text
-from g4compile.inputs.files import Kind, check_file, read_bytes, root_of
+from g4compile.inputs.files import Kind, check_file, is_there, read_bytes, root_of
 
 _FIX = "mend the file in the checkpoint, and compile again"
 _TOKENIZER = Kind("the tokenizer tokenizer.json", 128 << 20, BundleError, _FIX)  # the published one has 32 MB
@@ -34,7 +33,7 @@ class TextFiles:
         """Read all but the tokenizer, whose file is looked at. Raises BundleError for a file that is not what it
         should be, and when there is no tokenizer."""
         file = folder / "tokenizer.json"
-        if not os.path.lexists(file):
+        if not is_there(file, BundleError):
             raise BundleError(
                 "the bundle has no tokenizer",
                 where=str(folder),
@@ -65,7 +64,7 @@ class TextFiles:
 
 
 def _settings(file: Path) -> dict[str, Any]:
-    if not os.path.lexists(file):
+    if not is_there(file, BundleError):
         return {}
     found = decode_json(read_bytes(file, _SETTINGS, root_of(file.parent)), _SETTINGS, file)
     if not isinstance(found, dict):
@@ -90,7 +89,7 @@ def _names(settings: Mapping[str, Any], folder: Path) -> dict[str, str]:
 def _templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
     """The file's, where there is one, and those of the settings, which are one source or a list of named ones."""
     file, found = folder / "chat_template.jinja", settings.get("chat_template")
-    if os.path.lexists(file):
+    if is_there(file, BundleError):
         return {DEFAULT: decode_text(read_bytes(file, _TEMPLATE, root_of(folder)), _TEMPLATE, file)}
     if found is None:
         return {}

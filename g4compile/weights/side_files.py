@@ -6,7 +6,6 @@ here, `runtime/text.py` loads.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from g4compile.errors import CheckpointError
 from g4compile.inputs.documents import decode_json, decode_text
-from g4compile.inputs.files import Kind, read_bytes, root_of
+from g4compile.inputs.files import Kind, is_there, read_bytes, root_of
 from g4compile.model.fields import shown
 from g4compile.weights.checkpoint import SIDE_FILES, Checkpoint
 
@@ -42,7 +41,7 @@ def read_side_files(checkpoint: Checkpoint) -> SideFiles:
     stops: tuple[int, ...] = ()
     for name in SIDE_FILES:
         path = checkpoint.folder / name
-        if os.path.lexists(path):
+        if is_there(path, CheckpointError):
             kind = Kind(name, _LIMITS.get(name, _LIMIT), CheckpointError, "take the file of the published checkpoint")
             files[name] = read_bytes(path, kind, root_of(checkpoint.folder))
             if name == "generation_config.json":
