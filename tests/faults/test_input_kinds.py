@@ -22,7 +22,7 @@ from g4compile.targets.alone import run_on_text
 from g4compile.weights.recipe import load_recipe
 from g4compile.weights.shards import INDEX, SINGLE
 from tests.conftest import once
-from tests.faults.kinds import KINDS, SECONDS, UNREADABLE, as_nobody, as_theirs, canary, content, in_time, put
+from tests.faults.kinds import KINDS, UNREADABLE, as_nobody, as_theirs, canary, content, in_time, put
 from tests.processes import forked
 
 INSIDE = "link inside"  # to a file of the same folder with the content that belongs there
@@ -115,7 +115,7 @@ def folders(shared, checkpoints, bundles):
 def answer(name: str, here: Path) -> bool:
     """Whether the input is read; what refuses it is an error of ours, in time."""
     try:
-        with in_time(60 if name == "cache" else SECONDS), warnings.catch_warnings():
+        with in_time(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             INPUTS[name][0](here)
     except Read:
@@ -169,5 +169,5 @@ def test_what_may_not_be_read(folders, reachable):
         for name in INPUTS:
             assert answer(name, reachable / name / "here") == (name == "cache"), name
 
-    assert forked(work, seconds=120) == 0
+    assert forked(work) == 0
     assert content(reachable) == before
