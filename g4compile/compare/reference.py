@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from g4compile.errors import InputError
 from g4compile.model.config import load_config, model_facts
 from g4compile.model.keys import checkpoint_key
 from g4compile.weights.checkpoint import locate
@@ -42,7 +43,7 @@ class Reference:
                     self.model.lm_head.weight = torch.nn.Parameter(torch.from_numpy(array))
                 else:
                     parameters[key].copy_(torch.from_numpy(array))
-        self._rounds_kv = kv == "int8"
+        self._rounds_kv, self._vocabulary = kv == "int8", facts.text.vocab_size
         self.reset()
 
     def _parameters(self) -> Iterator[tuple[str, Any]]:
@@ -68,9 +69,12 @@ class Reference:
         return logits
 
     def forward(self, input_ids: Logits) -> Logits:
-        """Append int64 [B, S] to the cache; float32 logits [B, S, V] of all positions."""
+        """Append int64 [B, S] to the cache; float32 logits [B, S, V] of all positions. Raises InputError for ids that
+        the model does not have."""
         import torch
 
+        if input_ids.size and not 0 <= input_ids.min() <= input_ids.max() < self._vocabulary:
+            raise InputError(f"token ids are out of range: they go from 0 to {self._vocabulary - 1}")
         with torch.no_grad():
             out = self.model(input_ids=torch.from_numpy(input_ids), past_key_values=self._cache, use_cache=True)
         self._cache = out.past_key_values

@@ -109,19 +109,19 @@ def _open(path: Path, kind: Kind, within: Path | None) -> int:
             f"it leads to {real}",
             "put a copy of the file in the place of the link",
         )
-    if not is_there(real, kind.error):
-        dangling = f"it is a link to {real}, which does not exist" if path.is_symlink() else "it does not exist"
-        raise kind.refuse(f"{kind.name} is missing", path, dangling)
-    descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
     try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        dangling = f"it is a link to {real}, which does not exist" if path.is_symlink() else "it does not exist"
+        raise kind.refuse(f"{kind.name} is missing", path, dangling) from error
+    try:
+        found = os.fstat(descriptor)
         _check_regular(found, path, kind)
-    except kind.error:
+        if found.st_size > kind.limit:
+            raise _too_large(path, kind, found.st_size)
+    except BaseException:
         os.close(descriptor)
         raise
-    if found.st_size > kind.limit:
-        os.close(descriptor)
-        raise _too_large(path, kind, found.st_size)
     return descriptor
 
 

@@ -149,7 +149,8 @@ def _check_loads(folder: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, force: bool) -> None:
-    """Let ``folder`` take the name ``output``. By an exchange, what it replaces gets the name of ``folder``."""
+    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``, or is
+    gone where there is no exchange."""
     if not is_there(output, BundleError):
         try:
             rename_to_new(folder, output)
@@ -171,7 +172,7 @@ def _put_in_place(folder: Path, output: Path, force: bool) -> None:
     except OSError:
         old.rename(output)
         raise
-    _drop(old)
+    _drop(old)  # the new bundle stands under its name: from here on nothing is a failure of the compile
 
 
 def _drop(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Arguments of every verb that are out of range, of another kind, empty or unknown: exit code 2 or 3, one message."""
 
 import os
-import re
 
 import pytest
 from typer.testing import CliRunner
@@ -67,7 +66,7 @@ REFUSED = {
     "opt": {"--passes": (*NOT_NAMES, "{", "a{", "schedule-step{tokens=x}", "quantize-weights{recipe=/dev/zero}")},
     "doctor": {"--no-such-option": ("x",)},
 }
-PATHS = ("", "nowhere", "nowhere/x", "/", "/dev/null", "/dev/zero", "x" * 300, "y/" * 3000, "a\udcffb", "~")
+PATHS = ("", "nowhere", "nowhere/x/y", "/", "/dev/null", "/dev/zero", "x" * 300, "y/" * 3000, "a\udcffb", "~")
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +94,8 @@ def refuse(verb, *arguments):
     result = CliRunner().invoke(app, [verb, *map(str, arguments)])
     said = f"{verb} {str(arguments)[:200]}: exit code {result.exit_code}\n{result.output}"
     assert result.exit_code in (2, 3), said
-    assert len(re.findall("(?im)^error: ", result.stderr)) == 1, said
-    assert "Traceback" not in result.output and not result.stdout, said
+    messages = [line for line in result.stderr.splitlines() if line.lower().startswith("error: ")]
+    assert len(messages) == 1 and "Traceback" not in result.output and not result.stdout, said
     return result.stderr
 
 

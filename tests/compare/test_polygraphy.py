@@ -60,3 +60,10 @@ def test_an_engine_without_a_gpu_says_so(trt, checkpoints, engine_bundle):
     where = ["--g4-engines", engine_bundle.folder, *INPUTS]
     code, said = polygraphy(checkpoints(VARIANT).folder, "--g4-engine", *where)
     assert code != 0 and "cuda-python" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("runner", ["--g4-hf", "--g4-session"])
+def test_ids_that_the_model_does_not_have_are_named(checkpoints, bundles, runner):
+    where = ["--g4-bundle", bundles(VARIANT).folder, "--input-shapes", "input_ids:[1,4]"]
+    code, said = polygraphy(checkpoints(VARIANT).folder, runner, *where, "--val-range", "input_ids:[1000000,1000001]")
+    assert code != 0 and "out of range" in said and "Traceback" not in said
