@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+import transformers
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
@@ -159,17 +160,21 @@ def test_the_verdict_follows_the_figures(row, figures, sentence):
     assert Report("judge", parity, LIMITS[row], broken).verdict == sentence
 
 
-def test_a_checkpoint_that_a_compile_refuses_is_refused_here(checkpoints, tmp_path):
+def test_a_checkpoint_that_a_compile_refuses_is_refused_here(checkpoints, tmp_path, monkeypatch):
     """Before transformers reads it: that would wait for a pipe, and raise what it likes."""
     folder = shutil.copytree(checkpoints("tiny-31b").folder, tmp_path / "checkpoint")
     generation = folder / "generation_config.json"
     generation.unlink()
     os.mkfifo(generation)
     Reference(folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "torchscript": [], "pruned_heads": {"a": 1}}))
-    with pytest.raises(CheckpointError, match="transformers cannot load this checkpoint"):
-        Reference(folder)
+
+    def refuse(*arguments, **options):
+        raise RuntimeError("a field that it does not like")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transformers.Gemma4ForConditionalGeneration, "from_pretrained", refuse)
+        with pytest.raises(CheckpointError, match=r"transformers cannot load(.|\n)*a field that it does not like"):
+            Reference(folder)
     (folder / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         Reference(folder)
