@@ -43,7 +43,7 @@ def _compile_until(pipe: Connection, source: Path, out: Path, when: str, options
     compile(source, "onnx-cpu", out, progress=progress, **options)
 
 
-def forked(work: Callable[[], None], seconds: float = 20) -> int:
+def forked(work: Callable[[], None], seconds: float = 120) -> int:
     """Do ``work`` in a copy of this process. 0 when it returned, 9 when it raised, -N when signal N ended it.
 
     Raises TimeoutError when it does not end.

@@ -6,14 +6,13 @@ Every refusal is a BundleError that names the file. `docs/bundle.md` lists the c
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from g4compile.bundle.consistency import check_consistent
 from g4compile.bundle.manifest import DATA, MANIFEST, Manifest
 from g4compile.bundle.reading import read_manifest
 from g4compile.errors import BundleError
-from g4compile.inputs.files import Kind, check_file, root_of
+from g4compile.inputs.files import Kind, check_file, is_there, root_of
 from g4compile.inputs.system import system_errors
 
 # What a runtime reads where it is there. One that is not listed was put there later, and nothing vouches for it.
@@ -36,7 +35,7 @@ class Bundle:
         Raises BundleError naming the file, and MachineError when the machine fails to read it."""
         folder = Path(path)
         with system_errors("reading the bundle", folder, BundleError):
-            if "\0" in str(folder) or not os.path.lexists(folder / MANIFEST):
+            if "\0" in str(folder) or not is_there(folder / MANIFEST, BundleError):
                 raise BundleError(
                     f"there is no bundle at {str(folder)!r}",
                     why=f"{MANIFEST} is not there",
@@ -66,7 +65,7 @@ class Bundle:
         """All listed files are regular files of the listed sizes in the folder ``within``; no other one is read."""
         for name, spec in self.manifest.files.items():
             file = self.folder / name
-            if not os.path.lexists(file):
+            if not is_there(file, BundleError):
                 raise BundleError(f"the bundle lacks its file {name}", where=str(self.folder), fix=_AGAIN)
             size = check_file(file, Kind(f"the bundle's file {name}", _ANY_SIZE, BundleError, _AGAIN), within).st_size
             if size != spec.bytes:
@@ -77,7 +76,7 @@ class Bundle:
                     fix=_AGAIN,
                 )
         for name in _BY_NAME:
-            if name not in self.manifest.files and os.path.lexists(self.folder / name):
+            if name not in self.manifest.files and is_there(self.folder / name, BundleError):
                 raise BundleError(
                     f"{name} stands in the bundle, and its manifest does not list it",
                     where=str(self.folder),

@@ -1,4 +1,4 @@
-"""What `g4.json` says: the manifest of a bundle. `docs/bundle.md` states the same for a runtime in any language.
+"""What `g4.json` says: the manifest of a bundle. `docs/manifest.md` states the same for a runtime in any language.
 
 Read by every runtime, written by every target; imports no compiler code. Names of files are plain names of files
 beside the manifest, so a bundle may stand anywhere. The types hold the range of each field; what fields say of each

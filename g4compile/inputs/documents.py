@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from itertools import accumulate
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from g4compile.inputs.files import Kind
 
 _DEEPEST = 64  # of nested objects and lists: real configs, manifests and tokenizers have fewer than ten
+_SHOWN = 80  # characters of a value that an error shows
 _DIGITS = 400  # of a number: those of the longest float
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -25,6 +27,14 @@ def decode_text(data: bytes, kind: Kind, where: str | Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise kind.refuse(f"{kind.name} is not UTF-8 text", where, f"byte {error.start}: {error.reason}") from error
+
+
+def decode_object(data: bytes, kind: Kind, where: str | Path) -> dict[str, Any]:
+    """As `decode_json`, of what must be an object."""
+    found = decode_json(data, kind, where)
+    if not isinstance(found, dict):
+        raise kind.refuse(f"{kind.name} does not hold a JSON object", where, f"it holds {shown(found)}")
+    return found
 
 
 def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
@@ -67,6 +77,14 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
         except UnicodeEncodeError:
             refuse("a string has one half of a pair of surrogates, which no file and no terminal takes")
     return found
+
+
+def shown(value: Any) -> str:
+    """``value`` as JSON-like text for a message: short, and in ASCII."""
+    if type(value) is int and abs(value) >= 10**_SHOWN:
+        return f"an integer of about {int(math.log10(abs(value)))} digits"
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _depth(data: bytes) -> int:

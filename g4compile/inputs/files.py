@@ -6,6 +6,7 @@ opened without waiting, and looked at before a byte of it is read or written.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -28,6 +29,24 @@ class Kind:
     def refuse(self, what: str, where: str | Path, why: str = "", fix: str = "") -> InputError:
         """The error to raise about the file at ``where``."""
         return self.error(what, where=str(where), why=why, fix=fix or self.fix)
+
+
+def is_there(path: Path, error: type[InputError] = InputError) -> bool:
+    """Whether there is anything at ``path``, a dangling link too.
+
+    What the system does not say is not taken for an absence, as by `os.path.lexists`: then a failing disk would have a
+    file left out. Raises MachineError when the machine fails, ``error`` when the system refuses to look.
+    """
+    with system_errors("looking for a file", path, error):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name that a file can have
+            return False
+        except OSError as problem:
+            if problem.errno == errno.ENAMETOOLONG:  # nor is this
+                return False
+            raise
+        return True
 
 
 def read_bytes(path: Path, kind: Kind, within: Path | None = None) -> bytes:
@@ -62,7 +81,7 @@ def write_bytes(path: Path, data: bytes, kind: Kind) -> None:
     it cannot be written; MachineError when the machine fails; a file half written is deleted.
     """
     with system_errors(f"writing {kind.name}", path, kind.error):
-        if os.path.lexists(path):
+        if is_there(path, kind.error):
             _check_regular(path.lstat(), path, kind)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with os.fdopen(descriptor, "wb") as opened:
@@ -95,19 +114,19 @@ def _open(path: Path, kind: Kind, within: Path | None) -> int:
             f"it leads to {real}",
             "put a copy of the file in the place of the link",
         )
-    if not os.path.lexists(real):
-        dangling = f"it is a link to {real}, which does not exist" if path.is_symlink() else "it does not exist"
-        raise kind.refuse(f"{kind.name} is missing", path, dangling)
-    descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
     try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        dangling = f"it is a link to {real}, which does not exist" if path.is_symlink() else "it does not exist"
+        raise kind.refuse(f"{kind.name} is missing", path, dangling) from error
+    try:
+        found = os.fstat(descriptor)
         _check_regular(found, path, kind)
-    except kind.error:
+        if found.st_size > kind.limit:
+            raise _too_large(path, kind, found.st_size)
+    except BaseException:
         os.close(descriptor)
         raise
-    if found.st_size > kind.limit:
-        os.close(descriptor)
-        raise _too_large(path, kind, found.st_size)
     return descriptor
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from g4compile.errors import InputError
-from g4compile.inputs.documents import decode_json
+from g4compile.inputs.documents import decode_object, shown
 from g4compile.inputs.files import Kind, read_bytes, root_of
 from g4compile.inputs.system import system_errors
 from g4compile.model import presets, schema
 from g4compile.model.classes import CLASSES, TEXT_TYPES
-from g4compile.model.fields import misfit, read_fields, shown
+from g4compile.model.fields import misfit, read_fields
 from g4compile.model.towers import audio_facts, vision_facts
 
 SLIDING, FULL = schema.SLIDING, schema.FULL
@@ -120,10 +120,7 @@ def load_config(source: str | Path) -> dict[str, Any]:
         raise InputError(
             f"no config found at {path}", fix=f"give a checkpoint folder, a config.json, or a preset: {names}"
         )
-    loaded = decode_json(read_bytes(path, CONFIG, within), CONFIG, path)
-    if not isinstance(loaded, dict):
-        raise InputError("config.json does not hold a JSON object", where=str(path))
-    return loaded
+    return decode_object(read_bytes(path, CONFIG, within), CONFIG, path)
 
 
 def model_facts(raw: Mapping[str, Any], where: str = "config.json") -> ModelFacts:

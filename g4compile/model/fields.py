@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from g4compile.errors import InputError
+from g4compile.inputs.documents import shown
 
 _REQUIRED: Any = object()
-_SHOWN = 80  # characters of a value that an error shows
 
 
 @dataclass(frozen=True)
@@ -103,11 +102,3 @@ def read_fields(raw: Mapping[str, Any], table: Table, where: str, path: str = ""
 def misfit(place: str, value: Any, wanted: str, where: str, why: str = "") -> InputError:
     """The error for a field at ``place`` that holds ``value`` and must be ``wanted``."""
     return InputError(f"config field {place} must be {wanted}, found {shown(value)}", where=where, why=why)
-
-
-def shown(value: Any) -> str:
-    """``value`` as JSON-like text for a message: short, and in ASCII."""
-    if type(value) is int and abs(value) >= 10**_SHOWN:
-        return f"an integer of about {int(math.log10(abs(value)))} digits"
-    text = ascii(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -33,15 +33,13 @@ _SAVE = {
 }
 
 
-def open_graph(
-    bundle: Bundle, part: str, threads: int, cache: str | Path | None = None, profile: Path | None = None
-) -> Any:
+def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
     """An `InferenceSession` on the CPU of the graph of a ``part``. Raises BundleError when there is none, ONNX Runtime
     refuses it, or its inputs and outputs are not those of the manifest.
 
-    A ``cache`` that cannot be written, read or trusted is warned about once, and the graph loads without it; an empty
-    name raises InputError. ``profile``: where ONNX Runtime writes the time of every node when `end_profiling` is called
-    (a name is completed with the date).
+    A ``cache`` that cannot be written, read or trusted is warned about once, and the graph loads without it.
+    ``profile``: where ONNX Runtime writes the time of every node when `end_profiling` is called (a name is completed
+    with the date).
     """
     name = bundle.manifest.graph(part)
     session = _opened(bundle, name, threads, cache, profile)
@@ -51,15 +49,13 @@ def open_graph(
     return session
 
 
-def _opened(bundle: Bundle, name: str, threads: int, cache: str | Path | None, profile: Path | None) -> Any:
+def _opened(bundle: Bundle, name: str, threads: int, cache: Path | None, profile: Path | None) -> Any:
     file = bundle.graph_path(name)
     if cache is None:
         return _session(file, threads, profile=profile)
-    if not os.fspath(cache):
-        raise InputError("the name of the cache folder is empty", fix="give the path of a folder, or no cache")
     entry = None
     try:
-        entry = prepacked(Path(cache), _digest(bundle, name), lambda folder: _save(file, folder))
+        entry = prepacked(cache, _digest(bundle, name), lambda folder: _save(file, folder))
         session = _session(entry / file.name, threads, optimise=False, profile=profile)
     except (OSError, ValueError, InputError) as error:  # ValueError: a NUL in the name
         if entry is not None:  # whole, and ONNX Runtime refuses it: made again by the next load

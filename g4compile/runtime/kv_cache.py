@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from g4compile.bundle.kv import PARTS
 from g4compile.bundle.manifest import KVLayer, KVSpec
 from g4compile.errors import InputError
 from g4compile.runtime.failures import no_memory
 from g4compile.runtime.feeds import PAST, PRESENT
 
 BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway
-_PARTS = {"float32": ("key", "value"), "int8": ("key", "key_scale", "value", "value_scale")}
 
 
 class KVCache:
@@ -29,7 +29,7 @@ class KVCache:
     def __init__(self, spec: KVSpec, batch: int, context: int) -> None:
         self.spec, self.batch, self.context = spec, batch, context
         self.length, self.capacity = 0, 0
-        self._parts = _PARTS[spec.dtype]
+        self._parts = tuple(PARTS[spec.dtype])
         self._values: dict[str, ort.OrtValue] = {}
         for layer in spec.layers:
             for part in self._parts:
@@ -147,7 +147,7 @@ def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, np.ndarray[Any
     return {
         f"{PAST}{layer.layer}.{part}": _zeros(spec, layer, part, batch, slots if layer.keep is None else 0)
         for layer in spec.layers
-        for part in _PARTS[spec.dtype]
+        for part in PARTS[spec.dtype]
     }
 
 

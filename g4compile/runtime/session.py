@@ -148,6 +148,9 @@ def load(
             "an engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
             fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER)",
         )
+    for name, value in (("cache", cache), ("profile", profile)):
+        if value is not None:
+            raise InputError(f"an engine bundle has no use for {name}", fix=f"leave {name} away")
     from g4compile.runtime.engine import EngineSession
 
     return EngineSession(bundle, weights)

@@ -52,14 +52,22 @@ def _aliased(message: dict[str, Any]) -> dict[str, Any]:
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
 
+def check_syntax(source: str) -> None:
+    """Parse ``source``. It is not compiled: that would compute `{{ 9**9**9 }}`. Raises Jinja's TemplateSyntaxError, and
+    RecursionError."""
+    _environment().parse(source)
+
+
 @functools.lru_cache(maxsize=4)
 def _compiled(source: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
+    environment = _environment()
     environment.filters["tojson"] = _to_json
     environment.globals.update(raise_exception=_refuse, strftime_now=_now, dict=_Dict(), namespace=_Namespace)
     return environment.from_string(source)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
 
 
 class _Generation(Extension):

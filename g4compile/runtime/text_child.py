@@ -37,6 +37,8 @@ def serve() -> None:
                 answer = {"value": tokenizer.special()}
             else:
                 answer = {"value": _DO[request["do"]](tokenizer, request)}
+        except ModuleNotFoundError as error:  # not of a template, which imports nothing
+            answer = {"error": _why(error), "fatal": True, "module": error.name}
         except Exception as error:  # whatever a template makes Python raise, and the libraries' own types
             answer = {"error": _why(error), "fatal": False}
         except BaseException as error:  # Rust's panics are no Exception, and leave the tokenizer as it was just then

@@ -1,29 +1,70 @@
-"""What a bundle's files say about text: the bytes of its tokenizer, its special tokens, its chat templates."""
+"""What files say about text: the bytes of a tokenizer, special tokens, chat templates.
+
+Limits and forms of these files stand here alone. A checkpoint's are read with them too (`weights/side_files.py`), so
+that what a compile takes, a runtime loads.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g4compile.errors import BundleError
-from g4compile.inputs.documents import decode_json, decode_text
-from g4compile.inputs.files import Kind, check_file, read_bytes, root_of
+from g4compile.errors import BundleError, InputError
+from g4compile.inputs.documents import decode_object, decode_text, shown
+from g4compile.inputs.files import Kind, check_file, is_there, read_bytes, root_of
 
-_FIX = "mend the file in the checkpoint, and compile again"
-_TOKENIZER = Kind("the tokenizer tokenizer.json", 128 << 20, BundleError, _FIX)  # the published one has 32 MB
-_SETTINGS = Kind("tokenizer_config.json", 16 << 20, BundleError, _FIX)
-_TEMPLATE = Kind("the chat template", 1 << 20, BundleError, _FIX)
+TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+DEFAULT, WITH_TOOLS = "default", "tool_use"
+_LIMITS = {TOKENIZER: 128 << 20, TEMPLATE: 1 << 20}  # bytes; the published tokenizer has 32 MB
+_LIMIT = 16 << 20
 # Those that templates of `transformers` are given.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-DEFAULT, WITH_TOOLS = "default", "tool_use"
+
+
+def kind_of(name: str, error: type[InputError], fix: str) -> Kind:
+    """The file ``name``, one of those beside the weights of a checkpoint, and how large it may be."""
+    return Kind(name, _LIMITS.get(name, _LIMIT), error, fix)
+
+
+def special_tokens(settings: Mapping[str, Any], kind: Kind, where: Path) -> dict[str, str]:
+    """Special tokens that tokenizer_config.json names: strings, or objects with one as content."""
+    names = {}
+    for name in _NAMED:
+        value = settings.get(name)
+        text = value.get("content") if isinstance(value, dict) else value
+        if isinstance(text, str):
+            names[name] = text
+        elif value is not None:
+            why = "it must be a string, or an object with one as content"
+            raise kind.refuse(f"{name} of {kind.name} is {shown(value)}", where, why)
+    return names
+
+
+def named_templates(settings: Mapping[str, Any], kind: Kind, where: Path) -> dict[str, str]:
+    """Chat templates in tokenizer_config.json, by name: one source, or a list of named ones."""
+    given = settings.get("chat_template")
+    if given is None:
+        return {}
+    entries = [{"name": DEFAULT, "template": given}] if isinstance(given, str) else given
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+        why = "it must be a template, or a list of objects with a name and a template"
+        raise kind.refuse(f"chat_template of {kind.name} is {shown(given)}", where, why)
+    return {entry["name"]: entry["template"] for entry in entries}
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "template"))
+
+
+_FIX = "mend the file in the checkpoint, and compile again"
+_KINDS = {name: kind_of(name, BundleError, _FIX) for name in (TOKENIZER, SETTINGS, TEMPLATE)}
 
 
 @dataclass(frozen=True)
 class TextFiles:
-    """``names``: special tokens by what templates call them. ``templates``: sources by name."""
+    """A bundle's. ``names``: special tokens by what templates call them. ``templates``: sources by name."""
 
     folder: Path
     names: Mapping[str, str]
@@ -33,21 +74,24 @@ class TextFiles:
     def open(cls, folder: Path) -> TextFiles:
         """Read all but the tokenizer, whose file is looked at. Raises BundleError for a file that is not what it
         should be, and when there is no tokenizer."""
-        file = folder / "tokenizer.json"
-        if not os.path.lexists(file):
+        if not is_there(folder / TOKENIZER, BundleError):
             raise BundleError(
                 "the bundle has no tokenizer",
                 where=str(folder),
                 why="the checkpoint it was compiled from had no tokenizer.json",
                 fix="give token ids (--ids), or compile from a checkpoint with tokenizer.json",
             )
-        check_file(file, _TOKENIZER, root_of(folder))
-        settings = _settings(folder / "tokenizer_config.json")
-        return cls(folder, _names(settings, folder), _templates(folder, settings))
+        check_file(folder / TOKENIZER, _KINDS[TOKENIZER], root_of(folder))
+        kind, file, template = _KINDS[SETTINGS], folder / SETTINGS, folder / TEMPLATE
+        settings = decode_object(_read(file), kind, file) if is_there(file, BundleError) else {}
+        names = {"bos_token": "<bos>", **special_tokens(settings, kind, file)}
+        if is_there(template, BundleError):  # it stands before those of the settings
+            return cls(folder, names, {DEFAULT: decode_text(_read(template), _KINDS[TEMPLATE], template)})
+        return cls(folder, names, named_templates(settings, kind, file))
 
     def tokenizer(self) -> bytes:
         """The content of tokenizer.json."""
-        return read_bytes(self.folder / "tokenizer.json", _TOKENIZER, root_of(self.folder))
+        return _read(self.folder / TOKENIZER)
 
     def template(self, with_tools: bool) -> str:
         """The source of the chat template. Raises BundleError when there is none, or none has a name that is known."""
@@ -64,45 +108,5 @@ class TextFiles:
         return self.templates[name]
 
 
-def _settings(file: Path) -> dict[str, Any]:
-    if not os.path.lexists(file):
-        return {}
-    found = decode_json(read_bytes(file, _SETTINGS, root_of(file.parent)), _SETTINGS, file)
-    if not isinstance(found, dict):
-        raise _SETTINGS.refuse("tokenizer_config.json is not one object of JSON", file)
-    return found
-
-
-def _names(settings: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    names = {"bos_token": "<bos>"}
-    for name in _NAMED:
-        value = settings.get(name)
-        text = value.get("content") if isinstance(value, dict) else value
-        if isinstance(text, str):
-            names[name] = text
-        elif value is not None:
-            raise _SETTINGS.refuse(
-                f"{name} in tokenizer_config.json is no token", folder, "a token is a string, or has one as `content`"
-            )
-    return names
-
-
-def _templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The file's, where there is one, and those of the settings, which are one source or a list of named ones."""
-    file, found = folder / "chat_template.jinja", settings.get("chat_template")
-    if os.path.lexists(file):
-        return {DEFAULT: decode_text(read_bytes(file, _TEMPLATE, root_of(folder)), _TEMPLATE, file)}
-    if found is None:
-        return {}
-    entries = [{"name": DEFAULT, "template": found}] if isinstance(found, str) else found
-    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
-        raise _SETTINGS.refuse(
-            "chat_template in tokenizer_config.json is no template",
-            folder / "tokenizer_config.json",
-            "it is a string, or a list of objects with the strings `name` and `template`",
-        )
-    return {entry["name"]: entry["template"] for entry in entries}
-
-
-def _is_entry(entry: object) -> bool:
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "template"))
+def _read(file: Path) -> bytes:
+    return read_bytes(file, _KINDS[file.name], root_of(file.parent))

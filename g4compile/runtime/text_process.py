@@ -54,7 +54,8 @@ class TextProcess:
             self._start()
 
     def ask(self, do: str, size: int = 0, **given: Any) -> Any:
-        """The value of ``do``. ``size``: characters of what is given. Raises BundleError."""
+        """The value of ``do``. ``size``: characters of what is given. Raises BundleError, and ModuleNotFoundError for a
+        package that is not installed."""
         with self._asking:
             if self._process is None:
                 self._start()
@@ -95,6 +96,8 @@ class TextProcess:
             return answer["value"]
         if answer["fatal"]:
             self.close()
+        if "module" in answer:
+            raise ModuleNotFoundError(answer["error"], name=answer["module"])
         raise self._failed(do, answer["error"])
 
     def _answer(self, request: bytes, seconds: float) -> Any:

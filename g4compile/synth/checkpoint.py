@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from g4compile.errors import InputError, MachineError
+from g4compile.inputs.files import is_there
 from g4compile.inputs.system import system_errors
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import ModelFacts, load_config, model_facts
@@ -91,7 +91,7 @@ def synthesize(
 
 
 def _check_new(folder: Path) -> None:
-    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir() or any(folder.iterdir())):
+    if is_there(folder) and (folder.is_symlink() or not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder", fix="give a new folder")
 
 

@@ -6,6 +6,7 @@ truncate; and where a file system has no flock(2) it falls back to a file that s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -40,13 +41,24 @@ def _acquire(file: Path, output: Path) -> int:
         descriptor = _open(file)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(descriptor, file):
-                return descriptor
-        except BlockingIOError:
+        except OSError as error:
             os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise
             raise BundleError(
                 f"another compile is writing {output}", fix="wait for it, or choose another output"
             ) from None
+        try:
+            _check_ours(descriptor, file)
+            if _is_still(descriptor, file):
+                return descriptor
+        except BundleError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            with contextlib.suppress(OSError):  # what went wrong first is the error to show
+                _release(descriptor, file)
+            raise
         os.close(descriptor)
 
 
@@ -60,16 +72,17 @@ def _release(descriptor: int, file: Path) -> None:
 
 def _open(file: Path) -> int:
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
         raise _not_ours(file) from error
+
+
+def _check_ours(descriptor: int, file: Path) -> None:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_size:
-        os.close(descriptor)
         raise _not_ours(file)
-    return descriptor
 
 
 def _is_still(descriptor: int, file: Path) -> bool:

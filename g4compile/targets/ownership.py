@@ -21,6 +21,7 @@ import msgspec
 
 from g4compile.bundle.manifest import MANIFEST, VERSION
 from g4compile.errors import BundleError
+from g4compile.inputs.files import is_there
 
 MARKER = ".g4unfinished"
 _MOST = 64 << 20  # bytes of a manifest: those of the largest models are far below
@@ -62,7 +63,7 @@ def check_replaceable(output: Path, checkpoint: Path | None = None) -> None:
 
 def check_side(folder: Path) -> None:
     """Raise BundleError when there is something at ``folder`` that is no empty folder, bundle or unfinished work."""
-    reason = _judge(folder, _foreign_side) if os.path.lexists(folder) else ""
+    reason = _judge(folder, _foreign_side) if is_there(folder, BundleError) else ""
     if reason:
         raise _in_the_way(folder, reason)
 
@@ -73,7 +74,7 @@ def may_go_on(folder: Path) -> bool:
     False when there is nothing. Raises BundleError as `check_side`.
     """
     check_side(folder)
-    if not os.path.lexists(folder):
+    if not is_there(folder, BundleError):
         return False
     with _opened(folder) as descriptor:
         found = [os.fstat(descriptor), *entries(descriptor).values()]

@@ -11,6 +11,9 @@ import errno
 import os
 from pathlib import Path
 
+from g4compile.errors import BundleError
+from g4compile.inputs.files import is_there
+
 _HERE = -100  # AT_FDCWD: paths are relative to the current folder
 _NOREPLACE, _EXCHANGE = 1, 2
 # How a missing call is answered: by the kernel, by file systems, and by containers that do not know its number.
@@ -29,7 +32,7 @@ def rename_to_new(source: Path, target: Path) -> None:
     """Rename ``source``. Raises FileExistsError when there is something at ``target``, an empty folder too."""
     if _rename(source, target, _NOREPLACE):
         return
-    if os.path.lexists(target):
+    if is_there(target, BundleError):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     source.rename(target)
 

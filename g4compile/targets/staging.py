@@ -22,7 +22,8 @@ import msgspec
 
 from g4compile.bundle.folder import Bundle, sha256
 from g4compile.bundle.manifest import DATA, MANIFEST, FileSpec, Manifest, encode
-from g4compile.errors import BundleError, Defect
+from g4compile.errors import BundleError, Defect, G4Error
+from g4compile.inputs.files import is_there
 from g4compile.inputs.system import system_error
 from g4compile.targets.lock import locked
 from g4compile.targets.ownership import MARKER, check_replaceable, check_side, mark, may_go_on, remove, sync, unmark
@@ -102,7 +103,7 @@ def _check_output(output: Path, force: bool, checkpoint: Path | None) -> None:
         raise BundleError(
             f"{output} is a link, and a bundle takes the place of what it replaces", fix="give the folder it points to"
         )
-    if not os.path.lexists(output):
+    if not is_there(output, BundleError):
         return
     if os.path.ismount(output):
         raise BundleError(
@@ -119,7 +120,7 @@ def _take_over(folder: Path, identity: str) -> None:
     if may_go_on(folder) and identity and Journal.belongs(folder, identity):
         remove(folder, keep=(MARKER, Journal.NAME, DATA))
     else:
-        if os.path.lexists(folder):
+        if is_there(folder, BundleError):
             remove(folder)
         folder.mkdir()  # fails when something has come to stand there since
     mark(folder)
@@ -129,8 +130,8 @@ def _recover(output: Path) -> None:
     """A replacement killed between its two renames left the old bundle aside: put it back, or drop it."""
     old = _sibling(output, "g4old")
     check_side(old)
-    if os.path.lexists(old):
-        if os.path.lexists(output):
+    if is_there(old, BundleError):
+        if is_there(output, BundleError):
             remove(old)
         else:
             rename_to_new(old, output)
@@ -148,8 +149,9 @@ def _check_loads(folder: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, force: bool) -> None:
-    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``."""
-    if not os.path.lexists(output):
+    """Let ``folder`` take the name ``output``. A bundle that it replaces then has the name of ``folder``, or is
+    gone where there is no exchange."""
+    if not is_there(output, BundleError):
         try:
             rename_to_new(folder, output)
             return
@@ -170,13 +172,14 @@ def _put_in_place(folder: Path, output: Path, force: bool) -> None:
     except OSError:
         old.rename(output)
         raise
-    old.rename(folder)
+    _drop(old)  # the new bundle stands under its name: from here on nothing is a failure of the compile
 
 
 def _drop(folder: Path) -> None:
     """Delete unfinished work, or what was replaced; a warning when that fails, since it changes nothing of the rest."""
     try:
-        if os.path.lexists(folder):
-            remove(folder)
-    except (OSError, BundleError) as error:
+        remove(folder)
+    except FileNotFoundError:  # it has become the bundle
+        pass
+    except (OSError, G4Error) as error:
         warnings.warn(f"{folder} could not be removed, the next compile to this place does: {error}", stacklevel=2)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from g4compile.errors import CheckpointError
 from g4compile.inputs.documents import decode_json
-from g4compile.inputs.files import Kind, read_bytes, root_of
+from g4compile.inputs.files import Kind, is_there, read_bytes, root_of
 from g4compile.weights.headers import StoredTensor
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -23,13 +22,13 @@ def find_shards(folder: Path) -> dict[Path, Listed]:
     that is missing, an index beside a file that is whole.
     """
     index, single = folder / INDEX, folder / SINGLE
-    if not os.path.lexists(index):
-        if not os.path.lexists(single):
+    if not is_there(index, CheckpointError):
+        if not is_there(single, CheckpointError):
             raise CheckpointError(
                 "the checkpoint has no weights", where=str(folder), why=f"neither {SINGLE} nor {INDEX} is there"
             )
         return {single: None}
-    if os.path.lexists(single):
+    if is_there(single, CheckpointError):
         raise CheckpointError(
             f"the checkpoint has both {SINGLE} and {INDEX}",
             where=str(folder),
@@ -48,7 +47,7 @@ def find_shards(folder: Path) -> dict[Path, Listed]:
             raise CheckpointError(what, where=str(index))
         listed.setdefault(name, set()).add(key)
     for name in sorted(listed):
-        if not os.path.lexists(folder / name):
+        if not is_there(folder / name, CheckpointError):
             what = f"the index names the shard {name}, which is missing"
             raise CheckpointError(what, where=str(index), fix=_KIND.fix)
     return {folder / name: listed[name] for name in sorted(listed)}

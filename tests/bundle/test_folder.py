@@ -261,7 +261,7 @@ def test_a_manifest_without_an_end(copy):
 @pytest.mark.parametrize("folder", ["nothing", "a\0b", "n" * 5000])
 def test_no_bundle(tmp_path, folder):
     with pytest.raises(BundleError, match="there is no bundle at"):
-        load(tmp_path / folder)
+        Bundle.open(tmp_path / folder)
 
 
 def test_what_is_required(engine_bundle):

@@ -132,9 +132,10 @@ def test_a_defect_of_ours_is_exit_70_with_a_file_to_report(monkeypatch, bundles)
     assert "please report it" in result.stderr and "Traceback" not in result.output
 
 
-def test_a_missing_package_is_exit_3(monkeypatch, bundles):
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    monkeypatch.setitem(sys.modules, "tokenizers.decoders", None)
+def test_a_missing_package_is_exit_3(monkeypatch, bundles, tmp_path):
+    missing = 'raise ModuleNotFoundError("No module named \'tokenizers\'", name="tokenizers")'
+    (tmp_path / "tokenizers.py").write_text(missing)
+    monkeypatch.syspath_prepend(tmp_path)  # where the process of the tokenizer looks too
     result = g4("run", bundles("tiny-e2b").folder, "--prompt", "Hi")
     assert result.exit_code == 3 and "tokenizers" in result.stderr and "pip install" in result.stderr
 

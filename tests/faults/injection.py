@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import functools
 import io
 import os
 import signal
@@ -23,9 +24,9 @@ KILL, HALF, KILL_HALF = "kill", "half", "kill half"  # half: half of what is wri
 FAULTS = (*ERRORS, KILL, HALF, KILL_HALF)
 _NAMED = (
     "open", "mkdir", "rmdir", "unlink", "rename", "stat", "lstat", "scandir", "listdir", "fsync", "fstat", "pread",
-    "pwrite", "sendfile", "ftruncate", "close",
+    "pwrite", "ftruncate", "close",
 )  # fmt: skip
-WRITES = ("pwrite", "write", "sendfile")
+WRITES = ("pwrite", "write")
 
 
 @dataclass(frozen=True, order=True)
@@ -62,10 +63,11 @@ class Injector:
             file = self.file(given[0] if given else ".", options)
             if file is None:
                 return real(*given, **options)
-            halves = None
-            if operation in ("pwrite", "sendfile"):
-                halves = _halved(operation, given)
-            return self.meet(operation, file, lambda: real(*given, **options), halves and (lambda: real(*halves)))
+            half = None
+            if operation == "pwrite":
+                descriptor, data, offset = given
+                half = functools.partial(real, descriptor, bytes(data)[: len(data) // 2], offset)
+            return self.meet(operation, file, lambda: real(*given, **options), half)
 
         return call
 
@@ -75,9 +77,10 @@ class Injector:
             if named < 3:
                 return None
             try:
-                return Path(self._readlink(f"/proc/self/fd/{named}")).name
+                opened = self._readlink(f"/proc/self/fd/{named}")
             except OSError:
                 return None
+            return None if opened.startswith(("pipe:", "/dev/")) else Path(opened).name  # those of another process
         name = os.fspath(named)
         name = name.decode() if isinstance(name, bytes) else name
         if options.get("dir_fd") is not None or f"{name}/".startswith(self._folders):
@@ -139,11 +142,3 @@ class _File:
 
     def __exit__(self, *_):
         self.close()
-
-
-def _halved(operation, given):
-    if operation == "pwrite":
-        descriptor, data, offset = given
-        return descriptor, bytes(data)[: len(data) // 2], offset
-    out, source, offset, count = given
-    return out, source, offset, count // 2

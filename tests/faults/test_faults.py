@@ -45,9 +45,7 @@ class Compiles:
         said = self.run(path, False, "", **options)
         assert "wrote" in said, said
 
-    def run(
-        self, out: Path, force: bool, mode: str, at=None, fault: str = "", said: Path | None = None, **options
-    ) -> dict:
+    def run(self, out: Path, force: bool, mode: str, at=None, fault="", said=None, **options) -> dict:
         """What became of a compile to ``out``: `wrote`, `error` with its code, or `signal`; and the calls it made.
 
         ``said``: the file through which the other process says so.

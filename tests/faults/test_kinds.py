@@ -17,7 +17,7 @@ from g4compile.pipeline import PassRun, dump_to
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets.ownership import MARKER
 from g4compile.targets.staging import staging
-from tests.faults.kinds import KINDS, SECONDS, UNREADABLE, as_nobody, as_theirs, canary, content, in_time, put
+from tests.faults.kinds import KINDS, UNREADABLE, as_nobody, as_theirs, canary, content, in_time, put
 from tests.graph.graphs import anchored, value
 from tests.processes import forked
 
@@ -68,10 +68,10 @@ def place_in(folder: Path, place: str, kind: str) -> Path:
     return here
 
 
-def answer(place: str, here: Path, seconds: float = SECONDS) -> bool:
+def answer(place: str, here: Path) -> bool:
     """Whether the work goes on; what refuses it is an error of ours, in time."""
     try:
-        with in_time(seconds):
+        with in_time():
             begin(place, here)
     except G4Error as error:
         assert error.code in (2, 3) and error.fix, error
@@ -85,7 +85,7 @@ def test_where_a_compile_writes(place, kind, tmp_path):
     beside = canary(tmp_path)
     here = place_in(tmp_path, place, kind)
     before, around = content(beside), content(here)
-    assert answer(place, here, 60 if kind in GOES_ON[place] else SECONDS) == (kind in GOES_ON[place])
+    assert answer(place, here) == (kind in GOES_ON[place])
     if kind == "link to a folder" and place == "dump folder":
         (beside / "01-a-pass.onnxtxt").unlink()  # the user's own link to a folder of their own
     assert content(beside) == before
@@ -111,6 +111,6 @@ def test_what_may_not_be_read(kind, tmp_path):
         for place in PLACES:
             assert not answer(place, Path(place, "here")), place
 
-    assert forked(work, seconds=30) == 0
+    assert forked(work) == 0
     assert content(tmp_path) == before
     assert content(beside)

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from g4compile.errors import BundleError, InputError, MachineError
-from g4compile.inputs.files import Kind, check_file, read_bytes, root_of, write_bytes
+from g4compile.inputs.files import Kind, check_file, is_there, read_bytes, root_of, write_bytes
 from g4compile.inputs.system import system_error
 from tests.processes import forked
 
@@ -32,6 +32,24 @@ def test_a_regular_file(tmp_path):
 
 def test_a_missing_file(tmp_path):
     assert "the manifest is missing" in refused(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("code", "kind"), [(errno.EIO, MachineError), (errno.EACCES, BundleError)])
+def test_what_the_system_does_not_say_is_no_absence(code, kind, tmp_path, monkeypatch):
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert is_there(tmp_path / "dangling") and is_there(tmp_path)
+    for name in ("none", "none/below", "\0", "n" * 300):
+        assert not is_there(tmp_path / name)
+
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "stat", fail)
+    monkeypatch.setattr(os, "lstat", fail)
+    with pytest.raises(kind, match="looking for a file"):
+        is_there(tmp_path / "none", BundleError)
+    with pytest.raises(kind, match="reading the manifest"):
+        read_bytes(tmp_path / "none", KIND)
 
 
 def test_a_folder_a_pipe_and_a_device(tmp_path):

@@ -116,7 +116,7 @@ def test_a_copy_that_onnx_runtime_refuses(bundle, tmp_path, monkeypatch):
 
 def test_a_cache_without_a_name(bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="name of the cache folder is empty"):
+    with pytest.raises(InputError, match="it is empty"):
         load(bundle.folder, cache="")
     assert not entries(tmp_path)
 

@@ -195,11 +195,11 @@ def test_what_a_template_may_take(codec, monkeypatch):
         ("tokenizer.json", b'{"model": {"type": "BPE", "vocab": {}}}', "tokenizer.json cannot be used"),
         ("tokenizer_config.json", b"{", "not valid JSON"),
         ("tokenizer_config.json", b"\xff", "not UTF-8"),
-        ("tokenizer_config.json", b"[]", "not one object"),
+        ("tokenizer_config.json", b"[]", "does not hold a JSON object"),
         ("tokenizer_config.json", b"[" * 100_000, "nested deeper"),
-        ("tokenizer_config.json", b'{"bos_token": 5}', "bos_token in tokenizer_config.json is no token"),
-        ("tokenizer_config.json", b'{"eos_token": {"content": []}}', "eos_token in"),
-        ("chat_template.jinja", b"\xff", "chat template is not UTF-8"),
+        ("tokenizer_config.json", b'{"bos_token": 5}', "bos_token of tokenizer_config.json is 5"),
+        ("tokenizer_config.json", b'{"eos_token": {"content": []}}', "eos_token of"),
+        ("chat_template.jinja", b"\xff", "chat_template.jinja is not UTF-8"),
         ("chat_template.jinja", b"a" * (1 << 20) + b"a", "more than the 1,048,576"),
     ],
     ids=range(12),
@@ -214,7 +214,7 @@ def test_files_that_are_not_what_they_should_be(bundle, file, content, message):
 def test_a_template_that_is_none(bundle, template):
     (bundle.folder / "chat_template.jinja").unlink()
     (bundle.folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
-    with pytest.raises(BundleError, match="is no template"):
+    with pytest.raises(BundleError, match=r"chat_template of tokenizer_config\.json is"):
         TextCodec(bundle)
 
 

@@ -1,5 +1,6 @@
 """Files beside the weights: what a bundle could not be loaded with is refused before a weight is written."""
 
+import base64
 import json
 import os
 
@@ -109,19 +110,22 @@ def test_templates_of_transformers_are_taken(checkpoint):
     read_side_files(checkpoint)
 
 
-def test_a_panic_of_the_tokenizer_is_an_error_of_the_file(checkpoint, monkeypatch):
-    """Its class is a BaseException without a public name."""
-    panic = type("PanicException", (BaseException,), {})
-
-    def from_str(text):
-        raise panic("called `Option::unwrap()` on a `None` value")
-
-    monkeypatch.setattr("tokenizers.Tokenizer", type("Tokenizer", (), {"from_str": staticmethod(from_str)}))
-    refused(checkpoint, "tokenizer.json", "Option::unwrap")
-    monkeypatch.setattr("tokenizers.Tokenizer", type("Tokenizer", (), {"from_str": staticmethod(interrupt)}))
-    with pytest.raises(KeyboardInterrupt):
-        read_side_files(checkpoint)
+def changed(checkpoint, **fields):
+    """Change the tokenizer's file."""
+    file = checkpoint.folder / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
-def interrupt(text):
-    raise KeyboardInterrupt
+def test_a_tokenizer_that_ends_its_process(checkpoint):
+    """A table that says it has 4 GB: the allocation of it is an abort. An empty one is a panic of Rust."""
+    for table in (b"\xf0\xff\xff\xff", b""):
+        charsmap = base64.b64encode(table).decode()
+        changed(checkpoint, normalizer={"type": "Precompiled", "precompiled_charsmap": charsmap})
+        refused(checkpoint, "tokenizer.json", "is not a tokenizer that can be loaded")
+
+
+def test_a_tokenizer_that_is_not_loaded_in_time(checkpoint, monkeypatch):
+    monkeypatch.setattr("g4compile.runtime.text_process._SECONDS", 0.5)
+    pattern = {"Regex": "(?i)" + "ﬃßſ" * 20_000}
+    changed(checkpoint, pre_tokenizer={"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False})
+    refused(checkpoint, "tokenizer.json", "is not a tokenizer that can be loaded", "it took more than")

@@ -64,9 +64,11 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
     """
     config, model = build(CLASSES[facts.text.model_type], facts.text_config, IMPLEMENTATION, dtype)
     model.eval()
-    # A set, over which the module loops: its order would change from one process to the next, and the graph with it.
+    # Sets, over which modules loop: their order would change from one process to the next, and the graph with it.
     model.model.unique_layer_types = sorted(model.model.unique_layer_types)
-    model.model.rotary_emb.forward = MethodType(_rotations, model.model.rotary_emb)
+    rotary = model.model.rotary_emb
+    rotary._buffers = dict(sorted(rotary._buffers.items()))  # the oldest transformers makes them from a set
+    rotary.forward = MethodType(_rotations, rotary)
     inputs, dynamic, names = _example(facts, dtype)
     owners = tuple(layer.index for layer in facts.text.kv_layers)
     decoder = Decoder(model, owners, facts.placeholder_ids, facts.text.pad_token_id)
