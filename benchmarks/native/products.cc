@@ -80,7 +80,8 @@ void Bench::run(std::int64_t rows, std::int64_t K, std::int64_t N, std::int64_t 
     else
       product(kernels, parallel, weights, shape, packed.data(), y.data());
     const double seconds = limits::now() - start;
-    const double work = few ? static_cast<double>(codes + scales) : 2.0 * static_cast<double>(rows * K) * static_cast<double>(N);
+    const double operations = 2.0 * static_cast<double>(rows * K) * static_cast<double>(N);
+    const double work = few ? static_cast<double>(codes + scales) : operations;
     found.push_back(work / seconds);
     limit();
   }

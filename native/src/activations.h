@@ -9,8 +9,8 @@
 
 namespace g4 {
 
-// Where the arrays of packed activations [M, K] stand in their buffer. Rows lie in tiles of at most kTile; in each array
-// a tile's part is [index of K][rows of the tile].
+// Where the arrays of packed activations [M, K] stand in their buffer. Rows lie in tiles of at most kTile; in each
+// array a tile's part is [index of K][rows of the tile].
 struct Activations {
   std::int64_t M = 0, K = 0, block = 0;  // block: 0 (a scale a row) or 128
 

@@ -161,7 +161,8 @@ int g4ops_pack(int64_t bits, int64_t columns, int64_t rows, const uint8_t* codes
     if (wrong.empty()) wrong = size_problem("panels", panels, panels_bytes, f.panels() * f.panel_bytes(), 1);
     if (!wrong.empty()) return wrong;
     for (int64_t i = 0; i < rows * columns; ++i)
-      if (codes[i] >> bits) return "code " + std::to_string(codes[i]) + " has more than " + std::to_string(bits) + " bits";
+      if (codes[i] >> bits)
+        return "code " + std::to_string(codes[i]) + " has more than " + std::to_string(bits) + " bits";
     pack(f, codes, static_cast<std::uint8_t*>(panels));
     return wrong;
   });

@@ -20,7 +20,9 @@ constexpr std::array<Number, kPanel> filled(Number value) {
   for (Number& one : all) one = value;
   return all;
 }
-constexpr auto kMiddle2 = filled<std::uint8_t>(2), kMiddle4 = filled<std::uint8_t>(8), kMiddle8 = filled<std::uint8_t>(128);
+constexpr auto kMiddle2 = filled<std::uint8_t>(2);
+constexpr auto kMiddle4 = filled<std::uint8_t>(8);
+constexpr auto kMiddle8 = filled<std::uint8_t>(128);
 constexpr auto kOnes = filled<std::uint16_t>(0x3f80);  // bfloat16
 
 const std::uint8_t* middle(std::int64_t bits) {

@@ -1,10 +1,10 @@
 // Products of one panel with the rows of one tile, over an instruction set I. LAYOUT.md defines every rounding, so all
 // instruction sets give the same bits.
 //
-// I has: Int and Float, vectors of `lanes` int32 and float32. A panel is read in `slices`, each of which fills `vectors`
-// of sums, for the channels from channel(slice, vector) on. `segment` adds the integer products of some K to sums; it
-// may use codes less a `bias`, and the sums of a vector may come out too large by a power of two: `too_large` makes a
-// zero point fit them, `scale_down` a scale.
+// I has: Int and Float, vectors of `lanes` int32 and float32. A panel is read in `slices`, each of which fills
+// `vectors` of sums, for the channels from channel(slice, vector) on. `segment` adds the integer products of some K to
+// sums; it may use codes less a `bias`, and the sums of a vector may come out too large by a power of two: `too_large`
+// makes a zero point fit them, `scale_down` a scale.
 // What is in here is compiled once per instruction set and has internal linkage (see kernels.h). Every loop over
 // accumulators needs its unroll pragma: without it GCC 12 keeps them in memory, at a third of the speed.
 #pragma once

@@ -51,7 +51,8 @@ G4_INLINE void dot(const float* w, const float* x, ptrdiff_t x_step, int n, type
         for (int r = 0; r < R; ++r)
           G4_UNROLL
           for (int v = 0; v < S; ++v)
-            sum[p][r][v] = I::fma(I::set(x[r * x_step + k + p]), I::load(w + (k + p) * 32 + v * I::lanes), sum[p][r][v]);
+            sum[p][r][v] =
+                I::fma(I::set(x[r * x_step + k + p]), I::load(w + (k + p) * 32 + v * I::lanes), sum[p][r][v]);
     G4_UNROLL
     for (int p = 0; p < together; ++p)
       G4_UNROLL
@@ -63,7 +64,8 @@ G4_INLINE void dot(const float* w, const float* x, ptrdiff_t x_step, int n, type
   for (int r = 0; r < R; ++r)
     G4_UNROLL
     for (int v = 0; v < S; ++v)
-      s[r][v] = I::add_float(I::add_float(parts[0][r][v], parts[1][r][v]), I::add_float(parts[2][r][v], parts[3][r][v]));
+      s[r][v] = I::add_float(I::add_float(parts[0][r][v], parts[1][r][v]),
+                             I::add_float(parts[2][r][v], parts[3][r][v]));
 }
 
 template <class I, int R>
@@ -101,8 +103,9 @@ void product_float(const FloatJob& job) {
   }
   for (int r = 0; r < job.rows; ++r)
     for (int c = 0; c < 32; c += I::lanes) {
-      const typename I::Float value = I::load(total + r * 32 + c);
-      I::store(job.y + r * job.y_step + c, job.channel_scales ? I::multiply(value, I::load(job.channel_scales + c)) : value);
+      typename I::Float value = I::load(total + r * 32 + c);
+      if (job.channel_scales) value = I::multiply(value, I::load(job.channel_scales + c));
+      I::store(job.y + r * job.y_step + c, value);
     }
 }
 

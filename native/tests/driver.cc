@@ -18,8 +18,8 @@ std::uint64_t hash = 14695981039346656037u;
 
 void fail(const char* what, const Case& c, const char* kernels) {
   if (++failures > 20) return;
-  std::printf("WRONG %s: %s bits %d block %d activation block %d rows %d K %d N %d zero points %d extreme %d\n", what, kernels,
-              c.bits, c.block, c.activation_block, c.rows, c.K, c.N, c.zero_points, c.extreme);
+  std::printf("WRONG %s: %s bits %d block %d activation block %d rows %d K %d N %d zero points %d extreme %d\n", what,
+              kernels, c.bits, c.block, c.activation_block, c.rows, c.K, c.N, c.zero_points, c.extreme);
 }
 
 void compare(const std::vector<float>& found, const std::vector<float>& expected, const char* what, const Case& c,
@@ -79,7 +79,8 @@ void run(const Case& c, Random& random, const std::vector<const G4Kernels*>& all
           g4ops_product(kernels, pool, &stored.weights, packed.data(), bytes, c.rows, c.activation_block, y.data()))
         fail(g4ops_last_error(), c, name);
       compare(y, expected, "product", c, name);
-      if (g4ops_product_float(kernels, pool, &stored.weights, x.data(), c.rows, y.data())) fail(g4ops_last_error(), c, name);
+      if (g4ops_product_float(kernels, pool, &stored.weights, x.data(), c.rows, y.data()))
+        fail(g4ops_last_error(), c, name);
       compare(y, exact, "float product", c, name);
     }
   std::vector<float> row(K), level(K);
