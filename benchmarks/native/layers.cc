@@ -48,7 +48,8 @@ struct Bench {
     for (int i = 0; i < repeats; ++i) {
       const auto turn = static_cast<std::size_t>(i);
       const std::size_t at = turn * 37 % ((memory.size() - span) >> 20) << 20;
-      rates[turn % 4].push_back(limits::read_rate(pool.parallel(), reinterpret_cast<char*>(&memory[at]), span, kAhead[turn % 4]));
+      const char* from = reinterpret_cast<const char*>(&memory[at]);
+      rates[turn % 4].push_back(limits::read_rate(pool.parallel(), from, span, kAhead[turn % 4]));
       const double start = limits::now();
       body(turn);
       found.push_back(limits::now() - start);
@@ -56,20 +57,22 @@ struct Bench {
     double best = 0;
     for (const auto& values : rates) best = std::max(best, values.empty() ? 0 : median(values));
     const double seconds = median(found);
-    std::printf("{\"kernels\": \"%s\", \"threads\": %d, \"what\": \"%s\", \"ms\": %.4f, \"MB\": %.2f, \"read\": %.2f, \"share\": %.3f}\n",
-                kernels.name, threads, name, seconds * 1e3, static_cast<double>(bytes) / 1e6, best / 1e9,
-                static_cast<double>(bytes) / best / seconds);
+    std::printf("{\"kernels\": \"%s\", \"threads\": %d, \"what\": \"%s\", ", kernels.name, threads, name);
+    std::printf("\"ms\": %.4f, \"MB\": %.2f, \"read\": %.2f, \"share\": %.3f}\n", seconds * 1e3,
+                static_cast<double>(bytes) / 1e6, best / 1e9, static_cast<double>(bytes) / best / seconds);
     std::fflush(stdout);
   }
 
   void attend(std::int64_t tokens, std::int64_t D, CacheType type, const char* type_name) {
     const AttentionShape shape{{1, 1, tokens, D, type, false}, 8, 1, 0, 1.0f / 64};
     const auto one = static_cast<std::size_t>(tokens * D * cache_bytes(type)), places = memory.size() / (2 * one);
-    const std::vector<float> query(static_cast<std::size_t>(8 * D), 0.25f), scales(static_cast<std::size_t>(tokens), 0.01f);
+    const std::vector<float> query(static_cast<std::size_t>(8 * D), 0.25f);
+    const std::vector<float> scales(static_cast<std::size_t>(tokens), 0.01f);
     std::vector<float> y(query.size());
     const std::int64_t position = tokens - 1;
     char name[80];
-    std::snprintf(name, sizeof name, "attention %s D=%d %d tokens", type_name, static_cast<int>(D), static_cast<int>(tokens));
+    std::snprintf(name, sizeof name, "attention %s D=%d %d tokens", type_name, static_cast<int>(D),
+                  static_cast<int>(tokens));
     run(name, [&](std::size_t turn) {
       const std::uint8_t* at = &memory[turn * 7 % places * 2 * one];
       const float* of = type == kInt8 ? scales.data() : nullptr;
@@ -108,7 +111,8 @@ struct Bench {
     std::sort(different.begin(), different.end());
     const auto hit = std::unique(different.begin(), different.end()) - different.begin();
     char name[80];
-    std::snprintf(name, sizeof name, "experts %s %d tokens, %d experts hit", exact ? "exact" : "int8", static_cast<int>(tokens), static_cast<int>(hit));
+    std::snprintf(name, sizeof name, "experts %s %d tokens, %d experts hit", exact ? "exact" : "int8",
+                  static_cast<int>(tokens), static_cast<int>(hit));
     run(name, [&](std::size_t turn) {
       choose(turn);
       run_experts(kernels, pool.parallel(), all, x.data(), {tokens, each, index.data(), weight.data()}, y.data());

@@ -147,7 +147,8 @@ std::string problem(const AttentionShape& s) {
   if (s.N < 1 || s.N > 4096 || s.N % s.cache.K)
     return "the queries have " + std::to_string(s.N) + " heads, which the " + std::to_string(s.cache.K) +
            " heads of keys do not divide";
-  if (s.S < 0 || s.S > 1 << 24) return "there are " + std::to_string(s.S) + " new tokens, not 0.." + std::to_string(1 << 24);
+  if (s.S < 0 || s.S > 1 << 24)
+    return "there are " + std::to_string(s.S) + " new tokens, not 0.." + std::to_string(1 << 24);
   if (s.window < 0) return "window is " + std::to_string(s.window) + ", below 0";
   return "";
 }
@@ -203,7 +204,8 @@ void attention(const FloatKernels& kernels, const Parallel& parallel, const Atte
     work.rows_out(head, block, out, to);
     for (int row = 0; row < rows; ++row) {
       float largest = kNoScore, total = 0;
-      for (std::int64_t part = 0; part < parts; ++part) largest = std::max(largest, sums[at * parts + part].largest[row]);
+      for (std::int64_t part = 0; part < parts; ++part)
+        largest = std::max(largest, sums[at * parts + part].largest[row]);
       std::fill_n(to[row], c.D, 0.0f);
       for (std::int64_t part = 0; part < parts; ++part) {
         const Sums& one = sums[at * parts + part];

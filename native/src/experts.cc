@@ -62,7 +62,8 @@ struct Gathering {
     }
     order.resize(all);
     for (std::size_t c = 0; c < all; ++c)
-      order[static_cast<std::size_t>(start[static_cast<std::size_t>(choices.index[c])]++)] = static_cast<std::int64_t>(c);
+      order[static_cast<std::size_t>(start[static_cast<std::size_t>(choices.index[c])]++)] =
+          static_cast<std::int64_t>(c);
     std::vector<std::int64_t> seen(static_cast<std::size_t>(choices.tokens));
     by_token.resize(all);
     for (std::size_t row = 0; row < all; ++row) {
@@ -170,7 +171,8 @@ void run_some(const Kernels& kernels, const Parallel& parallel, const Experts& e
     std::fill_n(to, H, 0.0f);
     for (std::int64_t i = 0; i < choices.each; ++i) {
       const std::int64_t row = gathering.by_token[static_cast<std::size_t>(token * choices.each + i)];
-      kernels.floats->weigh(choices.weight[gathering.order[static_cast<std::size_t>(row)]], wide.get() + row * H, H, to);
+      const float weight = choices.weight[gathering.order[static_cast<std::size_t>(row)]];
+      kernels.floats->weigh(weight, wide.get() + row * H, H, to);
     }
   };
   parallel.each(static_cast<std::size_t>(choices.tokens), scatter);

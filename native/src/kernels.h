@@ -1,6 +1,6 @@
 // What an instruction set brings: one table of functions each. Files that are compiled with flags of their own include
-// nothing but this, `tile*.h`, `vector_*.h` and headers of C: an inline function of the C++ library that such a file brings along
-// could be the copy that the linker keeps for all, and then run on a machine without these instructions.
+// nothing but this, `tile*.h`, `vector_*.h` and headers of C: an inline function of the C++ library that such a file
+// brings along could be the copy that the linker keeps for all, and then run on a machine without these instructions.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

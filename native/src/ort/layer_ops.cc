@@ -38,7 +38,8 @@ void check(const Node& node, const std::string& wrong) {
 }
 
 CacheShape cache_shape(const Node& node, const char* operand, const Tensor& tensor, bool ring) {
-  if (tensor.shape.size() != 4) node.wrong(std::string(operand) + " has shape " + text(tensor.shape) + ", not [B, K, T, D]");
+  if (tensor.shape.size() != 4)
+    node.wrong(std::string(operand) + " has shape " + text(tensor.shape) + ", not [B, K, T, D]");
   const Shape& s = tensor.shape;
   const CacheShape shape{s[0], s[1], s[2], s[3], cache_type(node, operand, tensor), ring};
   check(node, problem(shape));
@@ -145,7 +146,8 @@ struct AttentionOp {
 
 struct MoEExperts {
   static constexpr const char* name = "MoEExperts";
-  static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kIds, kFloat, kBytes, kAny, kBytes, kAny, kBytes, kBytes};
+  static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kIds, kFloat, kBytes, kAny,
+                                                         kBytes, kAny, kBytes, kBytes};
   static constexpr ONNXTensorElementDataType outputs[] = {kFloat};
   static constexpr std::size_t required = 7;
 
