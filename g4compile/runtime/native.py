@@ -18,7 +18,7 @@ from g4compile.bundle.requires import G4OPS
 from g4compile.errors import MachineError
 
 VARIABLE = "G4OPS_LIBRARY"
-FIX = "install g4compile from source where CMake and a C++ compiler are; in a clone: make native"
+FIX = "install g4compile from source where CMake and a C++ compiler are"
 _BESIDE = Path(__file__).parents[1] / "lib" / "libg4ops.so"
 
 
