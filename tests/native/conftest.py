@@ -37,9 +37,8 @@ def need_compiler():
         pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
 
 
-@pytest.fixture(scope="session")
-def built(shared):
-    """The folder with libg4ops.so and the test driver."""
+def build_once(shared):
+    """The folder with libg4ops.so and the test driver, built by whichever worker of a run comes first."""
     need_compiler()
     folder = shared / "native"
     with FileLock(shared / "native.lock"):
@@ -47,6 +46,11 @@ def built(shared):
             build(folder, "g4ops", "driver", G4OPS_TESTS="ON")
             (folder / "done").touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def built(shared):
+    return build_once(shared)
 
 
 @pytest.fixture(scope="session")
