@@ -24,6 +24,7 @@ from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.program import Program, bind
+from g4compile.runtime import native
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower
@@ -39,6 +40,7 @@ from tests.native.conftest import build_once
 from tests.scenario import Expected, reference_logits
 
 CAPACITIES = Capacities(context=256, batch=1, chunk=16)  # of emitted networks
+GIVEN_LIBRARY = os.environ.pop("G4OPS_LIBRARY", "")
 VARIANTS = ("tiny-e2b", "tiny-e4b", "tiny-12b", "tiny-26b-a4b", "tiny-31b")
 
 
@@ -207,8 +209,15 @@ def exact_recipe(text: TextFacts, folder: Path) -> str:
 @pytest.fixture(scope="session")
 def g4ops_file(shared: Path) -> Path:
     """The library libg4ops: the one that `G4OPS_LIBRARY` names, or one that is built once a run."""
-    given = os.environ.get("G4OPS_LIBRARY")
-    return Path(given) if given else build_once(shared) / "libg4ops.so"
+    return Path(GIVEN_LIBRARY) if GIVEN_LIBRARY else build_once(shared) / "libg4ops.so"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_library(shared: Path) -> Iterator[None]:
+    """Whether a library was built in the package changes no test: those that want one ask for `g4ops`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_BESIDE", shared / "no-library.so")
+        yield
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from g4compile.bundle.requires import G4OPS
 from g4compile.errors import MachineError
 
 VARIABLE = "G4OPS_LIBRARY"
-FIX = "install g4compile from source where CMake and a C++ compiler are"
+FIX = "in a clone of g4compile, with CMake and a C++ compiler: make native"
 _BESIDE = Path(__file__).parents[1] / "lib" / "libg4ops.so"
 
 

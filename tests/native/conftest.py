@@ -54,9 +54,8 @@ def built(shared):
 
 
 @pytest.fixture(scope="session")
-def library(request):
-    given = os.environ.get("G4OPS_LIBRARY")
-    return Library(Path(given) if given else request.getfixturevalue("built") / "libg4ops.so")
+def library(g4ops_file):
+    return Library(g4ops_file)
 
 
 @pytest.fixture(scope="session", params=("avx512vnni", "avx2", "neon_dotprod", "scalar"))

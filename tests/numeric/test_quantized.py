@@ -10,7 +10,6 @@ from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS
 from tests.scenario import compare_session, window_of
 
-
 RECIPES = ("exact", "int8", "int4", "int2", "mobile")
 # With libg4ops every night, and these by default: a tied embedding, experts, all bits, exact products.
 G4OPS = {("tiny-31b", "int4"), ("tiny-26b-a4b", "exact"), ("tiny-e2b", "mobile"), ("tiny-e2b", "int2")}

@@ -1,7 +1,6 @@
 """What `plan` says from a config alone is what `compile` then writes, to the byte."""
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +11,6 @@ from g4compile.model.config import load_config, model_facts
 from g4compile.model.inventory import inventory
 from g4compile.model.keys import module_of_key
 from g4compile.planning.plan import kv_bytes, plan
-from g4compile.runtime import native
 from g4compile.runtime.session import Session
 from g4compile.weights.references import lazy_initializers
 from tests.conftest import VARIANTS, exact_recipe
@@ -54,10 +52,8 @@ def test_sizes_of_panels_are_exact(variant, recipe, quantized, checkpoints, g4op
     assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes and planned.kernels == "g4ops"
 
 
-def test_kernels_that_are_planned_need_not_be_here(monkeypatch):
+def test_kernels_that_are_planned_need_not_be_here():
     """Panels are used where they are mapped: a load reads no weight, and nothing is kept twice."""
-    monkeypatch.setattr(native, "_BESIDE", Path("nowhere.so"))
-    monkeypatch.delenv("G4OPS_LIBRARY", raising=False)
     stock, panels = plan("e2b", weights="int4"), plan("e2b", weights="int4", kernels="g4ops")
     assert (stock.kernels, panels.kernels) == ("onnxruntime", "g4ops")
     assert panels.decode_read_bytes < stock.decode_read_bytes  # scales in two bytes

@@ -1,4 +1,4 @@
-"""Panels: the bytes that `native/LAYOUT.md` describes, by a second statement of it, and nothing lost on the way there."""
+"""Panels: the bytes of `native/LAYOUT.md`, by a second statement of it, and nothing lost on the way there."""
 
 import itertools
 
