@@ -8,7 +8,6 @@ they are laid out as the target wants them. Both are driven here, plainly; `runt
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,15 @@ import onnxruntime as ort
 from g4compile.model.config import ModelFacts
 from g4compile.ops.registry import attach_bodies
 from g4compile.runtime import feeds
-from g4compile.runtime.native import add_ops
 from g4compile.weights.writer import write_graphs
 
 Array = np.ndarray[Any, Any]
 
 
 class StageRunner:
-    """One graph, its weights bound, with its past. ``capacity``: slots of full layers' buffers, where it has such.
-    ``requires``: of a legal graph, what a bundle of it would require."""
+    """One graph, its weights bound, with its past. ``capacity``: slots of full layers' buffers, where it has such."""
 
-    def __init__(
-        self, model: ir.Model, facts: ModelFacts, capacity: int = 1024, requires: Collection[str] = ()
-    ) -> None:
+    def __init__(self, model: ir.Model, facts: ModelFacts, capacity: int = 1024) -> None:
         attach_bodies(model)
         self._layers, self._capacity = facts.text.kv_layers, capacity
         with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +34,6 @@ class StageRunner:
             write_graphs({file.stem: model}, file.parent)
             options = ort.SessionOptions()
             options.intra_op_num_threads, options.log_severity_level = 1, 3
-            add_ops(options, requires)
             self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self._inputs = {value.name: value for value in self._session.get_inputs()}
         self._outputs = [value.name for value in self._session.get_outputs()]

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
+from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.runtime import native
 from g4compile.runtime.session import load
@@ -91,6 +92,13 @@ def test_panels_need_no_cache(quantized, g4ops, tmp_path):
     cached = load(folder, threads=2, cache=tmp_path / "cache").forward([2, 5, 6])
     np.testing.assert_array_equal(plain, cached)
     assert not (tmp_path / "cache").exists()
+
+
+def test_two_compiles_with_panels_give_the_same_bytes(quantized, checkpoints, g4ops, tmp_path):
+    again = compile(
+        checkpoints("tiny-e2b").folder, "onnx-cpu", tmp_path / "again", weights="mobile", max_memory=1 << 20
+    )
+    assert again.manifest == quantized("tiny-e2b", "mobile", "g4ops").manifest  # the hash of each file stands there
 
 
 def test_doctor_says_which(g4ops):

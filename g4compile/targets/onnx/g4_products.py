@@ -15,12 +15,14 @@ from typing import Any
 
 import onnx_ir as ir
 
+from g4compile.errors import Defect
 from g4compile.graph.build import Builder
+from g4compile.graph.stage import describe
 from g4compile.ops.dequantize import Dequantize
 from g4compile.ops.linear import Linear
 from g4compile.ops.schema import DOMAIN
 from g4compile.weights.formats.channel_panels import ChannelPanels, fits_panels
-from g4compile.weights.quantized import QuantizedTensor
+from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 
 _EXACT, _INT8 = "float32", "int8"
 _ACTIVATION_BLOCK = 0  # one scale for each row of activations
@@ -31,22 +33,18 @@ def reads(dequantize: Dequantize) -> bool:
     among those of 31 others, all of which come from the disk with it."""
     codes = dequantize.codes.const_value
     multiplied = any(Linear.matches(node) for node, _ in dequantize.weight.uses())
-    if not multiplied or not isinstance(codes, QuantizedTensor):
+    if not multiplied or not isinstance(codes, QuantizedTensor):  # computed, or given: no bytes of ours to lay out
         return False
-    matrix = codes.matrix
-    return fits_panels((*matrix.leading, matrix.columns), matrix.format)
+    return fits_panels((*codes.matrix.leading, codes.matrix.columns), codes.matrix.format)
 
 
 def lay_out(dequantize: Dequantize) -> None:
-    """Let the operands of ``dequantize`` be the same codes and scales in panels."""
-    panels: dict[int, ChannelPanels] = {}
-    for value in dequantize.inputs.values():
-        tensor = value.const_value
-        if isinstance(tensor, QuantizedTensor):
-            old = tensor.matrix
-            matrix = panels.setdefault(id(old), ChannelPanels(old.weight, old.format, old.quantizer))
-            moved = QuantizedTensor(matrix, tensor.part)
-            value.const_value, value.shape, value.type = moved, moved.shape, ir.TensorType(moved.dtype)
+    """Let the operands of ``dequantize``, which `reads` takes, be the same codes and scales in panels."""
+    old = _matrix(dequantize)
+    panels = ChannelPanels(old.weight, old.format, old.quantizer)
+    for part, value in dequantize.inputs.items():
+        tensor = QuantizedTensor(panels, part)
+        value.const_value, value.shape, value.type = tensor, tensor.shape, ir.TensorType(tensor.dtype)
 
 
 def product(dequantize: Dequantize, linear: Linear) -> ir.Node:
@@ -88,6 +86,12 @@ def share_activations(products: Sequence[ir.Node]) -> None:
 
 
 def _format(dequantize: Dequantize) -> dict[str, Any]:
+    matrix = _matrix(dequantize)
+    return {"bits": dequantize.bits, "block": matrix.format.block, "K": dequantize.columns, "N": matrix.rows}
+
+
+def _matrix(dequantize: Dequantize) -> QuantizedMatrix:
     codes = dequantize.codes.const_value
-    rows, block = (codes.matrix.rows, codes.matrix.format.block) if isinstance(codes, QuantizedTensor) else (0, 0)
-    return {"bits": dequantize.bits, "block": block, "K": dequantize.columns, "N": rows}
+    if not isinstance(codes, QuantizedTensor):
+        raise Defect(f"{dequantize.codes.name} is no code of a weight", where=describe(dequantize.node))
+    return codes.matrix
