@@ -32,8 +32,8 @@ def attributes(matrix, **more):
     return {"bits": matrix.bits, "block": matrix.block, "K": columns, "N": rows, **more}
 
 
-def node(op, inputs, outputs, **given):
-    return helper.make_node(op, inputs, outputs, name=f"the {op}", domain="g4", **given)
+def node(op, inputs, outputs, name=None, **given):
+    return helper.make_node(op, inputs, outputs, name=name or f"the {op}", domain="g4", **given)
 
 
 def model(nodes, inputs, outputs, initializers):

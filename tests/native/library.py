@@ -94,9 +94,7 @@ class Library:
 
     def product_float(self, kernels, weights, x, pool=None):
         y = np.full((len(x), weights.rows), np.nan, np.float32)
-        self.check(
-            self.c.g4ops_product_float(kernels, pool, ctypes.byref(weights), pointer(x), len(x), pointer(y))
-        )
+        self.check(self.c.g4ops_product_float(kernels, pool, ctypes.byref(weights), pointer(x), len(x), pointer(y)))
         return y
 
     def lookup(self, weights, ids):

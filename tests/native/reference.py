@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -93,7 +94,9 @@ def random_matrix(random, rows, columns, bits, block, asymmetric=False, extreme=
     codes = random.integers(0, 1 << bits, (rows, columns), np.uint8)
     if extreme:
         codes = np.where(random.random((rows, 1)) < 0.5, 0, (1 << bits) - 1).astype(np.uint8) + 0 * codes
-    scales = (random.random(shape, np.float32) + np.float32(0.1)) * random.choice([-1, 1], shape).astype(np.float32) / 50
+    scales = (
+        (random.random(shape, np.float32) + np.float32(0.1)) * random.choice([-1, 1], shape).astype(np.float32) / 50
+    )
     if block:
         scales = from_bfloat16(bfloat16(scales))
     zeros = random.integers(0, 1 << bits, shape, np.uint8) if asymmetric else None
@@ -136,13 +139,11 @@ def packed(activations):
 
     def tiled(values):
         """[M, n] -> by tile [n, rows of the tile]."""
-        return b"".join(
-            np.ascontiguousarray(values[a:b].T).tobytes() for a, b in zip(bounds[:-1], bounds[1:], strict=True)
-        )
+        return b"".join(np.ascontiguousarray(values[a:b].T).tobytes() for a, b in pairwise(bounds))
 
     parts = [
         np.ascontiguousarray(q[a:b].reshape(b - a, -1, 4).transpose(1, 0, 2)).astype(np.int8).tobytes()
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        for a, b in pairwise(bounds)
     ]
     for length in (32, 64, 128, depth):
         starts = range(0, depth, length)

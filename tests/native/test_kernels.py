@@ -158,7 +158,11 @@ print(library.name(library.kernels()))
     def chosen(forced):
         environment = {**os.environ, "G4OPS_INSTRUCTION_SET": forced}
         done = subprocess.run(
-            [sys.executable, "-c", code, str(library.path)], check=False, capture_output=True, text=True, env=environment
+            [sys.executable, "-c", code, str(library.path)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
         )
         return done.stdout.strip() or done.stderr
 

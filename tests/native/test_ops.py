@@ -65,7 +65,7 @@ def test_products_share_quantised_activations(library, block):
         arrays = {f"{name}{index}": array for name, array in graphs.weights(matrix).items()}
         initializers += [graphs.initializer(name, array) for name, array in arrays.items()]
         given = graphs.attributes(matrix, activation_block=block)
-        nodes.append(graphs.node("QLinear", ["q", *arrays], [f"y{index}"], **given))
+        nodes.append(graphs.node("QLinear", ["q", *arrays], [f"y{index}"], f"product {index}", **given))
     outputs = {"q": graphs.BYTES, **{f"y{index}": graphs.FLOAT for index in range(3)}}
     built = graphs.model(nodes, {"x": (graphs.FLOAT, None)}, outputs, initializers)
     x = numbers((2, 9, 200))
@@ -141,9 +141,7 @@ def test_weights_stay_where_they_are_mapped(library, tmp_path):
         {"y": graphs.FLOAT},
         [graphs.initializer("scales", np.ones(rows, np.float32))],
     )
-    outside = TensorProto(
-        name="codes", data_type=graphs.BYTES, dims=codes.shape, data_location=TensorProto.EXTERNAL
-    )
+    outside = TensorProto(name="codes", data_type=graphs.BYTES, dims=codes.shape, data_location=TensorProto.EXTERNAL)
     for key, value in (("location", "weights.data"), ("offset", 0), ("length", codes.nbytes)):
         outside.external_data.add(key=key, value=str(value))
     built.graph.initializer.append(outside)

@@ -84,7 +84,7 @@ def test_inputs_of_another_shape(library):
     with pytest.raises(Exception, match=r"x has shape \[2, 99\], not \[\.\., 100\]"):
         session.run(None, {"x": X[:, :99]})
     with pytest.raises(Exception, match=r"x has shape \[\], not \[\.\., 100\]"):
-        session.run(None, {"x": np.float32(1)})
+        session.run(None, {"x": np.array(1, np.float32)})
 
 
 def test_packed_activations_of_another_size(library):

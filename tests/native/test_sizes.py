@@ -93,10 +93,9 @@ def sizes_fuzz(library, kernels, seed, rounds):
         panels, depth = -(-rows // 32), -(-columns // 32) * 32
         blocks = -(-depth // block) if block > 0 else 1
         right = [panels * depth * 4 * bits, panels * blocks * 32 * (2 if block else 4), panels * blocks * 32]
-        arrays = [
-            np.zeros(max(0, size if source.random() < 0.8 else source.choice((size - 1, size + 1, size // 2, 0))), np.uint8)
-            for size in right
-        ]
+        wrong = [source.choice((size - 1, size + 1, size // 2, 0)) for size in right]
+        taken = [one if source.random() < 0.8 else other for one, other in zip(right, wrong, strict=True)]
+        arrays = [np.zeros(max(0, size), np.uint8) for size in taken]
         if source.random() < 0.5:
             arrays[2] = None
         fields = [part for array in arrays for part in (pointer(array), 0 if array is None else array.nbytes)]

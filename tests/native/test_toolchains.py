@@ -17,9 +17,7 @@ HEADER = "onnxruntime_c_api.h"
 
 def output(*command, **environment):
     """What a command says; it must succeed."""
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}
-    )
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **environment})
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     return done.stdout
 
@@ -40,7 +38,7 @@ def test_our_declarations_are_those_of_onnx_runtime():
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_the_driver_under_sanitizers(tmp_path, sanitizers):
     need_compiler()
-    build(tmp_path, "driver", G4OPS_TESTS="ON", G4OPS_SANITIZE=sanitizers)
+    build(tmp_path, "driver", G4OPS_TESTS="ON", G4OPS_SANITIZE=sanitizers, CMAKE_BUILD_TYPE="Debug")
     assert " 0 wrong" in output(str(tmp_path / "driver"))
 
 
@@ -51,7 +49,7 @@ def test_the_ops_under_the_address_sanitizer(tmp_path):
     if not compiler:
         pytest.skip("no g++, whose address sanitizer can be loaded before Python")
     need_compiler()
-    build(tmp_path, "g4ops", G4OPS_SANITIZE="address,undefined", CMAKE_CXX_COMPILER=compiler)
+    build(tmp_path, "g4ops", G4OPS_SANITIZE="address,undefined", CMAKE_BUILD_TYPE="Debug", CMAKE_CXX_COMPILER=compiler)
     preload = [output(compiler, f"-print-file-name={name}").strip() for name in ("libasan.so", "libubsan.so")]
     tests = [str(Path(__file__).parent / name) for name in ("test_ops.py", "test_ops_refuse.py", "test_sizes.py")]
     environment = {
