@@ -53,11 +53,15 @@ def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = Non
     return session
 
 
+def takes_cache(bundle: Bundle) -> bool:
+    """Whether weights of ``bundle`` are rearranged when it is loaded."""
+    return G4OPS not in bundle.manifest.requires
+
+
 def _opened(bundle: Bundle, name: str, threads: int, cache: Path | None, profile: Path | None) -> Any:
     file = bundle.graph_path(name)
-    requires = bundle.manifest.requires
-    if cache is None or G4OPS in requires:
-        return _session(file, threads, profile=profile, requires=requires)
+    if cache is None or not takes_cache(bundle):
+        return _session(file, threads, profile=profile, requires=bundle.manifest.requires)
     entry = None
     try:
         entry = prepacked(cache, _digest(bundle, name), lambda folder: _save(file, folder))
