@@ -40,8 +40,8 @@ class Session(Conversation):
         """``threads``: 0 lets ONNX Runtime decide; at most 4 for each core. ``chunk``: most new tokens in one run of
         the graph, 1 to 1,048,576.
 
-        ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them; panels,
-        which libg4ops reads as they are stored, need none.
+        ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them;
+        panels, which libg4ops reads as they are stored, need none.
         ``profile``: begin of the name of ONNX Runtime's profile of the decoder; `end_profiling` completes it.
         """
         super().__init__(bundle)
