@@ -65,7 +65,7 @@ def test_rows_are_written_some_panels_at_a_time(rows, tmp_path):
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
-@pytest.mark.parametrize(("bits", "symmetric"), itertools.product(BITS, (True, False)))
+@pytest.mark.parametrize(("bits", "symmetric"), list(itertools.product(BITS, (True, False))))
 def test_codes_are_chosen_for_the_rounded_scale(name, bits, symmetric):
     """A stored scale is a bfloat16, and `nearest` gives each weight the level that is nearest for it."""
     format = BlockFormat(bits, 32, symmetric, "bfloat16")
