@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
+from g4compile.cli.render.installs import kernels_row
 from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.runtime import native
@@ -101,10 +102,17 @@ def test_two_compiles_with_panels_give_the_same_bytes(quantized, checkpoints, g4
     assert again.manifest == quantized("tiny-e2b", "mobile", "g4ops").manifest  # the hash of each file stands there
 
 
-def test_doctor_says_which(g4ops):
-    shown = CliRunner().invoke(app, ["doctor"]).stdout
-    assert str(g4ops) in shown.replace("\n", "")
+def test_doctor_and_compile_say_which(g4ops):
+    assert str(g4ops) in CliRunner().invoke(app, ["doctor"]).stdout.replace("\n", "")
+    assert "make native" not in kernels_row("onnxruntime")  # it was chosen, not fallen back to
 
 
-def test_doctor_says_how(nothing):
+def test_doctor_and_compile_say_what_is_missing(nothing):
     assert "make native" in CliRunner().invoke(app, ["doctor"]).stdout
+    assert "libg4ops is not here" in kernels_row("onnxruntime")
+
+
+def test_doctor_shows_a_library_that_cannot_be_used(monkeypatch, tmp_path):
+    monkeypatch.setenv("G4OPS_LIBRARY", str(tmp_path / "absent.so"))
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0 and "cannot be used" in result.stdout
