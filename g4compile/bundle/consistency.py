@@ -83,7 +83,7 @@ def _token_faults(manifest: Manifest) -> Faults:
 
 def _kv_faults(manifest: Manifest) -> Faults:
     kv = manifest.kv
-    lacking = set(required(kv, manifest.engine, coded=bool(manifest.quantized))) - set(manifest.requires)
+    lacking = set(required(kv, manifest.engine, manifest.layouts)) - set(manifest.requires)
     if lacking:
         yield f"requires does not have {', '.join(sorted(lacking))}", "what the bundle uses must be named there"
     numbers = [layer.layer for layer in kv.layers]

@@ -18,6 +18,7 @@ from g4compile.errors import BundleError
 
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
+BLOCKS, PANELS = "blocks", "panels-1"  # how the codes of a weight lie in an ONNX bundle
 ANY = "any"  # the variant of a part that has one graph for every number of tokens
 _BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
 
@@ -101,7 +102,8 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
     """A quantised weight, by its checkpoint key: its codes are the initializer `KEY.codes`, and so on.
 
     ``shape`` is that of the float weight, ``block`` the weights a scale stands for (0: a row). ``scale`` was folded
-    in: the codes stand for the stored weight times it.
+    in: the codes stand for the stored weight times it. ``layout``: blocks of a row one behind the other, as in
+    `weights/formats/blocks.py`, or panels of 32 rows.
     """
 
     shape: tuple[Count, ...]
@@ -109,6 +111,7 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
     block: Index
     symmetric: bool
     scale: Factor
+    layout: Annotated[str, _one_of(BLOCKS, PANELS)] = BLOCKS
 
 
 class TableSpec(msgspec.Struct, frozen=True):
@@ -231,6 +234,11 @@ class Manifest(msgspec.Struct, frozen=True):
             if (graph.part, graph.variant, graph.rank) == (part, variant, rank):
                 return name
         raise BundleError(f"the bundle has no graph of the part {part}, variant {variant}, rank {rank}")
+
+    @property
+    def layouts(self) -> set[str]:
+        """Of the codes of an ONNX bundle."""
+        return {spec.layout for spec in self.quantized.values()}
 
     @property
     def needed_files(self) -> dict[str, str]:

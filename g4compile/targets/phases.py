@@ -60,10 +60,10 @@ def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 
-def quantized(facts: TextFacts, weights: Recipe | str, kv: str) -> Phase:
-    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file; the KV
-    cache as ``kv``: float32 or int8."""
-    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
+def quantized(facts: TextFacts, weights: Recipe | str, kv: str, product_scales: str = "float32") -> Phase:
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file, with
+    scales as `QuantizeWeights` has them; the KV cache as ``kv``: float32 or int8."""
+    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(weights, product_scales)]
     if weights == STORED:
         passes.append(InsertActivationRounding())
     if kv == "int8":
@@ -78,6 +78,8 @@ def frontend(
     weights: Recipe | str = "float32",
     kv: str = "float32",
     ring: int = 0,
+    product_scales: str = "float32",
 ) -> tuple[Phase, ...]:
     """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back; ``ring``: its slots, or 0."""
-    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail, ring), quantized(facts, weights, kv)
+    first = canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail, ring)
+    return (*first, quantized(facts, weights, kv, product_scales))

@@ -11,6 +11,7 @@ from g4compile.bundle.manifest import GraphSpec, KVLayer, KVSpec, QuantizedSpec
 from g4compile.model.config import LayerFacts
 from g4compile.targets.base import FLOAT32, REWIND, Emitted, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
+from g4compile.targets.onnx.lower_quantized_weights import rounds_activations
 from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.writer import write_graphs
 
@@ -51,10 +52,11 @@ def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
         if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
             matrix = tensor.matrix
             shape, format = (*matrix.leading, matrix.columns), matrix.format
-            found[tensor.key] = QuantizedSpec(shape, format.bits, format.block, format.symmetric, matrix.weight.scale)
+            found[tensor.key] = QuantizedSpec(
+                shape, format.bits, format.block, format.symmetric, matrix.weight.scale, matrix.layout
+            )
     return found
 
 
 def _activations(model: ir.Model) -> str:
-    products = [node for node in model.graph.all_nodes() if node.op_type == "MatMulNBits"]
-    return "int8" if any(node.attributes["accuracy_level"].as_int() for node in products) else FLOAT32
+    return "int8" if any(rounds_activations(node) for node in model.graph.all_nodes()) else FLOAT32

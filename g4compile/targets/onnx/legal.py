@@ -15,3 +15,6 @@ LEGAL = frozenset({
 })
 # fmt: on
 DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.INT8})
+# With the library libg4ops beside it: its ops, and the bytes of packed activations.
+G4OPS_LEGAL = frozenset({"g4.QLinear", "g4.QuantizeActivations", "g4.QGather"})
+G4OPS_DTYPES = frozenset({ir.DataType.UINT8})

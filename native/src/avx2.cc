@@ -1,0 +1,132 @@
+// Kernels for AVX2: vpmaddubsw multiplies 32 codes (unsigned) by 32 activations and adds them up in pairs of 16 bits.
+// Codes of 4 bits fill 16 bits after 8 quads of K (8 * 2 * 15 * 128 = 30,720), codes of 2 bits after 32 (24,576):
+// until then sums stay at 16 bits. Codes of 8 bits are two planes of 4 bits.
+#include <immintrin.h>
+
+#include "tile.h"
+#include "tile_float.h"
+#include "tile_quantize.h"
+
+namespace g4 {
+namespace {
+
+struct Avx2 {
+  using Int = __m256i;
+  using Float = __m256;
+  static constexpr int lanes = 8, slices = 2, vectors = 2;
+  static constexpr int channel_rows = 6, block_rows = 6;
+  static constexpr int float_rows = 3, float_vectors = 4;
+  static constexpr ptrdiff_t ahead = 1024;
+  G4_INLINE int channel(int slice, int v) { return 8 * slice + 16 * v; }
+  template <int Bits>
+  G4_INLINE constexpr int bias() { return 0; }
+  template <int Bits>
+  G4_INLINE Int too_large(Int a, int) { return a; }
+  template <int Bits>
+  G4_INLINE Float scale_down(Float a, int) { return a; }
+
+  G4_INLINE Int set(int32_t a) { return _mm256_set1_epi32(a); }
+  G4_INLINE Float set(float a) { return _mm256_set1_ps(a); }
+  G4_INLINE Float zero_float() { return _mm256_setzero_ps(); }
+  G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
+  G4_INLINE Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
+  G4_INLINE Int multiply(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
+  G4_INLINE Int multiply_short(Int a, Int b) { return _mm256_madd_epi16(a, b); }  // the upper half of a is zero
+  G4_INLINE Int bit_and(Int a, Int b) { return _mm256_and_si256(a, b); }
+  G4_INLINE Int shift_right(Int a, int n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(n)); }
+  G4_INLINE Int maximum(Int a, Int b) { return _mm256_max_epi32(a, b); }
+  G4_INLINE int32_t reduce_maximum(Int a) {
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+  }
+  G4_INLINE int32_t reduce_add(Int a) {
+    __m128i m = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    m = _mm_add_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+  }
+  G4_INLINE Int load_bytes(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  G4_INLINE Int load_ints(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  G4_INLINE void store_bytes(int8_t* p, Int a) {
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+  }
+  G4_INLINE Int round(Float a) { return _mm256_cvtps_epi32(a); }
+  G4_INLINE Float to_float(Int a) { return _mm256_cvtepi32_ps(a); }
+  G4_INLINE Float load(const float* p) { return _mm256_loadu_ps(p); }
+  G4_INLINE Float load_bfloat16(const uint16_t* p) {
+    const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+  }
+  G4_INLINE void store(float* p, Float a) { _mm256_storeu_ps(p, a); }
+  G4_INLINE Float multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
+  G4_INLINE Float add_float(Float a, Float b) { return _mm256_add_ps(a, b); }
+  G4_INLINE Float subtract(Float a, Float b) { return _mm256_sub_ps(a, b); }
+  G4_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+
+  // One row, two vectors of codes. Assembler keeps the sums in place; compilers copy and spill them otherwise.
+  G4_INLINE void dot(Int& low_sum, Int& high_sum, Int low, Int high, const int8_t* q) {
+    Int pairs, x;
+    asm("vpbroadcastd %6, %3\n\t"
+        "vpmaddubsw %3, %4, %2\n\t"
+        "vpaddw %2, %0, %0\n\t"
+        "vpmaddubsw %3, %5, %3\n\t"
+        "vpaddw %3, %1, %1"
+        : "+x"(low_sum), "+x"(high_sum), "=&x"(pairs), "=&x"(x)
+        : "x"(low), "x"(high), "m"(*reinterpret_cast<const int8_t(*)[4]>(q)));
+  }
+
+  // Adds the products of 8 quads with the codes of a plane (of 8 bits: 0 the low halves, 1 the high ones).
+  template <int R, int Bits, int plane, bool prefetch>
+  G4_INLINE void eight(const uint8_t* codes, const int8_t* q, ptrdiff_t step, Int (&low_sum)[R], Int (&high_sum)[R]) {
+    const Int mask = _mm256_set1_epi8(Bits == 2 ? 3 : 15);
+    G4_UNROLL
+    for (int quad = 0; quad < 8; ++quad, q += step) {
+      const uint8_t* p = codes + (Bits == 2 ? quad / 2 * 64 : quad * 16 * Bits);
+      if (prefetch && (Bits != 2 || quad % 2 == 0))
+        for (int line = 0; line < (Bits == 8 ? 128 : 64); line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(p) + ahead + line), _MM_HINT_T0);
+      Int low = load_ints(p), high = Bits == 8 ? load_ints(p + 64) : _mm256_srli_epi16(low, Bits);
+      if (Bits == 2 && quad % 2) low = _mm256_srli_epi16(low, 4), high = _mm256_srli_epi16(high, 4);
+      if (plane == 1) low = _mm256_srli_epi16(low, 4), high = _mm256_srli_epi16(high, 4);
+      low = bit_and(low, mask), high = bit_and(high, mask);
+      G4_UNROLL
+      for (int r = 0; r < R; ++r) dot(low_sum[r], high_sum[r], low, high, q + 4 * r);
+    }
+  }
+
+  template <int R, int Bits, int plane, bool prefetch>
+  G4_INLINE void add_plane(const uint8_t* codes, const int8_t* q, ptrdiff_t step, int quads, Int (&sum)[R][2]) {
+    const Int ones = _mm256_set1_epi16(1);
+    for (int quad = 0; quad < quads;) {
+      Int low[R], high[R];
+      G4_UNROLL
+      for (int r = 0; r < R; ++r) low[r] = high[r] = _mm256_setzero_si256();
+      const int end = Bits != 2 || quads - quad < 32 ? (Bits == 2 ? quads : quad + 8) : quad + 32;
+      for (; quad < end; quad += 8, codes += 128 * Bits, q += 8 * step)
+        eight<R, Bits, plane, prefetch>(codes, q, step, low, high);
+      G4_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const Int a = _mm256_madd_epi16(low[r], ones), b = _mm256_madd_epi16(high[r], ones);
+        sum[r][0] = add(sum[r][0], plane ? _mm256_slli_epi32(a, 4) : a);
+        sum[r][1] = add(sum[r][1], plane ? _mm256_slli_epi32(b, 4) : b);
+      }
+    }
+  }
+
+  template <int R, int Bits, Spread>
+  G4_INLINE void segment(const uint8_t* codes, int slice, const int8_t* q, ptrdiff_t step, int quads,
+                         Int (&sum)[R][2]) {
+    codes += 32 * slice;
+    add_plane<R, Bits, 0, (R <= 4)>(codes, q, step, quads, sum);
+    if constexpr (Bits == 8) add_plane<R, Bits, 1, false>(codes, q, step, quads, sum);
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx2 = G4_KERNELS(Avx2, "avx2");
+
+}  // namespace g4

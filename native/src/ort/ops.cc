@@ -1,0 +1,226 @@
+// The ops of domain g4, and RegisterCustomOps, which ONNX Runtime calls when it loads this library.
+//
+//   QLinear              (x, codes, scales, zero_points?) -> y float32 [.., N]
+//                        x float32 [.., K], or what QuantizeActivations made of it
+//                        bits, K, N; block 0; activations "int8" or "float32"; activation_block 0
+//   QuantizeActivations  (x float32 [.., K]) -> uint8 [.., bytes]; K; activation_block 0
+//   QGather              (ids int64 [..], codes, scales, zero_points?) -> y float32 [.., K]; bits, K, N; block 0
+#include <cstring>
+#include <vector>
+
+#include "../activations.h"
+#include "../products.h"
+#include "operands.h"
+
+namespace g4::ort {
+namespace {
+
+constexpr auto kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+constexpr auto kBytes = ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
+constexpr auto kAny = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+
+const Kernels& kernels(const Node& node) {
+  const Kernels* chosen = chosen_kernels();
+  if (!chosen) node.wrong("G4OPS_INSTRUCTION_SET names nothing that runs here");
+  return *chosen;
+}
+
+std::int64_t activation_block(const Node& node, const OrtKernelInfo* info) {
+  const std::int64_t block = integer(node, info, "activation_block", 0);
+  if (block != 0 && block != 128) node.wrong("activation_block is " + std::to_string(block) + ", not 0 or 128");
+  return block;
+}
+
+// x [.., width], its rows counted and few enough.
+std::int64_t rows(const Node& node, const Tensor& x, std::int64_t width) {
+  if (x.shape.empty() || x.shape.back() != width)
+    node.wrong("x has shape " + text(x.shape) + ", not [.., " + std::to_string(width) + "]");
+  const std::int64_t count = rows_of(x.shape);
+  if (count > kMaxRows) node.wrong("x has " + std::to_string(count) + " rows, more than " + std::to_string(kMaxRows));
+  return count;
+}
+
+Shape with_last(Shape shape, std::int64_t last) {
+  shape.back() = last;
+  return shape;
+}
+
+struct QLinear {
+  static constexpr const char* name = "QLinear";
+  static constexpr ONNXTensorElementDataType inputs[] = {kAny, kBytes, kAny, kBytes}, output = kFloat;
+  static constexpr std::size_t input_count = 4;
+
+  QLinear(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name), weights(node, info, 1) {
+    const std::string activations = word(node, info, "activations", "int8");
+    if (activations != "int8" && activations != "float32")
+      node.wrong("activations is \"" + activations + "\", not \"int8\" or \"float32\"");
+    exact = activations == "float32";
+    block = activation_block(node, info);
+    if (exact && block) node.wrong("activation_block is for activations \"int8\"");
+    kernels(node);
+  }
+
+  void compute(Call& call) {
+    const Tensor x = call.tensor(0, "x");
+    const Weights w = weights.read(node, call);
+    Activations shape{0, w.format.K, block};
+    const bool packed = x.type == kBytes && !exact;
+    if (!packed && x.type != kFloat) node.wrong("x is neither float32 nor packed activations of type uint8");
+    shape.M = rows(node, x, packed ? shape.row_bytes() : shape.K);
+    float* y = static_cast<float*>(call.output(with_last(x.shape, w.format.N)));
+    if (shape.M == 0) return;
+    const void* data = node.aligned("x", x);
+    if (exact) return product_float(kernels(node), call.parallel(), w, static_cast<const float*>(data), shape.M, y);
+    if (!packed) {
+      // One buffer a thread that calls: it lives as long as the thread, and is as large as its largest input.
+      thread_local std::vector<std::uint32_t> buffer;
+      if (buffer.size() * 4 < shape.bytes()) buffer.resize(shape.bytes() / 4 + 1);
+      quantize(kernels(node), call.parallel(), shape, static_cast<const float*>(data), buffer.data());
+      data = buffer.data();
+    }
+    product(kernels(node), call.parallel(), w, shape, data, y);
+  }
+
+  Node node;
+  WeightOperands weights;
+  bool exact = false;
+  std::int64_t block = 0;
+};
+
+struct QuantizeActivations {
+  static constexpr const char* name = "QuantizeActivations";
+  static constexpr ONNXTensorElementDataType inputs[] = {kFloat}, output = kBytes;
+  static constexpr std::size_t input_count = 1;
+
+  QuantizeActivations(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name) {
+    shape.K = integer(node, info, "K");
+    if (shape.K < 1 || shape.K > kMaxK)
+      node.wrong("K is " + std::to_string(shape.K) + ", not in 1.." + std::to_string(kMaxK));
+    shape.block = activation_block(node, info);
+    kernels(node);
+  }
+
+  void compute(Call& call) const {
+    const Tensor x = call.tensor(0, "x");
+    Activations all = shape;
+    all.M = rows(node, x, all.K);
+    void* packed = call.output(with_last(x.shape, all.row_bytes()));
+    if (all.M == 0) return;
+    quantize(kernels(node), call.parallel(), all, static_cast<const float*>(node.aligned("x", x)), packed);
+  }
+
+  Node node;
+  Activations shape;
+};
+
+struct QGather {
+  static constexpr const char* name = "QGather";
+  static constexpr ONNXTensorElementDataType inputs[] = {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, kBytes, kAny, kBytes};
+  static constexpr ONNXTensorElementDataType output = kFloat;
+  static constexpr std::size_t input_count = 4;
+
+  QGather(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name), weights(node, info, 1) {}
+
+  void compute(Call& call) const {
+    const Tensor ids = call.tensor(0, "ids");
+    const Weights w = weights.read(node, call);
+    Shape shape = ids.shape;
+    shape.push_back(w.format.K);
+    const std::int64_t count = rows_of(shape);
+    const auto* given = static_cast<const std::int64_t*>(node.aligned("ids", ids));
+    for (std::int64_t i = 0; i < count; ++i)
+      if (given[i] < 0 || given[i] >= w.format.N)
+        node.wrong("ids holds " + std::to_string(given[i]) + " at place " + std::to_string(i) + ", not in 0.." +
+                   std::to_string(w.format.N - 1));
+    float* y = static_cast<float*>(call.output(shape));
+    auto row = [&](std::size_t i) { lookup(w, given + i, 1, y + static_cast<std::int64_t>(i) * w.format.K); };
+    if (count) call.parallel().each(static_cast<std::size_t>(count), row);
+  }
+
+  Node node;
+  WeightOperands weights;
+};
+
+// ONNX Runtime's table of functions of an op. The last input of several is optional: zero points.
+template <class Op>
+struct Definition {
+  struct Kernel {
+    const OrtApi* table;
+    Op op;
+  };
+
+  static OrtStatus* create(const OrtCustomOp*, const OrtApi* table, const OrtKernelInfo* info, void** kernel) {
+    return guarded(table, [&] { *kernel = new Kernel{table, Op(table, info)}; });
+  }
+
+  static OrtStatus* compute(void* kernel, OrtKernelContext* context) {
+    auto& it = *static_cast<Kernel*>(kernel);
+    return guarded(it.table, [&] {
+      Call call(it.op.node, context);
+      it.op.compute(call);
+    });
+  }
+
+  static const OrtCustomOp* get() {
+    static const OrtCustomOp definition = [] {
+      OrtCustomOp op;
+      std::memset(&op, 0, sizeof op);
+      op.version = G4_ORT_API_VERSION;
+      op.GetName = [](const OrtCustomOp*) { return Op::name; };
+      op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU
+      op.GetInputTypeCount = [](const OrtCustomOp*) { return Op::input_count; };
+      op.GetInputType = [](const OrtCustomOp*, std::size_t i) { return Op::inputs[i]; };
+      op.GetInputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
+        return i == 3 ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
+      };
+      op.GetOutputTypeCount = [](const OrtCustomOp*) { return std::size_t{1}; };
+      op.GetOutputType = [](const OrtCustomOp*, std::size_t) { return Op::output; };
+      op.GetOutputCharacteristic = [](const OrtCustomOp*, std::size_t) { return INPUT_OUTPUT_REQUIRED; };
+      op.GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
+      op.GetVariadicInputMinArity = op.GetVariadicOutputMinArity = [](const OrtCustomOp*) { return 1; };
+      op.GetVariadicInputHomogeneity = op.GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 1; };
+      op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
+      op.GetEndVersion = [](const OrtCustomOp*) { return INT32_MAX; };
+      op.CreateKernelV2 = create;
+      op.KernelComputeV2 = compute;
+      op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+      return op;
+    }();
+    return &definition;
+  }
+};
+
+// ONNX Runtime reads the domain until the last session is gone, and no one says when that is: it is never released.
+struct Domain {
+  explicit Domain(const Api& api) {
+    status = api.CreateCustomOpDomain("g4", &domain);
+    for (const OrtCustomOp* op :
+         {Definition<QLinear>::get(), Definition<QuantizeActivations>::get(), Definition<QGather>::get()})
+      if (!status) status = api.CustomOpDomain_Add(domain, op);
+  }
+
+  OrtCustomOpDomain* domain = nullptr;
+  OrtStatus* status = nullptr;
+};
+
+}  // namespace
+}  // namespace g4::ort
+
+extern "C" {
+
+__attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
+                                                                    const OrtApiBase* base) {
+  const OrtApi* table = base->GetApi(G4_ORT_API_VERSION);
+  // An older runtime gives no table. It cannot take a status from us either: version 1 makes one.
+  if (!table)
+    return g4::ort::Api(base->GetApi(1)).CreateStatus(ORT_FAIL, "libg4ops needs ONNX Runtime 1.17 or later");
+  const g4::ort::Api api(table);
+  try {
+    static const g4::ort::Domain domain(api);
+    if (domain.status) return api.CreateStatus(ORT_FAIL, "libg4ops: the ops of domain g4 could not be made");
+    return api.AddCustomOpDomain(options, domain.domain);
+  } catch (const std::exception& error) {
+    return api.CreateStatus(ORT_FAIL, error.what());
+  }
+}
+}

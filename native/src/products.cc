@@ -1,0 +1,133 @@
+#include "products.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+namespace g4 {
+namespace {
+
+constexpr std::int64_t kFewRows = 8;
+// Bytes of panels in a task. Few rows read each panel once: long tasks keep the memory busy. Many rows read it once a
+// tile, so the panels of a task stay in the L2 cache.
+constexpr std::int64_t kFewRowsTask = 2 << 20, kManyRowsTask = 256 << 10;
+constexpr std::int64_t kTasks = 16;  // at least, where there are enough panels: threads end at about the same time
+
+template <class Number>
+constexpr std::array<Number, kPanel> filled(Number value) {
+  std::array<Number, kPanel> all{};
+  for (Number& one : all) one = value;
+  return all;
+}
+constexpr auto kMiddle2 = filled<std::uint8_t>(2), kMiddle4 = filled<std::uint8_t>(8), kMiddle8 = filled<std::uint8_t>(128);
+constexpr auto kOnes = filled<std::uint16_t>(0x3f80);  // bfloat16
+
+const std::uint8_t* middle(std::int64_t bits) {
+  return bits == 2 ? kMiddle2.data() : bits == 4 ? kMiddle4.data() : kMiddle8.data();
+}
+
+std::int64_t panels_a_task(const Format& f, std::int64_t task_bytes) {
+  const std::int64_t bytes = f.panel_bytes() + f.blocks() * kPanel * f.scale_bytes();
+  return std::max<std::int64_t>(1, std::min(task_bytes / bytes, f.panels() / kTasks));
+}
+
+// The arrays of a panel, in the words of both kinds of job.
+template <class Job>
+void set_panel(const Weights& w, std::int64_t panel, Job& job) {
+  const Format& f = w.format;
+  const std::int64_t blocks = panel * f.blocks() * kPanel;
+  job.codes = w.codes + panel * f.panel_bytes();
+  job.channel_scales = f.block ? nullptr : static_cast<const float*>(w.scales) + blocks;
+  job.block_scales = f.block ? static_cast<const std::uint16_t*>(w.scales) + blocks : nullptr;
+  job.zeros = w.zero_points ? w.zero_points + blocks : middle(f.bits);
+  job.zeros_step = w.zero_points && f.block ? kPanel : 0;
+}
+
+// Runs `kernel` for rows first.. of a panel, through `edge` where the panel is wider than what is left of N.
+template <class Job>
+void run_panel(void (*kernel)(const Job&), Job& job, const Format& f, std::int64_t panel, std::int64_t first, float* y,
+               float* edge) {
+  const std::int64_t channel = panel * kPanel, width = std::min<std::int64_t>(kPanel, f.N - channel);
+  float* to = y + first * f.N + channel;
+  job.y = width == kPanel ? to : edge;
+  job.y_step = width == kPanel ? f.N : kPanel;
+  kernel(job);
+  if (width < kPanel)
+    for (int row = 0; row < job.rows; ++row)
+      std::memcpy(to + row * f.N, edge + row * kPanel, static_cast<std::size_t>(width) * sizeof(float));
+}
+
+// Calls body(first panel, behind the last one) for all panels, some a task.
+template <class Body>
+void each_panels(const Parallel& parallel, std::int64_t panels, std::int64_t chunk, const Body& body) {
+  auto task = [&](std::size_t index) {
+    const std::int64_t first = static_cast<std::int64_t>(index) * chunk;
+    body(first, std::min(panels, first + chunk));
+  };
+  parallel.each(static_cast<std::size_t>((panels + chunk - 1) / chunk), task);
+}
+
+}  // namespace
+
+void product(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const Activations& shape,
+             const void* packed, float* y) {
+  const Format& f = weights.format;
+  const Spread spread = shape.block ? kBoth : f.block ? kBlocks : kChannel;
+  const auto kernel = kernels.product[bits_index(f.bits)][spread];
+  const std::int64_t block = f.block ? f.block : shape.block;  // 0: all of K
+  const std::int64_t blocks = shape.blocks(block), scale_blocks = shape.blocks(shape.block);
+  const auto* bytes = static_cast<const std::uint8_t*>(packed);
+  const auto* sums = reinterpret_cast<const std::int32_t*>(bytes + shape.sums_at(block));
+  const auto* scales = reinterpret_cast<const float*>(bytes + shape.scales_at());
+  const std::int64_t chunk = panels_a_task(f, shape.M <= kFewRows ? kFewRowsTask : kManyRowsTask);
+  each_panels(parallel, f.panels(), chunk, [&](std::int64_t begin, std::int64_t end) {
+    float edge[kTile * kPanel];
+    PanelJob job{};
+    job.depth = static_cast<int>(f.depth());
+    job.block = static_cast<int>(block ? block : f.depth());
+    for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
+      const std::int64_t first = shape.first_row(tile);
+      job.rows = static_cast<int>(shape.first_row(tile + 1) - first);
+      job.q = reinterpret_cast<const std::int8_t*>(bytes) + first * shape.depth();
+      job.sums = sums + first * blocks;
+      job.row_scales = scales + first * scale_blocks;
+      for (std::int64_t panel = begin; panel < end; ++panel) {
+        set_panel(weights, panel, job);
+        job.block_scales_step = kPanel;
+        if (!f.block) job.block_scales = kOnes.data(), job.block_scales_step = 0;
+        run_panel(kernel, job, f, panel, first, y, edge);
+      }
+    }
+  });
+}
+
+void product_float(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const float* x,
+                   std::int64_t M, float* y) {
+  const Format& f = weights.format;
+  std::vector<float> wide;  // rows of K padded with zeros, where K is not a multiple of 32
+  if (f.K != f.depth()) {
+    wide.resize(static_cast<std::size_t>(M * f.depth()));
+    for (std::int64_t row = 0; row < M; ++row) std::copy_n(x + row * f.K, f.K, wide.data() + row * f.depth());
+    x = wide.data();
+  }
+  const auto kernel = kernels.product_float[bits_index(f.bits)];
+  const std::int64_t chunk = panels_a_task(f, M <= kFewRows ? kFewRowsTask : kManyRowsTask);
+  each_panels(parallel, f.panels(), chunk, [&](std::int64_t begin, std::int64_t end) {
+    float edge[kFloatRows * kPanel];
+    FloatJob job{};
+    job.depth = static_cast<int>(f.depth());
+    job.block = f.block ? static_cast<int>(f.block) : 128;
+    job.x_step = f.depth();
+    for (std::int64_t first = 0; first < M; first += kFloatRows) {
+      job.rows = static_cast<int>(std::min<std::int64_t>(kFloatRows, M - first));
+      job.x = x + first * f.depth();
+      for (std::int64_t panel = begin; panel < end; ++panel) {
+        set_panel(weights, panel, job);
+        run_panel(kernel, job, f, panel, first, y, edge);
+      }
+    }
+  });
+}
+
+}  // namespace g4

@@ -1,0 +1,59 @@
+// Compiles where include/g4/ort_api.h agrees with ONNX Runtime's own header. Not part of the build.
+#include <onnxruntime_c_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+// Opaque types are the same on both sides; what both define gets a namespace and, for the op, a name of its own.
+namespace ours {
+#define OrtCustomOp OurCustomOp
+#include "g4/ort_api.h"
+#undef OrtCustomOp
+}  // namespace ours
+
+static_assert(ORT_API_VERSION >= G4_ORT_API_VERSION);
+
+// Each entry stands at its index, with its type; ours may leave `noexcept` out.
+#define CHECK(index, name, result, arguments)                             \
+  static_assert(offsetof(OrtApi, name) == (index) * sizeof(void*), #name); \
+  static_assert(std::is_convertible_v<decltype(OrtApi::name), result(ORT_API_CALL*) arguments>, #name);
+G4_ORT_ENTRIES(CHECK)
+
+#define SAME(name) static_assert(static_cast<int>(::name) == static_cast<int>(ours::name), #name);
+SAME(ORT_FAIL)
+SAME(ORT_INVALID_ARGUMENT)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16)
+SAME(INPUT_OUTPUT_REQUIRED)
+SAME(INPUT_OUTPUT_OPTIONAL)
+SAME(OrtMemTypeDefault)
+
+#define MEMBER(name) static_assert(offsetof(::OrtCustomOp, name) == offsetof(ours::OurCustomOp, name), #name);
+MEMBER(version)
+MEMBER(CreateKernel)
+MEMBER(GetName)
+MEMBER(GetExecutionProviderType)
+MEMBER(GetInputType)
+MEMBER(GetInputTypeCount)
+MEMBER(GetOutputType)
+MEMBER(GetOutputTypeCount)
+MEMBER(KernelCompute)
+MEMBER(KernelDestroy)
+MEMBER(GetInputCharacteristic)
+MEMBER(GetOutputCharacteristic)
+MEMBER(GetInputMemoryType)
+MEMBER(GetVariadicInputMinArity)
+MEMBER(GetVariadicInputHomogeneity)
+MEMBER(GetVariadicOutputMinArity)
+MEMBER(GetVariadicOutputHomogeneity)
+MEMBER(CreateKernelV2)
+MEMBER(KernelComputeV2)
+MEMBER(InferOutputShapeFn)
+MEMBER(GetStartVersion)
+MEMBER(GetEndVersion)
+
+static_assert(offsetof(::OrtApiBase, GetApi) == offsetof(ours::OrtApiBase, GetApi));

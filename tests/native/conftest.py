@@ -1,0 +1,65 @@
+"""The library, built once a run. `G4OPS_LIBRARY` names one that is built already."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.native.library import Library
+
+NATIVE = Path(__file__).parents[2] / "native"
+COMPILERS = ("c++", "clang++", "g++", "clang++-16")
+
+
+def build(folder, *targets, **settings):
+    """Configure `native/` into ``folder`` and build it. Fails with the compiler's words."""
+    given = [f"-D{name}={value}" for name, value in settings.items()]
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    wanted = [word for target in targets for word in ("--target", target)]
+    for command in (
+        ["cmake", "-S", str(NATIVE), "-B", str(folder), *generator, *given],
+        ["cmake", "--build", str(folder), "--parallel", "2", *wanted],
+    ):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return folder
+
+
+def need_compiler():
+    if not shutil.which("cmake"):
+        pytest.skip("no cmake: the library cannot be built")
+    if not os.environ.get("CXX") and not any(shutil.which(name) for name in COMPILERS):
+        pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
+
+
+def build_once(shared):
+    """The folder with libg4ops.so and the test driver, built by whichever worker of a run comes first."""
+    need_compiler()
+    folder = shared / "native"
+    with FileLock(shared / "native.lock"):
+        if not (folder / "done").exists():
+            build(folder, "g4ops", "driver", G4OPS_TESTS="ON")
+            (folder / "done").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(shared):
+    return build_once(shared)
+
+
+@pytest.fixture(scope="session")
+def library(g4ops_file):
+    return Library(g4ops_file)
+
+
+@pytest.fixture(scope="session", params=("avx512vnni", "avx2", "neon_dotprod", "scalar"))
+def kernels(request, library):
+    if request.param not in library.instruction_sets():
+        pytest.skip(f"this machine does not run {request.param}")
+    return library.kernels(request.param)

@@ -1,0 +1,72 @@
+"""Other compilers and machines: ONNX Runtime's own header, sanitizers, arm64."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.native.conftest import NATIVE, build, need_compiler
+
+HEADER = "onnxruntime_c_api.h"
+
+
+def output(*command, **environment):
+    """What a command says; it must succeed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return done.stdout
+
+
+def test_our_declarations_are_those_of_onnx_runtime():
+    """Every entry of the table, every number, every member of the op: against the header, where there is one."""
+    need_compiler()
+    folders = (os.environ.get("ORT_INCLUDE_DIR", ""), "/usr/include/onnxruntime", "/usr/local/include/onnxruntime")
+    found = next((folder for folder in folders if folder and (Path(folder) / HEADER).exists()), None)
+    if found is None:
+        pytest.skip(f"no {HEADER}: install libonnxruntime-dev, or name its folder in ORT_INCLUDE_DIR")
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    check = NATIVE / "tests" / "ort_header.cc"
+    output(compiler, "-std=c++20", "-fsyntax-only", f"-I{NATIVE / 'include'}", f"-I{found}", str(check))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_the_driver_under_sanitizers(tmp_path, sanitizers):
+    need_compiler()
+    build(tmp_path, "driver", G4OPS_TESTS="ON", G4OPS_SANITIZE=sanitizers, CMAKE_BUILD_TYPE="Debug")
+    assert " 0 wrong" in output(str(tmp_path / "driver"))
+
+
+@pytest.mark.nightly
+def test_the_ops_under_the_address_sanitizer(tmp_path):
+    """The tests of the ops once more, with a library that checks every read."""
+    compiler = shutil.which("g++")
+    if not compiler:
+        pytest.skip("no g++, whose address sanitizer can be loaded before Python")
+    need_compiler()
+    build(tmp_path, "g4ops", G4OPS_SANITIZE="address,undefined", CMAKE_BUILD_TYPE="Debug", CMAKE_CXX_COMPILER=compiler)
+    preload = [output(compiler, f"-print-file-name={name}").strip() for name in ("libasan.so", "libubsan.so")]
+    tests = [str(Path(__file__).parent / name) for name in ("test_ops.py", "test_ops_refuse.py", "test_sizes.py")]
+    environment = {
+        "LD_PRELOAD": " ".join([*preload, output(compiler, "-print-file-name=libstdc++.so").strip()]),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "G4OPS_LIBRARY": str(tmp_path / "libg4ops.so"),
+    }
+    output(sys.executable, "-m", "pytest", "-q", "-k", "not mapped", *tests, **environment)
+
+
+@pytest.mark.nightly
+def test_arm64_gives_the_same_bits(built, tmp_path):
+    """Cross-compiled and emulated: the hash of all results is that of this machine."""
+    for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
+        if not shutil.which(tool):
+            pytest.skip(f"no {tool}: install g++-aarch64-linux-gnu and qemu-user")
+    build(tmp_path, "driver", G4OPS_TESTS="ON", CMAKE_TOOLCHAIN_FILE=NATIVE / "cmake" / "aarch64-linux-gnu.cmake")
+    emulated = output("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(tmp_path / "driver"))
+    assert "neon_dotprod" in emulated and " 0 wrong" in emulated
+    assert emulated.splitlines()[-1] == output(str(built / "driver")).splitlines()[-1]
