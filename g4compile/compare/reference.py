@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from g4compile.errors import InputError
-from g4compile.model.config import load_config, model_facts
+from g4compile.errors import CheckpointError, InputError
 from g4compile.model.keys import checkpoint_key
-from g4compile.weights.checkpoint import locate
+from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.fit import check_contents
 
 Logits = np.ndarray[Any, Any]
 
@@ -24,18 +24,14 @@ class Reference:
 
     def __init__(self, checkpoint: str | Path, weights: Iterable[tuple[str, Logits]] = (), kv: str = "float32") -> None:
         """``weights``: by checkpoint key, what to put in the place of the stored ones. ``kv``: int8 rounds keys and
-        values as `ops/quantize_kv.py` does, before they are kept or read."""
+        values as `ops/quantize_kv.py` does, before they are kept or read. Raises CheckpointError and InputError for a
+        checkpoint that a compile would refuse, too."""
         import torch
-        import transformers
 
-        folder = locate(checkpoint)
-        facts = model_facts(load_config(folder), where=str(folder))
-        model_class = getattr(transformers, facts.architecture)
-        logging.getLogger("transformers").setLevel(logging.ERROR)
-        with contextlib.redirect_stderr(io.StringIO()):  # the loader draws its progress bars there
-            self.model = model_class.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
-            ).eval()
+        source = Checkpoint.open(checkpoint)  # transformers would follow links out, and wait for pipes
+        check_contents(source)
+        facts = source.facts
+        self.model = _loaded(source)
         parameters = {checkpoint_key(name, facts): parameter for name, parameter in self._parameters()}
         with torch.no_grad():
             for key, array in weights:
@@ -80,6 +76,37 @@ class Reference:
         self._cache = out.past_key_values
         logits: Logits = out.logits.numpy()
         return logits
+
+
+def _loaded(source: Checkpoint) -> Any:
+    """The module of ``source``, from its config and safetensors files alone."""
+    import torch
+    import transformers
+
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the loader draws its progress bars there
+            return (
+                getattr(transformers, source.facts.architecture)
+                .from_pretrained(
+                    source.folder,
+                    dtype=torch.float32,
+                    attn_implementation="eager",
+                    experts_implementation="eager",
+                    use_safetensors=True,
+                    generation_config=transformers.GenerationConfig(),  # else it reads the file of this name
+                )
+                .eval()
+            )
+    except (ImportError, MemoryError, OSError):  # of the machine
+        raise
+    except Exception as error:  # a field that no schema knows becomes an attribute of the config, and fails in any way
+        raise CheckpointError(
+            "transformers cannot load this checkpoint",
+            where=str(source.folder),
+            why=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            fix="compare config.json with the published one of this size",
+        ) from error
 
 
 def _rounded_cache(config: Any) -> Any:

@@ -6,6 +6,7 @@ opened without waiting, and looked at before a byte of it is read or written.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ def is_there(path: Path, error: type[InputError] = InputError) -> bool:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name that a file can have
             return False
+        except OSError as problem:
+            if problem.errno == errno.ENAMETOOLONG:  # nor is this
+                return False
+            raise
         return True
 
 

@@ -26,11 +26,11 @@ from g4compile.weights.headers import DTYPES, SHARD, StoredTensor, read_header
 from g4compile.weights.shards import INDEX, check_listed, find_shards
 
 SIDE_FILES = (
-    "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
     "generation_config.json",
     "special_tokens_map.json",
+    "tokenizer.json",  # the last: to check it takes a process
 )
 Stamp = tuple[int, int, int, int]  # device, inode, bytes, time of the last change in nanoseconds
 

@@ -33,7 +33,11 @@ from g4compile.weights.quantize import QUANTIZERS
 BUILT_IN = ("int8", "int4", "int4-channel", "int2", "mobile", "mobile-e4b")
 ACTIVATIONS = ("float32", "int8")
 RECIPE = Kind("the recipe", 1 << 20, fix=f"recipes: float32, {', '.join(BUILT_IN)}, or the path of a text file")
-_MOST_RULES, _LONGEST = 4096, 512  # of a model's some 700 weights; characters of a line
+_MOST_RULES, _LONGEST, _WORD = (
+    4096,
+    512,
+    40,
+)  # of a model's some 700 weights; characters of a line, of a word in a message
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,10 @@ def _rule(words: list[str]) -> Rule:
     )
     for word, known in choices:
         if word not in known:
-            raise InputError(f"unknown word {word!r}", fix=f"expected one of {', '.join(known)}")
+            raise InputError(f"unknown word {word[:_WORD]!r}", fix=f"expected one of {', '.join(known)}")
     if block not in ("row", *map(str, BLOCKS)):
         raise InputError(
-            f"there are no blocks of {block} weights", fix=f"blocks: {', '.join(map(str, BLOCKS))}, or row"
+            f"there are no blocks of {block[:_WORD]} weights", fix=f"blocks: {', '.join(map(str, BLOCKS))}, or row"
         )
     format = BlockFormat(int(weights[3:]), WHOLE_ROW if block == "row" else int(block), zero == "symmetric")
     return Rule(pattern, format, activations, quantizer)

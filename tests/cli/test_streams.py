@@ -22,7 +22,7 @@ INSPECT = "inspect tiny-e2b"
 def shell(line, **options):
     """Run ``line`` in a shell in which G4 is the command; its exit code is that of the first part of a pipe."""
     command = f'set -o pipefail; G4() {{ {shlex.quote(sys.executable)} -P -m g4compile "$@"; }}; {line}'
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600, check=False, **options)
 
 
 FULL = "the system failed while writing the result"

@@ -1,6 +1,7 @@
 """`verify` passes on what was compiled, fails on what was changed, and says which layer changed."""
 
 import json
+import os
 import shutil
 import weakref
 
@@ -8,6 +9,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+import transformers
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
@@ -16,6 +18,7 @@ from g4compile.compare.parity import LIMITS, Meter, Parity
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.compare.verify import verify as verify_bundle
+from g4compile.errors import CheckpointError
 from g4compile.runtime.session import Session
 from tests.compare.changed import with_negated
 
@@ -155,3 +158,23 @@ def test_the_verdict_follows_the_figures(row, figures, sentence):
     parity = {"prefill": FIGURES, "decode": msgspec.structs.replace(FIGURES, **figures)}
     broken = tuple(f"{name}: {text}" for name, part in parity.items() for text in part.broken(LIMITS[row]))
     assert Report("judge", parity, LIMITS[row], broken).verdict == sentence
+
+
+def test_a_checkpoint_that_a_compile_refuses_is_refused_here(checkpoints, tmp_path, monkeypatch):
+    """Before transformers reads it: that would wait for a pipe, and raise what it likes."""
+    folder = shutil.copytree(checkpoints("tiny-31b").folder, tmp_path / "checkpoint")
+    generation = folder / "generation_config.json"
+    generation.unlink()
+    os.mkfifo(generation)
+    Reference(folder)
+
+    def refuse(*arguments, **options):
+        raise RuntimeError("a field that it does not like")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transformers.Gemma4ForConditionalGeneration, "from_pretrained", refuse)
+        with pytest.raises(CheckpointError, match=r"transformers cannot load(.|\n)*a field that it does not like"):
+            Reference(folder)
+    (folder / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        Reference(folder)

@@ -77,9 +77,10 @@ class Injector:
             if named < 3:
                 return None
             try:
-                return Path(self._readlink(f"/proc/self/fd/{named}")).name
+                opened = self._readlink(f"/proc/self/fd/{named}")
             except OSError:
                 return None
+            return None if opened.startswith(("pipe:", "/dev/")) else Path(opened).name  # those of another process
         name = os.fspath(named)
         name = name.decode() if isinstance(name, bytes) else name
         if options.get("dir_fd") is not None or f"{name}/".startswith(self._folders):
