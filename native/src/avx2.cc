@@ -1,19 +1,17 @@
 // Kernels for AVX2: vpmaddubsw multiplies 32 codes (unsigned) by 32 activations and adds them up in pairs of 16 bits.
 // Codes of 4 bits fill 16 bits after 8 quads of K (8 * 2 * 15 * 128 = 30,720), codes of 2 bits after 32 (24,576):
 // until then sums stay at 16 bits. Codes of 8 bits are two planes of 4 bits.
-#include <immintrin.h>
-
 #include "tile.h"
 #include "tile_float.h"
 #include "tile_quantize.h"
+#include "vector_avx2.h"
 
 namespace g4 {
 namespace {
 
-struct Avx2 {
-  using Int = __m256i;
-  using Float = __m256;
-  static constexpr int lanes = 8, slices = 2, vectors = 2;
+struct Avx2 : VectorAvx2 {
+  using VectorAvx2::multiply;
+  static constexpr int slices = 2, vectors = 2;
   static constexpr int channel_rows = 6, block_rows = 6;
   static constexpr int float_rows = 3, float_vectors = 4;
   static constexpr ptrdiff_t ahead = 1024;
@@ -25,9 +23,6 @@ struct Avx2 {
   template <int Bits>
   G4_INLINE Float scale_down(Float a, int) { return a; }
 
-  G4_INLINE Int set(int32_t a) { return _mm256_set1_epi32(a); }
-  G4_INLINE Float set(float a) { return _mm256_set1_ps(a); }
-  G4_INLINE Float zero_float() { return _mm256_setzero_ps(); }
   G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   G4_INLINE Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   G4_INLINE Int multiply(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
@@ -53,18 +48,6 @@ struct Avx2 {
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
   }
-  G4_INLINE Int round(Float a) { return _mm256_cvtps_epi32(a); }
-  G4_INLINE Float to_float(Int a) { return _mm256_cvtepi32_ps(a); }
-  G4_INLINE Float load(const float* p) { return _mm256_loadu_ps(p); }
-  G4_INLINE Float load_bfloat16(const uint16_t* p) {
-    const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
-  }
-  G4_INLINE void store(float* p, Float a) { _mm256_storeu_ps(p, a); }
-  G4_INLINE Float multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
-  G4_INLINE Float add_float(Float a, Float b) { return _mm256_add_ps(a, b); }
-  G4_INLINE Float subtract(Float a, Float b) { return _mm256_sub_ps(a, b); }
-  G4_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
 
   // One row, two vectors of codes. Assembler keeps the sums in place; compilers copy and spill them otherwise.
   G4_INLINE void dot(Int& low_sum, Int& high_sum, Int low, Int high, const int8_t* q) {
@@ -127,6 +110,6 @@ struct Avx2 {
 
 }  // namespace
 
-const Kernels kAvx2 = G4_KERNELS(Avx2, "avx2");
+const Kernels kAvx2 = G4_KERNELS(Avx2, "avx2", &kFloatAvx2);
 
 }  // namespace g4

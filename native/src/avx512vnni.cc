@@ -1,17 +1,15 @@
 // Kernels for AVX-512 VNNI: vpdpbusd multiplies 64 codes (unsigned) by 64 activations and adds them up by four.
-#include <immintrin.h>
-
 #include "tile.h"
 #include "tile_float.h"
 #include "tile_quantize.h"
+#include "vector_avx512.h"
 
 namespace g4 {
 namespace {
 
-struct Avx512Vnni {
-  using Int = __m512i;
-  using Float = __m512;
-  static constexpr int lanes = 16, slices = 1, vectors = 2;
+struct Avx512Vnni : VectorAvx512 {
+  using VectorAvx512::multiply;
+  static constexpr int slices = 1, vectors = 2;
   static constexpr int channel_rows = 12, block_rows = 6;  // 24 sums, or 12 sums and 12 totals, of 32 registers
   static constexpr int float_rows = 8, float_vectors = 2;
   static constexpr ptrdiff_t ahead = 8192;  // bytes that are prefetched ahead, into the next panel too
@@ -28,9 +26,6 @@ struct Avx512Vnni {
     return v == 1 ? _mm512_mul_ps(a, _mm512_set1_ps(1.0f / (1 << place(Bits)))) : a;
   }
 
-  G4_INLINE Int set(int32_t a) { return _mm512_set1_epi32(a); }
-  G4_INLINE Float set(float a) { return _mm512_set1_ps(a); }
-  G4_INLINE Float zero_float() { return _mm512_setzero_ps(); }
   G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   G4_INLINE Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   G4_INLINE Int multiply(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
@@ -47,18 +42,6 @@ struct Avx512Vnni {
   G4_INLINE void store_bytes(int8_t* p, Int a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
   }
-  G4_INLINE Int round(Float a) { return _mm512_cvtps_epi32(a); }
-  G4_INLINE Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
-  G4_INLINE Float load(const float* p) { return _mm512_loadu_ps(p); }
-  G4_INLINE Float load_bfloat16(const uint16_t* p) {
-    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
-  }
-  G4_INLINE void store(float* p, Float a) { _mm512_storeu_ps(p, a); }
-  G4_INLINE Float multiply(Float a, Float b) { return _mm512_mul_ps(a, b); }
-  G4_INLINE Float add_float(Float a, Float b) { return _mm512_add_ps(a, b); }
-  G4_INLINE Float subtract(Float a, Float b) { return _mm512_sub_ps(a, b); }
-  G4_INLINE Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
 
   // Assembler keeps the sum in place; compilers copy it otherwise. The form that broadcasts from memory would repeat
   // the load for each product.
@@ -118,6 +101,6 @@ struct Avx512Vnni {
 
 }  // namespace
 
-const Kernels kAvx512Vnni = G4_KERNELS(Avx512Vnni, "avx512vnni");
+const Kernels kAvx512Vnni = G4_KERNELS(Avx512Vnni, "avx512vnni", &kFloatAvx512);
 
 }  // namespace g4

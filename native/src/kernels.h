@@ -1,9 +1,11 @@
 // What an instruction set brings: one table of functions each. Files that are compiled with flags of their own include
-// nothing but this, `tile.h` and headers of C: an inline function of the C++ library that such a file brings along
+// nothing but this, `tile*.h`, `vector_*.h` and headers of C: an inline function of the C++ library that such a file brings along
 // could be the copy that the linker keeps for all, and then run on a machine without these instructions.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+
+#include "float_kernels.h"
 
 namespace g4 {
 
@@ -53,6 +55,7 @@ struct Kernels {
   void (*quantize)(const float* x, int K, int block, int8_t* q, float* scales, int32_t* sums);
   void (*product[kBitWidths][kSpreads])(const PanelJob& job);
   void (*product_float[kBitWidths])(const FloatJob& job);
+  const FloatKernels* floats;
 };
 
 extern const Kernels kScalar;

@@ -1,18 +1,16 @@
 // Kernels for arm64 with the dot product extension: sdot multiplies 16 signed bytes by 16 and adds them up by four. Its
 // form with a lane takes the four numbers of one row out of a vector that holds those of four rows.
-#include <arm_neon.h>
-
 #include "tile.h"
 #include "tile_float.h"
 #include "tile_quantize.h"
+#include "vector_neon.h"
 
 namespace g4 {
 namespace {
 
-struct NeonDotprod {
-  using Int = int32x4_t;
-  using Float = float32x4_t;
-  static constexpr int lanes = 4, slices = 2, vectors = 4;
+struct NeonDotprod : VectorNeon {
+  using VectorNeon::multiply;
+  static constexpr int slices = 2, vectors = 4;
   static constexpr int channel_rows = 4, block_rows = 4;  // 16 sums of 32 registers
   static constexpr int float_rows = 4, float_vectors = 4;
   G4_INLINE int channel(int slice, int v) { return 8 * slice + 4 * (v % 2) + 16 * (v / 2); }
@@ -23,9 +21,6 @@ struct NeonDotprod {
   template <int Bits>
   G4_INLINE Float scale_down(Float a, int) { return a; }
 
-  G4_INLINE Int set(int32_t a) { return vdupq_n_s32(a); }
-  G4_INLINE Float set(float a) { return vdupq_n_f32(a); }
-  G4_INLINE Float zero_float() { return vdupq_n_f32(0); }
   G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   G4_INLINE Int add(Int a, Int b) { return vaddq_s32(a, b); }
   G4_INLINE Int multiply(Int a, Int b) { return vmulq_s32(a, b); }
@@ -50,15 +45,6 @@ struct NeonDotprod {
     const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
     __builtin_memcpy(p, &four, 4);
   }
-  G4_INLINE Int round(Float a) { return vcvtnq_s32_f32(a); }
-  G4_INLINE Float to_float(Int a) { return vcvtq_f32_s32(a); }
-  G4_INLINE Float load(const float* p) { return vld1q_f32(p); }
-  G4_INLINE Float load_bfloat16(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
-  G4_INLINE void store(float* p, Float a) { vst1q_f32(p, a); }
-  G4_INLINE Float multiply(Float a, Float b) { return vmulq_f32(a, b); }
-  G4_INLINE Float add_float(Float a, Float b) { return vaddq_f32(a, b); }
-  G4_INLINE Float subtract(Float a, Float b) { return vsubq_f32(a, b); }
-  G4_INLINE Float fma(Float a, Float b, Float c) { return vfmaq_f32(c, a, b); }
 
   // The codes of a quad of K, for the four vectors of a slice.
   template <int Bits>
@@ -111,6 +97,6 @@ struct NeonDotprod {
 
 }  // namespace
 
-const Kernels kNeonDotprod = G4_KERNELS(NeonDotprod, "neon_dotprod");
+const Kernels kNeonDotprod = G4_KERNELS(NeonDotprod, "neon_dotprod", &kFloatNeon);
 
 }  // namespace g4

@@ -2,15 +2,15 @@
 #include "tile.h"
 #include "tile_float.h"
 #include "tile_quantize.h"
+#include "vector_scalar.h"
 
 namespace g4 {
 namespace {
 
 // Sums wrap like those of vectors, so they are unsigned where they could leave the range.
-struct Scalar {
-  using Int = int32_t;
-  using Float = float;
-  static constexpr int lanes = 1, slices = 32, vectors = 1, channel_rows = 4, block_rows = 4;
+struct Scalar : VectorScalar {
+  using VectorScalar::multiply;
+  static constexpr int slices = 32, vectors = 1, channel_rows = 4, block_rows = 4;
   static constexpr int float_rows = 4, float_vectors = 1;
   static int channel(int slice, int) { return slice; }
   template <int Bits>
@@ -20,9 +20,6 @@ struct Scalar {
   template <int Bits>
   static Float scale_down(Float a, int) { return a; }
 
-  static Int set(int32_t a) { return a; }
-  static Float set(float a) { return a; }
-  static Float zero_float() { return 0; }
   static int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   static Int add(Int a, Int b) { return static_cast<Int>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
   static Int multiply(Int a, Int b) { return static_cast<Int>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
@@ -39,20 +36,6 @@ struct Scalar {
     return a;
   }
   static void store_bytes(int8_t* p, Int a) { *p = static_cast<int8_t>(a); }
-  static Int round(Float a) { return static_cast<Int>(__builtin_rintf(a)); }
-  static Float to_float(Int a) { return static_cast<Float>(a); }
-  static Float load(const float* p) { return *p; }
-  static Float load_bfloat16(const uint16_t* p) {
-    const uint32_t word = static_cast<uint32_t>(*p) << 16;
-    Float a;
-    __builtin_memcpy(&a, &word, 4);
-    return a;
-  }
-  static void store(float* p, Float a) { *p = a; }
-  static Float multiply(Float a, Float b) { return a * b; }
-  static Float add_float(Float a, Float b) { return a + b; }
-  static Float subtract(Float a, Float b) { return a - b; }
-  static Float fma(Float a, Float b, Float c) { return __builtin_fmaf(a, b, c); }
 
   template <int R, int Bits, Spread>
   static void segment(const uint8_t* codes, int slice, const int8_t* q, ptrdiff_t step, int quads, Int (&sum)[R][1]) {
@@ -69,6 +52,6 @@ struct Scalar {
 
 }  // namespace
 
-const Kernels kScalar = G4_KERNELS(Scalar, "scalar");
+const Kernels kScalar = G4_KERNELS(Scalar, "scalar", &kFloatScalar);
 
 }  // namespace g4

@@ -71,10 +71,10 @@ void quantize(const float* x, int K, int block, int8_t* q, float* scales, int32_
 // The table of an instruction set.
 #define G4_PRODUCTS(I, Bits) \
   { product<I, Bits, kChannel>, product<I, Bits, kBlocks>, product<I, Bits, kBoth> }
-#define G4_KERNELS(I, name)                                                        \
+#define G4_KERNELS(I, name, floats)                                                \
   {                                                                                \
     name, quantize<I>, {G4_PRODUCTS(I, 2), G4_PRODUCTS(I, 4), G4_PRODUCTS(I, 8)},  \
-        { product_float<I, 2>, product_float<I, 4>, product_float<I, 8> }          \
+        {product_float<I, 2>, product_float<I, 4>, product_float<I, 8>}, floats    \
   }
 
 }  // namespace
