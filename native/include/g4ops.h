@@ -1,4 +1,5 @@
-/* libg4ops: products and lookups of quantised weights, without ONNX Runtime. Weights and activations: see LAYOUT.md.
+/* libg4ops without ONNX Runtime: products and lookups of quantised weights, attention, experts. What the arrays hold:
+ * see LAYOUT.md.
  *
  * Functions return 0, or -1 with words in g4ops_last_error(). All sizes are checked before anything is read.
  * Pointers are borrowed for the length of the call. Every function may be called from several threads at once. */
@@ -65,6 +66,48 @@ G4OPS_EXPORT int g4ops_lookup(const G4Weights* weights, const int64_t* ids, int6
 /* Codes uint8 [N, K], one a byte, into panels; padding gets the middle code. */
 G4OPS_EXPORT int g4ops_pack(int64_t bits, int64_t columns, int64_t rows, const uint8_t* codes, void* panels,
                             size_t panels_bytes);
+
+/* Keys or values [batch, heads, slots, depth]. The token at position p is in slot p, or p modulo slots in a ring. */
+enum { G4OPS_FLOAT32 = 0, G4OPS_BFLOAT16 = 1, G4OPS_INT8 = 2 };
+typedef struct G4Cache {
+  int64_t type, ring; /* ring: 0 or 1 */
+  int64_t batch, heads, slots, depth;
+  void* numbers;
+  size_t numbers_bytes;
+  float* scales; /* of int8: [batch, heads, slots]; else NULL and 0 bytes */
+  size_t scales_bytes;
+} G4Cache;
+
+typedef struct G4Queries {
+  int64_t heads, tokens, window; /* window 0: all positions so far */
+  double scale;                  /* of scores */
+  const int64_t* positions;      /* [batch, tokens] */
+} G4Queries;
+
+/* fresh: float32 [batch, heads, tokens, depth], put where positions [batch, tokens] say. */
+G4OPS_EXPORT int g4ops_cache_write(G4Pool* pool, const G4Cache* cache, const float* fresh, int64_t tokens,
+                                   const int64_t* positions);
+/* query: float32 [batch, N, tokens, depth]; y: float32 [batch, tokens, N * depth]. */
+G4OPS_EXPORT int g4ops_attention(const G4Kernels* kernels, G4Pool* pool, const G4Queries* queries, const float* query,
+                                 const G4Cache* keys, const G4Cache* values, float* y);
+
+/* Weights of `count` experts, one behind the other in each array: gate_up [2 I, H], the rows of gate first, and down
+ * [H, I]. exact: 1 for float32 activations, 0 for int8. */
+typedef struct G4Experts {
+  int64_t count, exact;
+  G4Weights gate_up, down;
+} G4Experts;
+
+/* The experts of each token, and what their results are multiplied with: [tokens, each]. */
+typedef struct G4Choices {
+  int64_t tokens, each;
+  const int64_t* index;
+  const float* weight;
+} G4Choices;
+
+/* x, y: float32 [tokens, H]. */
+G4OPS_EXPORT int g4ops_experts(const G4Kernels* kernels, G4Pool* pool, const G4Experts* experts, const float* x,
+                               const G4Choices* choices, float* y);
 
 #ifdef __cplusplus
 }

@@ -1,63 +1,12 @@
 // The entry points of include/g4ops.h.
 #include "g4ops.h"
 
-#include <exception>
-#include <string>
-
 #include "activations.h"
-#include "pool.h"
+#include "c_api.h"
 #include "products.h"
-#include "weights.h"
 
 namespace g4 {
 namespace {
-
-thread_local std::string last_error;
-
-// Runs `body`, which returns "" or what is wrong.
-template <class Body>
-int guarded(const char* name, const Body& body) {
-  try {
-    std::string wrong = body();
-    if (wrong.empty()) return 0;
-    last_error = std::string(name) + ": " + wrong;
-  } catch (const std::exception& error) {
-    last_error = std::string(name) + ": " + error.what();
-  }
-  return -1;
-}
-
-const Kernels& own(const G4Kernels* kernels) { return *reinterpret_cast<const Kernels*>(kernels); }
-
-Parallel own(G4Pool* pool) { return pool ? reinterpret_cast<Pool*>(pool)->parallel() : kAlone; }
-
-std::string size_problem(const char* name, const void* data, std::size_t bytes, std::int64_t expected,
-                         std::size_t alignment) {
-  if (bytes != static_cast<std::size_t>(expected))
-    return std::string(name) + " has " + std::to_string(bytes) + " bytes, not " + std::to_string(expected);
-  if (!data) return std::string(name) + " is missing";
-  if (reinterpret_cast<std::uintptr_t>(data) % alignment)
-    return std::string(name) + " is not aligned to " + std::to_string(alignment) + " bytes";
-  return "";
-}
-
-// Reads `from` into `to`; returns what is wrong.
-std::string checked(const G4Weights* from, Weights& to) {
-  if (!from) return "weights is missing";
-  const Format f{from->bits, from->block, from->columns, from->rows};
-  std::string wrong = problem(f);
-  if (!wrong.empty()) return wrong;
-  const std::int64_t scales = f.panels() * f.blocks() * kPanel;
-  wrong = size_problem("codes", from->codes, from->codes_bytes, f.panels() * f.panel_bytes(), 1);
-  if (wrong.empty())
-    wrong = size_problem("scales", from->scales, from->scales_bytes, scales * f.scale_bytes(),
-                         static_cast<std::size_t>(f.scale_bytes()));
-  if (wrong.empty() && (from->zero_points || from->zero_points_bytes))
-    wrong = size_problem("zero_points", from->zero_points, from->zero_points_bytes, scales, 1);
-  to = {f, static_cast<const std::uint8_t*>(from->codes), from->scales,
-        static_cast<const std::uint8_t*>(from->zero_points)};
-  return wrong;
-}
 
 std::string problem(const Activations& a) {
   if (a.M < 0 || a.M > kMaxRows) return "rows is " + std::to_string(a.M) + ", not in 0.." + std::to_string(kMaxRows);
@@ -70,6 +19,8 @@ std::string problem(const Activations& a) {
 }  // namespace g4
 
 using namespace g4;
+
+thread_local std::string g4::last_error;
 
 int g4ops_layout_version(void) { return G4OPS_LAYOUT_VERSION; }
 

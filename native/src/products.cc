@@ -27,11 +27,6 @@ const std::uint8_t* middle(std::int64_t bits) {
   return bits == 2 ? kMiddle2.data() : bits == 4 ? kMiddle4.data() : kMiddle8.data();
 }
 
-std::int64_t panels_a_task(const Format& f, std::int64_t task_bytes) {
-  const std::int64_t bytes = f.panel_bytes() + f.blocks() * kPanel * f.scale_bytes();
-  return std::max<std::int64_t>(1, std::min(task_bytes / bytes, f.panels() / kTasks));
-}
-
 // The arrays of a panel, in the words of both kinds of job.
 template <class Job>
 void set_panel(const Weights& w, std::int64_t panel, Job& job) {
@@ -70,8 +65,13 @@ void each_panels(const Parallel& parallel, std::int64_t panels, std::int64_t chu
 
 }  // namespace
 
-void product(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const Activations& shape,
-             const void* packed, float* y) {
+std::int64_t panels_a_task(const Format& f, std::int64_t M, std::int64_t panels) {
+  const std::int64_t bytes = f.panel_bytes() + f.blocks() * kPanel * f.scale_bytes();
+  return std::max<std::int64_t>(1, std::min((M <= kFewRows ? kFewRowsTask : kManyRowsTask) / bytes, panels / kTasks));
+}
+
+void product_panels(const Kernels& kernels, const Weights& weights, const Activations& shape, const void* packed,
+                    std::int64_t begin, std::int64_t end, float* y) {
   const Format& f = weights.format;
   const Spread spread = shape.block ? kBoth : f.block ? kBlocks : kChannel;
   const auto kernel = kernels.product[bits_index(f.bits)][spread];
@@ -80,25 +80,49 @@ void product(const Kernels& kernels, const Parallel& parallel, const Weights& we
   const auto* bytes = static_cast<const std::uint8_t*>(packed);
   const auto* sums = reinterpret_cast<const std::int32_t*>(bytes + shape.sums_at(block));
   const auto* scales = reinterpret_cast<const float*>(bytes + shape.scales_at());
-  const std::int64_t chunk = panels_a_task(f, shape.M <= kFewRows ? kFewRowsTask : kManyRowsTask);
-  each_panels(parallel, f.panels(), chunk, [&](std::int64_t begin, std::int64_t end) {
-    float edge[kTile * kPanel];
-    PanelJob job{};
-    job.depth = static_cast<int>(f.depth());
-    job.block = static_cast<int>(block ? block : f.depth());
-    for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
-      const std::int64_t first = shape.first_row(tile);
-      job.rows = static_cast<int>(shape.first_row(tile + 1) - first);
-      job.q = reinterpret_cast<const std::int8_t*>(bytes) + first * shape.depth();
-      job.sums = sums + first * blocks;
-      job.row_scales = scales + first * scale_blocks;
-      for (std::int64_t panel = begin; panel < end; ++panel) {
-        set_panel(weights, panel, job);
-        job.block_scales_step = kPanel;
-        if (!f.block) job.block_scales = kOnes.data(), job.block_scales_step = 0;
-        run_panel(kernel, job, f, panel, first, y, edge);
-      }
+  float edge[kTile * kPanel];
+  PanelJob job{};
+  job.depth = static_cast<int>(f.depth());
+  job.block = static_cast<int>(block ? block : f.depth());
+  for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
+    const std::int64_t first = shape.first_row(tile);
+    job.rows = static_cast<int>(shape.first_row(tile + 1) - first);
+    job.q = reinterpret_cast<const std::int8_t*>(bytes) + first * shape.depth();
+    job.sums = sums + first * blocks;
+    job.row_scales = scales + first * scale_blocks;
+    for (std::int64_t panel = begin; panel < end; ++panel) {
+      set_panel(weights, panel, job);
+      job.block_scales_step = kPanel;
+      if (!f.block) job.block_scales = kOnes.data(), job.block_scales_step = 0;
+      run_panel(kernel, job, f, panel, first, y, edge);
     }
+  }
+}
+
+void product_float_panels(const Kernels& kernels, const Weights& weights, const float* x, std::int64_t M,
+                          std::int64_t begin, std::int64_t end, float* y) {
+  const Format& f = weights.format;
+  const auto kernel = kernels.product_float[bits_index(f.bits)];
+  float edge[kFloatRows * kPanel];
+  FloatJob job{};
+  job.depth = static_cast<int>(f.depth());
+  job.block = f.block ? static_cast<int>(f.block) : 128;
+  job.x_step = f.depth();
+  for (std::int64_t first = 0; first < M; first += kFloatRows) {
+    job.rows = static_cast<int>(std::min<std::int64_t>(kFloatRows, M - first));
+    job.x = x + first * f.depth();
+    for (std::int64_t panel = begin; panel < end; ++panel) {
+      set_panel(weights, panel, job);
+      run_panel(kernel, job, f, panel, first, y, edge);
+    }
+  }
+}
+
+void product(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const Activations& shape,
+             const void* packed, float* y) {
+  const std::int64_t panels = weights.format.panels(), chunk = panels_a_task(weights.format, shape.M, panels);
+  each_panels(parallel, panels, chunk, [&](std::int64_t begin, std::int64_t end) {
+    product_panels(kernels, weights, shape, packed, begin, end, y);
   });
 }
 
@@ -111,22 +135,8 @@ void product_float(const Kernels& kernels, const Parallel& parallel, const Weigh
     for (std::int64_t row = 0; row < M; ++row) std::copy_n(x + row * f.K, f.K, wide.data() + row * f.depth());
     x = wide.data();
   }
-  const auto kernel = kernels.product_float[bits_index(f.bits)];
-  const std::int64_t chunk = panels_a_task(f, M <= kFewRows ? kFewRowsTask : kManyRowsTask);
-  each_panels(parallel, f.panels(), chunk, [&](std::int64_t begin, std::int64_t end) {
-    float edge[kFloatRows * kPanel];
-    FloatJob job{};
-    job.depth = static_cast<int>(f.depth());
-    job.block = f.block ? static_cast<int>(f.block) : 128;
-    job.x_step = f.depth();
-    for (std::int64_t first = 0; first < M; first += kFloatRows) {
-      job.rows = static_cast<int>(std::min<std::int64_t>(kFloatRows, M - first));
-      job.x = x + first * f.depth();
-      for (std::int64_t panel = begin; panel < end; ++panel) {
-        set_panel(weights, panel, job);
-        run_panel(kernel, job, f, panel, first, y, edge);
-      }
-    }
+  each_panels(parallel, f.panels(), panels_a_task(f, M, f.panels()), [&](std::int64_t begin, std::int64_t end) {
+    product_float_panels(kernels, weights, x, M, begin, end, y);
   });
 }
 

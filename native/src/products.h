@@ -16,4 +16,14 @@ void product(const Kernels& kernels, const Parallel& parallel, const Weights& we
 void product_float(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const float* x,
                    std::int64_t M, float* y);
 
+// Some of it, by the thread that calls: the panels from `begin` on and before `end`. In the float product x is
+// [M, K padded], with zeros behind K.
+void product_panels(const Kernels& kernels, const Weights& weights, const Activations& shape, const void* packed,
+                    std::int64_t begin, std::int64_t end, float* y);
+void product_float_panels(const Kernels& kernels, const Weights& weights, const float* x, std::int64_t M,
+                          std::int64_t begin, std::int64_t end, float* y);
+
+// How many panels a task takes, of `panels` that are multiplied with about M rows each.
+std::int64_t panels_a_task(const Format& format, std::int64_t M, std::int64_t panels);
+
 }  // namespace g4
