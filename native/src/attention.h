@@ -1,4 +1,4 @@
-// Attention over keys and values in caches, and the writing of caches. LAYOUT.md says what a cache holds.
+// Attention over keys and values in caches, and the writing of caches. LAYERS.md says what a cache holds.
 //
 // The keys of a query are those with query - window < position <= query (window 0: from position 0 on). What a query sees
 // follows from the positions; no mask is made. Work is split by sizes alone, and parts are joined in their order, so the

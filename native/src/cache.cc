@@ -1,4 +1,4 @@
-// The writing of caches, and the checks of their sizes. The roundings are those of LAYOUT.md.
+// The writing of caches, and the checks of their sizes. The roundings are those of LAYERS.md.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

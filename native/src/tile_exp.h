@@ -1,4 +1,4 @@
-// exp and the gated activation, over vectors V (see tile.h). Every rounding is that of LAYOUT.md, so all instruction
+// exp and the gated activation, over vectors V (see tile.h). Every rounding is that of LAYERS.md, so all instruction
 // sets give the same bits.
 #pragma once
 #include "float_kernels.h"

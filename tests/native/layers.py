@@ -141,7 +141,7 @@ def experts(library, kernels, x, choices, gate_up, down, *, count, exact=False, 
 
 
 def exponential(x):
-    """exp of the layout's text, to the bit."""
+    """exp of `native/LAYERS.md`, to the bit."""
     single, fused = np.float32, reference.fused
     near = np.minimum(np.maximum(x, single(-87)), FLOAT_MOST)
     n = np.rint(near * single(1.44269504))
@@ -155,7 +155,7 @@ def exponential(x):
 
 
 def geglu(gate, up):
-    """gelu_tanh(gate) * up of the layout's text, to the bit."""
+    """gelu_tanh(gate) * up of `native/LAYERS.md`, to the bit."""
     single = np.float32
     inner = reference.fused(gate * gate * gate, np.full_like(gate, 0.044715), gate)
     return gate / (single(1) + exponential(inner * single(-1.5957691216))) * up

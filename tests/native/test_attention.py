@@ -94,14 +94,14 @@ def test_full_layers(library, kernels, kind, depth, batch, heads, past, new, sca
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("new", (1, 7, 8, 9, 40))
 def test_windows_and_rings(library, kernels, kind, new):
-    """Around the edges of a window of 8, of a ring, and of a block of keys; and a ring is a full buffer with a window."""
+    """Around the edges of a window of 8, of a ring and of a block of keys, in a ring and in a buffer for all."""
     window = 8
     for past in (0, 6, 7, 8, 9, 16, 31, 32, 33, 64, 100):
         for ring in {window - 1 + new, window + new, 64}:
             if ring >= window - 1 + new:
                 given = {"kind": kind, "depth": 16, "group": 2, "past": past, "new": new, "window": window}
-                in_ring = Layer(library, past, ring=ring, **given).check(kernels)
-                assert in_ring.shape == Layer(library, past, **given).check(kernels).shape
+                Layer(library, past, ring=ring, **given).check(kernels)
+                Layer(library, past, **given).check(kernels)
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -38,6 +38,8 @@ typedef enum ONNXTensorElementDataType {
   ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED = 0, /* of an operand: any */
   ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT = 1,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8 = 2,
+  ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8 = 3,
+  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16 = 4,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 = 7,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16 = 16
 } ONNXTensorElementDataType;
@@ -62,10 +64,12 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
   ENTRY(61, GetDimensionsCount, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, size_t* out))                      \
   ENTRY(62, GetDimensions, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, int64_t* values, size_t count))         \
   ENTRY(65, GetTensorTypeAndShape, OrtStatus*, (const OrtValue* value, OrtTensorTypeAndShapeInfo** out))               \
+  ENTRY(85, KernelInfoGetAttribute_float, OrtStatus*, (const OrtKernelInfo* info, const char* name, float* out))       \
   ENTRY(86, KernelInfoGetAttribute_int64, OrtStatus*, (const OrtKernelInfo* info, const char* name, int64_t* out))     \
   ENTRY(87, KernelInfoGetAttribute_string, OrtStatus*,                                                                 \
         (const OrtKernelInfo* info, const char* name, char* out, size_t* size))                                        \
   ENTRY(88, KernelContext_GetInputCount, OrtStatus*, (const OrtKernelContext* context, size_t* out))                   \
+  ENTRY(89, KernelContext_GetOutputCount, OrtStatus*, (const OrtKernelContext* context, size_t* out))                  \
   ENTRY(90, KernelContext_GetInput, OrtStatus*,                                                                        \
         (const OrtKernelContext* context, size_t index, const OrtValue** out))                                         \
   ENTRY(91, KernelContext_GetOutput, OrtStatus*,                                                                       \

@@ -3,12 +3,12 @@
 namespace g4::ort {
 namespace {
 
-constexpr const char* kWeights[3] = {"codes", "scales", "zero_points"};
-
 const char* type_name(ONNXTensorElementDataType type) {
   switch (type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: return "float32";
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8: return "uint8";
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8: return "int8";
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16: return "uint16";
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64: return "int64";
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16: return "bfloat16";
     default: return "another type";
@@ -19,7 +19,8 @@ std::size_t element_bytes(ONNXTensorElementDataType type) {
   switch (type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: return 4;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64: return 8;
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16: return 2;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16: return 2;
     default: return 1;
   }
 }
@@ -102,6 +103,14 @@ std::int64_t integer(const Node& node, const OrtKernelInfo* info, const char* na
   return status ? otherwise : value;
 }
 
+float number(const Node& node, const OrtKernelInfo* info, const char* name) {
+  float value = 0;
+  OrtStatus* status = node.api().KernelInfoGetAttribute_float(info, name, &value);
+  if (!status) return value;
+  node.api().ReleaseStatus(status);
+  node.wrong("there is no float attribute " + std::string(name));
+}
+
 std::string word(const Node& node, const OrtKernelInfo* info, const char* name, const char* otherwise) {
   std::size_t size = 0;
   OrtStatus* status = node.api().KernelInfoGetAttribute_string(info, name, static_cast<char*>(nullptr), &size);
@@ -113,6 +122,19 @@ std::string word(const Node& node, const OrtKernelInfo* info, const char* name, 
   node.check(node.api().KernelInfoGetAttribute_string(info, name, value.data(), &size));
   while (!value.empty() && value.back() == '\0') value.pop_back();
   return value;
+}
+
+bool exact_activations(const Node& node, const OrtKernelInfo* info) {
+  const std::string activations = word(node, info, "activations", "int8");
+  if (activations != "int8" && activations != "float32")
+    node.wrong("activations is \"" + activations + "\", not \"int8\" or \"float32\"");
+  return activations == "float32";
+}
+
+std::size_t Call::outputs() const {
+  std::size_t count = 0;
+  node_.check(node_.api().KernelContext_GetOutputCount(context_, &count));
+  return count;
 }
 
 std::size_t Call::inputs() const {
@@ -134,10 +156,10 @@ Tensor Call::tensor(std::size_t index, const char* operand) const {
   return node_.tensor(value);
 }
 
-void* Call::output(const Shape& shape) const {
+void* Call::output(const Shape& shape, std::size_t index) const {
   OrtValue* value = nullptr;
   void* data = nullptr;
-  node_.check(node_.api().KernelContext_GetOutput(context_, std::size_t{0}, shape.data(), shape.size(), &value));
+  node_.check(node_.api().KernelContext_GetOutput(context_, index, shape.data(), shape.size(), &value));
   node_.check(node_.api().GetTensorMutableData(value, &data));
   return data;
 }
@@ -147,16 +169,21 @@ void Call::run(void* context, std::size_t tasks, Task task, void* argument) {
   call.node_.check(call.node_.api().KernelContext_ParallelFor(call.context_, task, tasks, std::size_t{0}, argument));
 }
 
-WeightOperands::WeightOperands(const Node& node, const OrtKernelInfo* info, std::size_t first) : first_(first) {
-  format_ = {integer(node, info, "bits"), integer(node, info, "block", 0), integer(node, info, "K"),
-             integer(node, info, "N")};
+WeightOperands::WeightOperands(const Node& node, const OrtKernelInfo* info, std::size_t first)
+    : WeightOperands(node, info,
+                     {integer(node, info, "bits"), integer(node, info, "block", 0), integer(node, info, "K"),
+                      integer(node, info, "N")},
+                     {{{"codes", first}, {"scales", first + 1}, {"zero_points", first + 2}}}, 0) {}
+
+WeightOperands::WeightOperands(const Node& node, const OrtKernelInfo* info, const Format& format,
+                               const Operands& operands, std::int64_t count)
+    : format_(format), operands_(operands), count_(count) {
   const std::string wrong = problem(format_);
   if (!wrong.empty()) node.wrong(wrong);
-  for (int operand = 0; operand < 3; ++operand) {
+  for (std::size_t operand = 0; operand < 3; ++operand) {
     int constant = 0;
     const OrtValue* value = nullptr;
-    OrtStatus* status = node.api().KernelInfoGetConstantInput_tensor(
-        info, first + static_cast<std::size_t>(operand), &constant, &value);
+    OrtStatus* status = node.api().KernelInfoGetConstantInput_tensor(info, operands_[operand].index, &constant, &value);
     if (status)
       node.api().ReleaseStatus(status);  // the node has no such input
     else if (constant && value)
@@ -164,23 +191,28 @@ WeightOperands::WeightOperands(const Node& node, const OrtKernelInfo* info, std:
   }
 }
 
-const void* WeightOperands::check(const Node& node, int operand, const Tensor& tensor) const {
+const void* WeightOperands::check(const Node& node, std::size_t operand, const Tensor& tensor) const {
   const Format& f = format_;
-  const Shape blocks = {f.panels(), f.blocks(), kPanel};
+  const char* const name = operands_[operand].name;
+  const auto stacked = [&](Shape shape) {
+    if (count_) shape.insert(shape.begin(), count_);
+    return shape;
+  };
+  const Shape blocks = stacked({f.panels(), f.blocks(), kPanel});
   if (operand == 0)
-    return node.data(kWeights[0], tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, {f.panels(), f.panel_bytes()});
-  if (operand == 2) return node.data(kWeights[2], tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, blocks);
-  if (f.block) return node.data(kWeights[1], tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16, blocks);
-  return node.data(kWeights[1], tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {f.panels() * kPanel});
+    return node.data(name, tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, stacked({f.panels(), f.panel_bytes()}));
+  if (operand == 2) return node.data(name, tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, blocks);
+  if (f.block) return node.data(name, tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16, blocks);
+  return node.data(name, tensor, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, stacked({f.panels() * kPanel}));
 }
 
 Weights WeightOperands::read(const Node& node, const Call& call) const {
   const void* found[3];
-  for (int operand = 0; operand < 3; ++operand) {
-    const std::size_t index = first_ + static_cast<std::size_t>(operand);
+  for (std::size_t operand = 0; operand < 3; ++operand) {
+    const Operand& one = operands_[operand];
     found[operand] = constants_[operand];
-    if (!found[operand] && (operand < 2 || call.has(index)))
-      found[operand] = check(node, operand, call.tensor(index, kWeights[operand]));
+    if (!found[operand] && (operand < 2 || call.has(one.index)))
+      found[operand] = check(node, operand, call.tensor(one.index, one.name));
   }
   return {format_, static_cast<const std::uint8_t*>(found[0]), found[1], static_cast<const std::uint8_t*>(found[2])};
 }

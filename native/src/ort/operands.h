@@ -1,6 +1,7 @@
 // What an op reads of a node and of a call: attributes, tensors and their shapes. What is wrong is thrown as `Wrong`
 // with the node and the operand in its words, and becomes an OrtStatus where the op was called (`guarded`).
 #pragma once
+#include <array>
 #include <exception>
 #include <string>
 #include <vector>
@@ -51,16 +52,21 @@ class Node {
 // Attributes of a node; an absent one is `otherwise`, or wrong where there is no such value.
 std::int64_t integer(const Node& node, const OrtKernelInfo* info, const char* name);
 std::int64_t integer(const Node& node, const OrtKernelInfo* info, const char* name, std::int64_t otherwise);
+float number(const Node& node, const OrtKernelInfo* info, const char* name);
 std::string word(const Node& node, const OrtKernelInfo* info, const char* name, const char* otherwise);
+
+// Whether the attribute activations says "float32" and not "int8", which it is where it is absent.
+bool exact_activations(const Node& node, const OrtKernelInfo* info);
 
 // Inputs and outputs of a call.
 class Call {
  public:
   Call(const Node& node, OrtKernelContext* context) : node_(node), context_(context) {}
   std::size_t inputs() const;
+  std::size_t outputs() const;
   bool has(std::size_t index) const { return input(index) != nullptr; }
   Tensor tensor(std::size_t index, const char* operand) const;
-  void* output(const Shape& shape) const;
+  void* output(const Shape& shape, std::size_t index = 0) const;
   // The threads of the session. A failure is thrown.
   Parallel parallel() { return {this, run}; }
 
@@ -71,19 +77,29 @@ class Call {
   OrtKernelContext* context_;
 };
 
-// The operands codes, scales and zero_points of a node. Those that are constant are checked once, when the kernel is
+// The operands codes, scales and zero points of a node. Those that are constant are checked once, when the kernel is
 // made, and read where ONNX Runtime has mapped them.
 class WeightOperands {
  public:
-  // `first`: the index of codes; the others follow.
+  struct Operand {
+    const char* name;
+    std::size_t index;
+  };
+  using Operands = std::array<Operand, 3>;
+
+  // One matrix with the attributes bits, block, K and N. `first`: the index of codes; the others follow.
   WeightOperands(const Node& node, const OrtKernelInfo* info, std::size_t first);
+  // Matrices of one format behind a leading axis of `count`; 0: one matrix and no such axis.
+  WeightOperands(const Node& node, const OrtKernelInfo* info, const Format& format, const Operands& operands,
+                 std::int64_t count);
   Weights read(const Node& node, const Call& call) const;
   const Format& format() const { return format_; }
 
  private:
-  const void* check(const Node& node, int operand, const Tensor& tensor) const;
+  const void* check(const Node& node, std::size_t operand, const Tensor& tensor) const;
   Format format_;
-  std::size_t first_;
+  Operands operands_;
+  std::int64_t count_;
   const void* constants_[3] = {};
 };
 

@@ -1,29 +1,19 @@
-// The ops of domain g4, and RegisterCustomOps, which ONNX Runtime calls when it loads this library.
+// RegisterCustomOps, which ONNX Runtime calls when it loads this library, and the ops of domain g4 that multiply and
+// look up (attention and experts: layer_ops.cc):
 //
 //   QLinear              (x, codes, scales, zero_points?) -> y float32 [.., N]
 //                        x float32 [.., K], or what QuantizeActivations made of it
 //                        bits, K, N; block 0; activations "int8" or "float32"; activation_block 0
 //   QuantizeActivations  (x float32 [.., K]) -> uint8 [.., bytes]; K; activation_block 0
 //   QGather              (ids int64 [..], codes, scales, zero_points?) -> y float32 [.., K]; bits, K, N; block 0
-#include <cstring>
 #include <vector>
 
 #include "../activations.h"
 #include "../products.h"
-#include "operands.h"
+#include "definition.h"
 
 namespace g4::ort {
 namespace {
-
-constexpr auto kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-constexpr auto kBytes = ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
-constexpr auto kAny = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-
-const Kernels& kernels(const Node& node) {
-  const Kernels* chosen = chosen_kernels();
-  if (!chosen) node.wrong("G4OPS_INSTRUCTION_SET names nothing that runs here");
-  return *chosen;
-}
 
 std::int64_t activation_block(const Node& node, const OrtKernelInfo* info) {
   const std::int64_t block = integer(node, info, "activation_block", 0);
@@ -47,14 +37,11 @@ Shape with_last(Shape shape, std::int64_t last) {
 
 struct QLinear {
   static constexpr const char* name = "QLinear";
-  static constexpr ONNXTensorElementDataType inputs[] = {kAny, kBytes, kAny, kBytes}, output = kFloat;
-  static constexpr std::size_t input_count = 4;
+  static constexpr ONNXTensorElementDataType inputs[] = {kAny, kBytes, kAny, kBytes}, outputs[] = {kFloat};
+  static constexpr std::size_t required = 3;
 
   QLinear(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name), weights(node, info, 1) {
-    const std::string activations = word(node, info, "activations", "int8");
-    if (activations != "int8" && activations != "float32")
-      node.wrong("activations is \"" + activations + "\", not \"int8\" or \"float32\"");
-    exact = activations == "float32";
+    exact = exact_activations(node, info);
     block = activation_block(node, info);
     if (exact && block) node.wrong("activation_block is for activations \"int8\"");
     kernels(node);
@@ -89,8 +76,8 @@ struct QLinear {
 
 struct QuantizeActivations {
   static constexpr const char* name = "QuantizeActivations";
-  static constexpr ONNXTensorElementDataType inputs[] = {kFloat}, output = kBytes;
-  static constexpr std::size_t input_count = 1;
+  static constexpr ONNXTensorElementDataType inputs[] = {kFloat}, outputs[] = {kBytes};
+  static constexpr std::size_t required = 1;
 
   QuantizeActivations(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name) {
     shape.K = integer(node, info, "K");
@@ -116,8 +103,8 @@ struct QuantizeActivations {
 struct QGather {
   static constexpr const char* name = "QGather";
   static constexpr ONNXTensorElementDataType inputs[] = {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, kBytes, kAny, kBytes};
-  static constexpr ONNXTensorElementDataType output = kFloat;
-  static constexpr std::size_t input_count = 4;
+  static constexpr ONNXTensorElementDataType outputs[] = {kFloat};
+  static constexpr std::size_t required = 3;
 
   QGather(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name), weights(node, info, 1) {}
 
@@ -141,61 +128,14 @@ struct QGather {
   WeightOperands weights;
 };
 
-// ONNX Runtime's table of functions of an op. The last input of several is optional: zero points.
-template <class Op>
-struct Definition {
-  struct Kernel {
-    const OrtApi* table;
-    Op op;
-  };
-
-  static OrtStatus* create(const OrtCustomOp*, const OrtApi* table, const OrtKernelInfo* info, void** kernel) {
-    return guarded(table, [&] { *kernel = new Kernel{table, Op(table, info)}; });
-  }
-
-  static OrtStatus* compute(void* kernel, OrtKernelContext* context) {
-    auto& it = *static_cast<Kernel*>(kernel);
-    return guarded(it.table, [&] {
-      Call call(it.op.node, context);
-      it.op.compute(call);
-    });
-  }
-
-  static const OrtCustomOp* get() {
-    static const OrtCustomOp definition = [] {
-      OrtCustomOp op;
-      std::memset(&op, 0, sizeof op);
-      op.version = G4_ORT_API_VERSION;
-      op.GetName = [](const OrtCustomOp*) { return Op::name; };
-      op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU
-      op.GetInputTypeCount = [](const OrtCustomOp*) { return Op::input_count; };
-      op.GetInputType = [](const OrtCustomOp*, std::size_t i) { return Op::inputs[i]; };
-      op.GetInputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
-        return i == 3 ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
-      };
-      op.GetOutputTypeCount = [](const OrtCustomOp*) { return std::size_t{1}; };
-      op.GetOutputType = [](const OrtCustomOp*, std::size_t) { return Op::output; };
-      op.GetOutputCharacteristic = [](const OrtCustomOp*, std::size_t) { return INPUT_OUTPUT_REQUIRED; };
-      op.GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
-      op.GetVariadicInputMinArity = op.GetVariadicOutputMinArity = [](const OrtCustomOp*) { return 1; };
-      op.GetVariadicInputHomogeneity = op.GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 1; };
-      op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
-      op.GetEndVersion = [](const OrtCustomOp*) { return INT32_MAX; };
-      op.CreateKernelV2 = create;
-      op.KernelComputeV2 = compute;
-      op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
-      return op;
-    }();
-    return &definition;
-  }
-};
-
 // ONNX Runtime reads the domain until the last session is gone, and no one says when that is: it is never released.
 struct Domain {
   explicit Domain(const Api& api) {
     status = api.CreateCustomOpDomain("g4", &domain);
-    for (const OrtCustomOp* op :
-         {Definition<QLinear>::get(), Definition<QuantizeActivations>::get(), Definition<QGather>::get()})
+    std::vector<const OrtCustomOp*> ops = layer_ops();
+    ops.insert(ops.end(),
+               {Definition<QLinear>::get(), Definition<QuantizeActivations>::get(), Definition<QGather>::get()});
+    for (const OrtCustomOp* op : ops)
       if (!status) status = api.CustomOpDomain_Add(domain, op);
   }
 

@@ -1,0 +1,77 @@
+// How an op becomes what ONNX Runtime calls.
+#pragma once
+#include <cstring>
+#include <iterator>
+#include <vector>
+
+#include "../kernels.h"
+#include "operands.h"
+
+namespace g4::ort {
+
+constexpr auto kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+constexpr auto kBytes = ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
+constexpr auto kAny = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+
+inline const Kernels& kernels(const Node& node) {
+  const Kernels* chosen = chosen_kernels();
+  if (!chosen) node.wrong("G4OPS_INSTRUCTION_SET names nothing that runs here");
+  return *chosen;
+}
+
+// Attention, CacheWrite and MoEExperts (layer_ops.cc).
+std::vector<const OrtCustomOp*> layer_ops();
+
+// ONNX Runtime's table of functions of an op. An op has a name, the types of its inputs and outputs, how many of its
+// inputs are `required` (the others are optional, and so are all outputs but the first), and `compute`.
+template <class Op>
+struct Definition {
+  struct Kernel {
+    const OrtApi* table;
+    Op op;
+  };
+
+  static OrtStatus* create(const OrtCustomOp*, const OrtApi* table, const OrtKernelInfo* info, void** kernel) {
+    return guarded(table, [&] { *kernel = new Kernel{table, Op(table, info)}; });
+  }
+
+  static OrtStatus* compute(void* kernel, OrtKernelContext* context) {
+    auto& it = *static_cast<Kernel*>(kernel);
+    return guarded(it.table, [&] {
+      Call call(it.op.node, context);
+      it.op.compute(call);
+    });
+  }
+
+  static const OrtCustomOp* get() {
+    static const OrtCustomOp definition = [] {
+      OrtCustomOp op;
+      std::memset(&op, 0, sizeof op);
+      op.version = G4_ORT_API_VERSION;
+      op.GetName = [](const OrtCustomOp*) { return Op::name; };
+      op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU
+      op.GetInputTypeCount = [](const OrtCustomOp*) { return std::size(Op::inputs); };
+      op.GetInputType = [](const OrtCustomOp*, std::size_t i) { return Op::inputs[i]; };
+      op.GetInputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
+        return i < Op::required ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+      };
+      op.GetOutputTypeCount = [](const OrtCustomOp*) { return std::size(Op::outputs); };
+      op.GetOutputType = [](const OrtCustomOp*, std::size_t i) { return Op::outputs[i]; };
+      op.GetOutputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
+        return i < 1 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+      };
+      op.GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
+      op.GetVariadicInputMinArity = op.GetVariadicOutputMinArity = [](const OrtCustomOp*) { return 1; };
+      op.GetVariadicInputHomogeneity = op.GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 1; };
+      op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
+      op.GetEndVersion = [](const OrtCustomOp*) { return INT32_MAX; };
+      op.CreateKernelV2 = create;
+      op.KernelComputeV2 = compute;
+      op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+      return op;
+    }();
+    return &definition;
+  }
+};
+
+}  // namespace g4::ort
