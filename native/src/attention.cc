@@ -93,7 +93,9 @@ struct Attention {
     job.largest = sums.largest;
     job.total = sums.total;
     job.out = out;
+    Seen seen[kBlockRows];
     for (int row = 0; row < rows; ++row) {
+      seen[row] = split.of_row(b, first + row);
       sums.largest[row] = kNoScore;
       sums.total[row] = 0;
       std::fill_n(out[row], c.D, 0.0f);
@@ -114,9 +116,8 @@ struct Attention {
       }
       job.count = static_cast<int>(count);
       for (int row = 0; row < rows; ++row) {
-        const Seen one = split.of_row(b, first + row);
-        begin[row] = static_cast<int>(std::clamp<std::int64_t>(one.begin - at, 0, count));
-        end[row] = static_cast<int>(std::clamp<std::int64_t>(one.end - at, 0, count));
+        begin[row] = static_cast<int>(std::clamp<std::int64_t>(seen[row].begin - at, 0, count));
+        end[row] = static_cast<int>(std::clamp<std::int64_t>(seen[row].end - at, 0, count));
       }
       kernels.attend[c.type](job);
     }

@@ -29,18 +29,20 @@ void write_int8(const float* x, std::int64_t D, std::int8_t* codes, float* scale
   std::memcpy(&size, &most, sizeof size);
   *scale = size / 127.0f;
   if (*scale == 0 || !std::isfinite(*scale)) return static_cast<void>(std::fill_n(codes, D, std::int8_t{0}));
-  for (std::int64_t d = 0; d < D; ++d) codes[d] = static_cast<std::int8_t>(whole(x[d] / *scale));
+  for (std::int64_t d = 0; d < D; ++d)  // beyond 127 only where the scale is below the normal numbers
+    codes[d] = static_cast<std::int8_t>(std::clamp(whole(x[d] / *scale), -127.0f, 127.0f));
 }
 
 }  // namespace
 
+// The limits keep the number of bytes below 2^63.
 std::string problem(const CacheShape& c) {
   const auto between = [](const char* name, std::int64_t value, std::int64_t least, std::int64_t most) {
     return value >= least && value <= most ? std::string()
                                            : std::string(name) + " is " + std::to_string(value) + ", not in " +
                                                  std::to_string(least) + ".." + std::to_string(most);
   };
-  std::string wrong = between("the batch", c.B, 0, 1 << 16);
+  std::string wrong = between("the batch", c.B, 0, 4096);
   if (wrong.empty()) wrong = between("the number of heads of keys", c.K, 1, 4096);
   if (wrong.empty()) wrong = between("the number of slots", c.T, 0, 1 << 24);
   if (wrong.empty()) wrong = between("the size of a head", c.D, 8, 1024);

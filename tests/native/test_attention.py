@@ -184,6 +184,16 @@ def test_written_as_the_reference_rounds(library, kind, ring):
         np.testing.assert_array_equal(cache.scales, expected.scales)
 
 
+def test_codes_of_the_smallest_numbers(library):
+    """A scale below the normal numbers is coarse: codes end at 127 and do not wrap."""
+    cache = Cache.empty("int8", False, (1, 1, 1, 8))
+    smallest = np.float32(2.0**-149)
+    fresh = (np.array([136, -136, 1, 0, 64, -64, 127, 2], np.float32) * smallest).reshape(1, 1, 1, 8)
+    write(library, cache, fresh, np.zeros((1, 1), np.int64))
+    assert cache.scales.item() == smallest
+    assert cache.numbers.ravel().tolist() == [127, -127, 1, 0, 64, -64, 127, 2]
+
+
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("bad", (np.nan, np.inf))
 def test_what_is_no_number_stays_none(library, kernels, kind, bad):
@@ -201,6 +211,11 @@ def test_what_is_no_number_stays_none(library, kernels, kind, bad):
         ({"depth": 2048}, "the size of a head is 2048, not in 8..1024"),
         ({"heads": 0}, "the number of heads of keys is 0"),
         ({"batch": -1}, "the batch is -1"),
+        ({"batch": 1 << 16, "heads": 1 << 12, "slots": 1 << 24, "depth": 1 << 10, "numbers_bytes": 0}, "the batch is"),
+        (
+            {"batch": 1 << 12, "heads": 1 << 12, "slots": 1 << 24, "depth": 1 << 10},
+            "keys has 256 bytes, not 1152921504606846976",
+        ),
         ({"slots": 1 << 40}, "the number of slots is"),
         ({"numbers_bytes": 16}, "keys has 16 bytes, not"),
         ({"numbers": None}, "keys is missing"),

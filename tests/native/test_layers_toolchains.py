@@ -1,4 +1,4 @@
-"""Attention, caches and experts under sanitizers and on arm64: the C++ driver of the layers, and the tests of the ops."""
+"""Attention, caches and experts under sanitizers and on arm64: the C++ driver of the layers."""
 
 from __future__ import annotations
 

@@ -51,7 +51,10 @@ def test_the_ops_under_the_address_sanitizer(tmp_path):
     need_compiler()
     build(tmp_path, "g4ops", G4OPS_SANITIZE="address,undefined", CMAKE_BUILD_TYPE="Debug", CMAKE_CXX_COMPILER=compiler)
     preload = [output(compiler, f"-print-file-name={name}").strip() for name in ("libasan.so", "libubsan.so")]
-    tests = [str(Path(__file__).parent / name) for name in ("test_ops.py", "test_ops_refuse.py", "test_sizes.py")]
+    tests = [
+        str(Path(__file__).parent / name)
+        for name in ("test_ops.py", "test_ops_refuse.py", "test_sizes.py", "test_layer_ops.py")
+    ]
     environment = {
         "LD_PRELOAD": " ".join([*preload, output(compiler, "-print-file-name=libstdc++.so").strip()]),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
