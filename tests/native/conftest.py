@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from tests.native.building import build, need_compiler
 from tests.native.library import Library
-
-NATIVE = Path(__file__).parents[2] / "native"
-COMPILERS = ("c++", "clang++", "g++", "clang++-16")
-
-
-def build(folder, *targets, **settings):
-    """Configure `native/` into ``folder`` and build it. Fails with the compiler's words."""
-    given = [f"-D{name}={value}" for name, value in settings.items()]
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    wanted = [word for target in targets for word in ("--target", target)]
-    for command in (
-        ["cmake", "-S", str(NATIVE), "-B", str(folder), *generator, *given],
-        ["cmake", "--build", str(folder), "--parallel", "2", *wanted],
-    ):
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return folder
-
-
-def need_compiler():
-    if not shutil.which("cmake"):
-        pytest.skip("no cmake: the library cannot be built")
-    if not os.environ.get("CXX") and not any(shutil.which(name) for name in COMPILERS):
-        pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
 
 
 def build_once(shared):

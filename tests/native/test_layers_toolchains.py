@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.native.conftest import NATIVE, build, need_compiler
+from tests.native.building import NATIVE, build, need_compiler
 from tests.native.test_toolchains import output
 
 
