@@ -16,6 +16,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, QuantizedSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import undo_reorders
+from g4compile.errors import BundleError
 from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.formats.blocks import BlockFormat, Codes
 from g4compile.weights.formats.float8 import FLOAT8
@@ -29,7 +30,7 @@ Array = np.ndarray[Any, Any]
 def dequantized(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     """Checkpoint key and float32 weight of each weight that compiling quantised, one at a time.
 
-    Nothing for codes taken from the checkpoint: HF holds them itself.
+    Nothing for codes taken from the checkpoint: HF holds them itself. Raises BundleError for codes that are not there.
     """
     if bundle.manifest.weights == STORED:
         return
@@ -38,7 +39,16 @@ def dequantized(bundle: Bundle) -> Iterator[tuple[str, Array]]:
         return
     stored = initializers(bundle)
     for key, spec in bundle.manifest.quantized.items():
-        yield key, _weight(spec, {part: stored.get(f"{key}.{part}") for part in ("codes", "scales", "zero_points")})
+        try:
+            weight = _weight(spec, {part: stored.get(f"{key}.{part}") for part in ("codes", "scales", "zero_points")})
+        except ValueError as error:  # of NumPy: sizes that do not fit
+            raise BundleError(
+                f"the bundle does not hold the codes of {key} that its manifest lists",
+                where=str(bundle.folder),
+                why=str(error),
+                fix="do not use this bundle; compile it again",
+            ) from error
+        yield key, weight
 
 
 def holds_made_codes(bundle: Bundle) -> bool:
@@ -85,7 +95,8 @@ def _bytes(bundle: Bundle, weight: WeightSpec) -> Array:
 def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
     codes, scales, zeros = parts["codes"], parts["scales"], parts["zero_points"]
     format, columns = BlockFormat(spec.bits, spec.block, spec.symmetric), spec.shape[-1]
-    assert codes is not None and scales is not None
+    if codes is None or scales is None:
+        raise ValueError(f"its graphs have no {'codes' if codes is None else 'scales'} of this name")
     rows = codes.reshape(-1, format.blocks(columns), format.width(columns) * format.bits // 8)
     packed = Codes(
         rows,

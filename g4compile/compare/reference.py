@@ -25,7 +25,7 @@ class Reference:
     def __init__(self, checkpoint: str | Path, weights: Iterable[tuple[str, Logits]] = (), kv: str = "float32") -> None:
         """``weights``: by checkpoint key, what to put in the place of the stored ones. ``kv``: int8 rounds keys and
         values as `ops/quantize_kv.py` does, before they are kept or read. Raises CheckpointError and InputError for a
-        checkpoint that a compile would refuse, too."""
+        checkpoint that a compile would refuse, too, and for ``weights`` that are not this checkpoint's."""
         import torch
 
         source = Checkpoint.open(checkpoint)  # transformers would follow links out, and wait for pipes
@@ -37,9 +37,15 @@ class Reference:
             for key, array in weights:
                 if key == "lm_head.weight":  # its own, also where the table is tied
                     self.model.lm_head.weight = torch.nn.Parameter(torch.from_numpy(array))
+                elif key not in parameters or parameters[key].shape != array.shape:
+                    raise InputError(
+                        f"the bundle has a weight {key} of the shape {list(array.shape)}, and the checkpoint has none",
+                        where=str(source.folder),
+                        fix="give the checkpoint that the bundle was compiled from",
+                    )
                 else:
                     parameters[key].copy_(torch.from_numpy(array))
-        self._rounds_kv, self._vocabulary = kv == "int8", facts.text.vocab_size
+        self._rounds_kv, self.vocabulary = kv == "int8", facts.text.vocab_size
         self.reset()
 
     def _parameters(self) -> Iterator[tuple[str, Any]]:
@@ -69,8 +75,8 @@ class Reference:
         the model does not have."""
         import torch
 
-        if input_ids.size and not 0 <= input_ids.min() <= input_ids.max() < self._vocabulary:
-            raise InputError(f"token ids are out of range: they go from 0 to {self._vocabulary - 1}")
+        if input_ids.size and not 0 <= input_ids.min() <= input_ids.max() < self.vocabulary:
+            raise InputError(f"token ids are out of range: they go from 0 to {self.vocabulary - 1}")
         with torch.no_grad():
             out = self.model(input_ids=torch.from_numpy(input_ids), past_key_values=self._cache, use_cache=True)
         self._cache = out.past_key_values

@@ -153,6 +153,13 @@ def _judge(
     """All that needs the HF module with the weights that the bundle's codes stand for."""
     progress("load the Hugging Face module in float32")
     reference, ids = Reference(checkpoint, dequantized(bundle), kv=bundle.manifest.kv.dtype), trial.ids
+    if reference.vocabulary != bundle.manifest.vocab_size:
+        raise InputError(
+            f"the bundle has a vocabulary of {bundle.manifest.vocab_size:,} tokens, and the checkpoint one of "
+            f"{reference.vocabulary:,}",
+            where=str(checkpoint),
+            fix="give the checkpoint that the bundle was compiled from",
+        )
     progress("prefill")
     expected = reference.forward(ids)
     parity = {"prefill": _compare(expected, session.forward(ids, all_positions=True))}

@@ -1,9 +1,11 @@
 """`verify` passes on what was compiled, fails on what was changed, and says which layer changed."""
 
+import hashlib
 import json
 import os
 import shutil
 import weakref
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -12,15 +14,17 @@ import pytest
 import transformers
 from typer.testing import CliRunner
 
+from g4compile.bundle.folder import Bundle
 from g4compile.cli.app import app
 from g4compile.compare.dequantized import dequantized
 from g4compile.compare.parity import LIMITS, Meter, Parity
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.compare.verify import verify as verify_bundle
-from g4compile.errors import CheckpointError
+from g4compile.errors import BundleError, CheckpointError, InputError
 from g4compile.runtime.session import Session
 from tests.compare.changed import with_negated
+from tests.manifests import change, linked, replace
 
 
 def verify(bundle, checkpoint, *options):
@@ -178,3 +182,47 @@ def test_a_checkpoint_that_a_compile_refuses_is_refused_here(checkpoints, tmp_pa
     (folder / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         Reference(folder)
+
+
+def test_a_checkpoint_of_another_model(bundles, checkpoints, monkeypatch):
+    other = SimpleNamespace(vocabulary=2048)
+    monkeypatch.setattr("g4compile.compare.verify.Reference", lambda *_, **__: other)
+    result = verify(bundles("tiny-31b").folder, checkpoints("tiny-31b"))
+    assert result.exit_code == 2 and "1,024 tokens, and the checkpoint one of 2,048" in result.stdout
+    monkeypatch.undo()
+    for key in ("model.layers.0.mlp.nothing.weight", "model.layers.0.mlp.up_proj.weight"):
+        with pytest.raises(InputError, match=f"has a weight {key} of the shape"):
+            Reference(checkpoints("tiny-31b").folder, [(key, np.zeros((2, 3), np.float32))])
+
+
+# Fields of a manifest that list a weight as quantised, which the graphs do not hold so.
+QUANTIZED = {
+    "weights": "int8",
+    "quantized": {"x": {"bits": 8, "block": 32, "symmetric": True, "shape": [64, 64], "scale": 1.0}},
+    "requires": ["onnxruntime-ops"],
+}
+
+
+def test_codes_that_the_manifest_lists_and_the_graphs_do_not_hold(bundles, tmp_path):
+    folder = linked(bundles("tiny-31b").folder, tmp_path / "bundle")
+    change(folder, **QUANTIZED)
+    with pytest.raises(BundleError, match=r"does not hold the codes of x[\s\S]*no codes of this name"):
+        list(dequantized(Bundle.open(folder)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("location", "../secret"), ("location", "/dev/zero"), ("offset", "-8"), ("offset", "x")]
+)
+def test_weights_that_a_graph_says_are_elsewhere(bundles, tmp_path, name, value):
+    """Of a bundle whose hashes agree, and that no ONNX Runtime has looked at."""
+    (tmp_path / "secret").write_bytes(bytes(1 << 20))
+    folder = linked(bundles("tiny-31b").folder, tmp_path / "bundle")
+    model = onnx.load(folder / "decoder.onnx", load_external_data=False)
+    entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == name]
+    entries[0].value = value
+    data = model.SerializeToString()
+    replace(folder / "decoder.onnx", data)
+    spec = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    change(folder, files=lambda files: {**files, "decoder.onnx": spec}, **QUANTIZED)
+    with pytest.raises(BundleError, match="the weights of the graph decoder cannot be read"):
+        list(dequantized(Bundle.open(folder)))
