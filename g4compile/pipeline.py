@@ -28,6 +28,7 @@ from g4compile.passes.base import Pass
 _DUMP = Kind("the graph after a pass", limit=1 << 30, fix="give a new folder")
 Observer = Callable[["PassRun", ir.Model], None]
 _VALID = "`g4compile inspect CHECKPOINT --graph STAGE` prints a graph that is valid at a stage"
+_MADE = "run the pass on a graph that `g4compile inspect CHECKPOINT --graph STAGE` prints; if that fails too, report it"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
     """Run ``passes`` one after the other on a graph of any stage, as `g4compile opt` does.
 
     A graph that already meets the spec of the next stage is taken to be there when a pass asks for that stage. Raises
-    InputError for a graph that is not valid at its stage, and for one that a pass refuses: nobody vouches for it.
+    InputError for a graph that is not valid at its stage, for one that a pass refuses, and for one of which a pass
+    makes what breaks the spec: passes expect more of a graph than the spec says, and nobody vouches for this one.
     """
     with _given():
         stage = stage_of(model)
@@ -121,22 +123,24 @@ def run_alone(model: ir.Model, passes: Sequence[Pass]) -> None:
         set_stage(model, stage)
         with _given():
             one.apply(model)
-        if stage == STAGES[-1]:  # what follows is of a target
-            check_operands(model.graph, one.name)
-        else:
-            _check_at(model, stage, one.name)
+        with _given(_MADE):
+            if stage == STAGES[-1]:  # what follows is of a target
+                check_operands(model.graph, one.name)
+            else:
+                _check_at(model, stage, one.name)
     name_uniquely(model)
     attach_bodies(model)
 
 
 @contextmanager
-def _given() -> Iterator[None]:
-    """What is found of a graph that was given is no defect of ours."""
+def _given(fix: str = _VALID) -> Iterator[None]:
+    """What is found of a graph that was given is not told as a defect of ours, but with ``fix``."""
     try:
         yield
     except Defect as error:
-        fix = _VALID if error.fix == REPORT else error.fix
-        raise InputError(error.what, where=error.where, why=error.why, fix=fix) from error
+        raise InputError(
+            error.what, where=error.where, why=error.why, fix=fix if error.fix == REPORT else error.fix
+        ) from error
 
 
 def _check_at(model: ir.Model, stage: str, after: str) -> None:

@@ -38,6 +38,7 @@ HeadDim = Annotated[int, Meta(ge=1, le=1 << 14)]
 Rank = Annotated[int, Meta(ge=0, lt=1 << 10)]
 DType = Annotated[str, _one_of("float", "bfloat16", "int8", "int64")]  # of a graph's input or output
 KVDType = Annotated[str, _one_of("float32", "bfloat16", "int8")]
+Activations = Annotated[str, _one_of("float32", "int8", "bfloat16")]
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -191,7 +192,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     ``requires``: what a runtime must understand to run the bundle (`bundle/requires.py`). ``recipe``: the rules by
     which weights were quantised. ``activations``: `int8` when some product rounds its other operand to 8 bits; else the
-    dtype they are computed in.
+    dtype they are computed in, bfloat16 in engines alone.
     """
 
     manifest_version: int
@@ -212,7 +213,7 @@ class Manifest(msgspec.Struct, frozen=True):
     source: dict[str, str]
     versions: dict[str, str]
     recipe: tuple[str, ...]
-    activations: str
+    activations: Activations
     quantized: dict[str, QuantizedSpec]
     files: dict[str, FileSpec]
     engine: EngineSpec | None = None

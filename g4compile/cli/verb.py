@@ -8,13 +8,15 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
 
 from g4compile.cli.render.messages import error as show_error
 from g4compile.cli.streams import stdout_to_stderr, write_json
-from g4compile.errors import Defect, G4Error, MachineError
+from g4compile.errors import Defect, G4Error, InputError, MachineError
+from g4compile.inputs.documents import is_text, shown
 from g4compile.inputs.system import system_error
 from g4compile.requirements import lacking
 
@@ -63,6 +65,7 @@ def verb(function: Callable[P, Answer]) -> Callable[P, None]:
 def _answer(function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer | G4Error:
     """What ``function`` returns, or the error that says why it returns nothing."""
     try:
+        _check_text(kwargs)
         return function(*args, **kwargs)
     except G4Error as problem:
         return problem
@@ -78,6 +81,14 @@ def _answer(function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) ->
         return MachineError("the memory of this machine is not enough", why=str(problem), fix="free some memory")
     except Exception as problem:
         return _unexpected(problem)
+
+
+def _check_text(given: Mapping[str, object]) -> None:
+    """Raise InputError for a path or a text that is not UTF-8."""
+    for name, value in given.items():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, str | Path) and not is_text(str(one)):
+                raise InputError(f"{name} is not UTF-8: {shown(str(one))}", fix="give it as UTF-8, or rename the file")
 
 
 def _unexpected(problem: Exception) -> Defect:

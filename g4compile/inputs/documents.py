@@ -71,12 +71,19 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
         )
     except json.JSONDecodeError as error:
         refuse(str(error))
-    if _SURROGATE.search(data):
-        try:
-            json.dumps(found, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            refuse("a string has one half of a pair of surrogates, which no file and no terminal takes")
+    if _SURROGATE.search(data) and not is_text(json.dumps(found, ensure_ascii=False)):
+        refuse("a string has one half of a pair of surrogates, which no file and no terminal takes")
     return found
+
+
+def is_text(value: str) -> bool:
+    """Whether ``value`` is Unicode text. Bytes of the command line that are not UTF-8 stand in it as halves of pairs of
+    surrogates, which no library takes in a path or a prompt."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from g4compile.errors import InputError
+from g4compile.inputs.documents import is_text
 
 _PER_CORE = 4  # threads: more only wait for each other, and thousands take a minute to start
 
@@ -46,7 +47,7 @@ def flag(name: str, value: object) -> bool:
 def path(name: str, value: object) -> Path:
     """``value`` as a Path: a str or a path object, not empty."""
     found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(found, str) or not found or "\0" in found:
+    if not isinstance(found, str) or not found or "\0" in found or not is_text(found):
         raise refused(name, value, "a path, as a str or a pathlib.Path", "" if found != "" else "it is empty")
     return Path(found)
 

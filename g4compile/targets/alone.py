@@ -45,7 +45,7 @@ def run_on_text(source: str, passes: str, where: str = "text") -> str:
     """The graph ``source`` in ONNX text after ``passes`` (`name{option=value,...}, ...`), as text.
 
     The graph is checked first, and the spec after each pass. Raises InputError for a graph that is not valid at its
-    stage or that a pass refuses, SpecError for what a pass made of a valid one.
+    stage, that a pass refuses, or of which a pass makes what breaks the spec.
     """
     chosen = parse_pipeline(passes, known_passes())
     proto = read_proto(source, where)

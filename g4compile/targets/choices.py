@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 from g4compile.errors import InputError
+from g4compile.inputs.files import is_there
 from g4compile.model.config import ModelFacts
 from g4compile.targets.base import FLOAT32, Options, Target
 from g4compile.weights.recipe import BUILT_IN, Recipe, load_recipe, recipe_name
@@ -80,7 +81,7 @@ def _known(target: Target) -> tuple[str, ...]:
 
 def _check_known(weights: str, target: Target) -> None:
     """Raise InputError when ``weights`` is neither a name that ``target`` takes nor a path."""
-    if weights not in _known(target) and not os.path.lexists(weights):
+    if weights not in _known(target) and not is_there(Path(weights)):
         raise InputError(
             f"{target.name} takes no {weights} weights",
             why=f"there is no recipe {weights}: it is no built-in one, and there is no file of this name",

@@ -15,7 +15,6 @@ product reads its other operand: `float32` is exact, `int8` is faster.
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pathlib import Path
 
 from g4compile.errors import InputError
 from g4compile.inputs.documents import decode_text
-from g4compile.inputs.files import Kind, read_bytes
+from g4compile.inputs.files import Kind, is_there, read_bytes
 from g4compile.model.config import TextFacts
 from g4compile.weights.formats.blocks import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
@@ -103,7 +102,7 @@ def load_recipe(source: str | Path) -> Recipe:
         text = resources.files("g4compile.weights").joinpath(f"recipes/{source}.txt").read_text(encoding="utf-8")
         return Recipe(source, parse_rules(text, source), built_in=True)
     path = Path(source)
-    if not os.path.lexists(path):
+    if not is_there(path):
         raise InputError(f"there is no recipe {source}", fix=RECIPE.fix)
     text = decode_text(read_bytes(path, RECIPE), RECIPE, path)
     return Recipe(path.name, parse_rules(text, str(path)))

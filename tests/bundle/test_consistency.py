@@ -68,6 +68,7 @@ RANGES = [
     ((*LAYERS, 0, "window"), 0, "$.parts.decoder.kv.layers[0].window"),
     ((*LAYERS, 0, "layer"), -1, "$.parts.decoder.kv.layers[0].layer"),
     ((*LAYERS, 0, "kind"), "linear_attention", "$.parts.decoder.kv.layers[0].kind"),
+    (("activations",), "float4", "$.activations"),
     (("engine",), {}, "$.engine"),
 ]
 
@@ -84,6 +85,7 @@ CONTRADICTIONS = [
     (("stop_token_ids",), [1, 5000], "stop_token_ids has 5,000"),
     (("vocab_size",), 2048, "vocab_size is 2,048, but the graph decoder gives logits"),
     (("source",), {}, "does not say which config"),
+    (("activations",), "bfloat16", "activations is bfloat16, which only engines have"),
     (("parts", "decoder", "kv"), None, "no decoder with a KV cache"),
     ((*KV, "dtype"), "int8", "requires does not have int8-kv"),
     ((*KV, "dtype"), "bfloat16", "has bytes_per_token 128"),

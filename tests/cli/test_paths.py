@@ -41,6 +41,23 @@ def test_paths_in_other_scripts_and_with_spaces(checkpoints, tmp_path, monkeypat
         assert result.exit_code == 0, f"{line}: {result.output}"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["synth", "tiny-31b", "-o", b"a\xff"],
+        ["compile", b"a\xff", "--target", "onnx-cpu", "-o", "b"],
+        ["run", b"a\xff", "--ids", "2"],
+        ["run", "b", "--prompt", b"\xc3"],
+        ["opt", b"a\xff", "-p", "canonicalize-dead-code"],
+    ],
+)
+def test_what_is_not_utf8_is_refused(tmp_path, line):
+    given = [sys.executable, "-P", "-m", "g4compile", *line]
+    done = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "is not UTF-8" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_a_home():
     given = [sys.executable, "-P", "-m", "g4compile", "inspect", "tiny-e2b", "--json"]
     environment = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH")}

@@ -89,7 +89,7 @@ OF_LOAD = {
     "path": [5, None, b"bundle", "", "a\0b", True, ["a"], object()],
     "threads": ["a", -1, 100_000, 1.5, True, None, 4 * (os.cpu_count() or 1) + 1],
     "chunk": [0, -1, 1.5, True, "1", None, 2**40],
-    "cache": [5, b"cache", "", True, ["a"], "a\0b"],
+    "cache": [5, b"cache", "", True, ["a"], "a\0b", "a\udcff"],
     "profile": [5, b"p", "", True],
     "checkpoint": [5, b"c", "", True],
 }

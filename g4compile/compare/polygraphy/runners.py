@@ -17,6 +17,11 @@ from polygraphy.logger import G_LOGGER
 from g4compile.errors import G4Error
 
 Array = np.ndarray[Any, Any]
+_TOLD = (
+    G4Error,
+    OSError,
+    ImportError,
+)  # what a folder or a machine lacks: no traceback, as for all that a user can mend
 
 
 class Runner(BaseRunner):  # type: ignore[misc]  # polygraphy is not typed
@@ -35,7 +40,7 @@ class Runner(BaseRunner):  # type: ignore[misc]  # polygraphy is not typed
     def activate_impl(self) -> None:
         try:
             self._session, self._options = self.open()
-        except G4Error as error:  # said as polygraphy says what is wrong
+        except _TOLD as error:  # said as polygraphy says what is wrong
             G_LOGGER.critical(str(error))
 
     def deactivate_impl(self) -> None:
