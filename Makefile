@@ -5,10 +5,12 @@ BIN := .venv/bin
 MODEL ?=
 WORKERS ?= 2
 
-.PHONY: demo test test-lowest nightly lint bench clean
+.PHONY: demo native test test-lowest nightly lint bench clean
 
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
+
+NO_LIBRARY := echo 'libg4ops is not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -16,6 +18,7 @@ NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL
 
 .venv/compile: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) '.[compile]' || { $(NO_TORCH); exit 1; }
+	if command -v cmake >/dev/null && command -v c++ >/dev/null; then $(MAKE) native; else $(NO_LIBRARY); fi
 	touch $@
 
 .venv/dev: .venv/compile
@@ -24,6 +27,13 @@ NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL
 
 demo: .venv/compile
 	$(BIN)/python examples/demo.py $(MODEL)
+
+# The library of CPU kernels, where the package looks for it.
+native:
+	cmake -S native -B build/native -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/native --target g4ops --parallel $(WORKERS)
+	mkdir -p g4compile/lib
+	cp build/native/libg4ops.so g4compile/lib/
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -52,4 +62,4 @@ bench: .venv/compile
 	$(BIN)/python benchmarks/quantize.py
 
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info demo-out
+	rm -rf .venv .venv-lowest build dist g4compile/lib *.egg-info demo-out

@@ -24,6 +24,7 @@ from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.program import Program, bind
+from g4compile.runtime import native
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower
@@ -35,9 +36,11 @@ from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.text import parse_graph
+from tests.native.building import build_once
 from tests.scenario import Expected, reference_logits
 
 CAPACITIES = Capacities(context=256, batch=1, chunk=16)  # of emitted networks
+GIVEN_LIBRARY = os.environ.pop("G4OPS_LIBRARY", "")
 VARIANTS = ("tiny-e2b", "tiny-e4b", "tiny-12b", "tiny-26b-a4b", "tiny-31b")
 
 
@@ -203,18 +206,40 @@ def exact_recipe(text: TextFacts, folder: Path) -> str:
     return str(file)
 
 
-@pytest.fixture
-def quantized(shared: Path, checkpoints: Callable[[str], Checkpoint], tmp_path: Path) -> Callable[[str, str], Bundle]:
-    """Compiled bundles by preset and recipe; the recipe `exact` is the one above."""
+@pytest.fixture(scope="session")
+def g4ops_file(shared: Path) -> Path:
+    """The library libg4ops: the one that `G4OPS_LIBRARY` names, or one that is built once a run."""
+    return Path(GIVEN_LIBRARY) if GIVEN_LIBRARY else build_once(shared) / "libg4ops.so"
 
-    def get(variant: str, recipe: str) -> Bundle:
+
+@pytest.fixture(scope="session", autouse=True)
+def no_library(shared: Path) -> Iterator[None]:
+    """Whether a library was built in the package changes no test: those that want one ask for `g4ops`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_BESIDE", shared / "no-library.so")
+        yield
+
+
+@pytest.fixture
+def g4ops(g4ops_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The library, which compiles and sessions of this test find."""
+    monkeypatch.setenv("G4OPS_LIBRARY", str(g4ops_file))
+    return g4ops_file
+
+
+@pytest.fixture
+def quantized(shared: Path, checkpoints: Callable[[str], Checkpoint], tmp_path: Path) -> Callable[..., Bundle]:
+    """Compiled bundles by preset, recipe and kernels (those of `g4ops` want the fixture); the recipe `exact` is the one
+    above."""
+
+    def get(variant: str, recipe: str, kernels: str = "onnxruntime") -> Bundle:
         checkpoint = checkpoints(variant)
         weights = exact_recipe(checkpoint.facts.text, tmp_path) if recipe == "exact" else recipe
 
         def make(path: Path) -> None:
-            compile(checkpoint.folder, "onnx-cpu", path, weights=weights)
+            compile(checkpoint.folder, "onnx-cpu", path, weights=weights, kernels=kernels)
 
-        return Bundle.open(once(shared, f"{variant}-{recipe}-bundle", make))
+        return Bundle.open(once(shared, f"{variant}-{recipe}-{kernels}-bundle", make))
 
     return get
 

@@ -83,7 +83,7 @@ def _token_faults(manifest: Manifest) -> Faults:
 
 def _kv_faults(manifest: Manifest) -> Faults:
     kv = manifest.kv
-    lacking = set(required(kv, manifest.engine, coded=bool(manifest.quantized))) - set(manifest.requires)
+    lacking = set(required(kv, manifest.engine, manifest.layouts)) - set(manifest.requires)
     if lacking:
         yield f"requires does not have {', '.join(sorted(lacking))}", "what the bundle uses must be named there"
     numbers = [layer.layer for layer in kv.layers]
@@ -104,6 +104,11 @@ def _layer_faults(layer: KVLayer, kv: KVSpec, context: int) -> Faults:
         yield (
             f"kv layer {layer.layer} keeps {layer.keep} tokens",
             f"a window of {layer.window} after a rewind of {kv.rewind} sees {layer.window - 1 + kv.rewind} before it",
+        )
+    if layer.slots is not None and layer.slots <= (layer.keep or layer.slots):
+        yield (
+            f"kv layer {layer.layer} has {layer.slots} slots and keep {layer.keep}",
+            "a ring, of a sliding layer, has a slot for each token that is kept, and one or more for new tokens",
         )
     found = token_bytes(kv.dtype, layer.heads, layer.head_dim)
     if layer.bytes_per_token != found:
@@ -142,7 +147,7 @@ def _onnx_faults(manifest: Manifest) -> Faults:
 
 def _kv_tensors(kv: KVSpec, begin: str) -> Expected:
     return {
-        f"{begin}{layer.layer}.{part}": (dtype, (None, layer.heads, None, width(layer, part)))
+        f"{begin}{layer.layer}.{part}": (dtype, (None, layer.heads, layer.slots, width(layer, part)))
         for layer in kv.layers
         for part, dtype in PARTS[kv.dtype].items()
     }

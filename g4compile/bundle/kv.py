@@ -19,7 +19,7 @@ _BYTES = {"float": 4, "bfloat16": 2, "int8": 1, "int64": 8}
 class KVBytes(msgspec.Struct, frozen=True):
     """Of one sequence. ``kv_bytes_per_token``: of all full layers together, for every token of the context.
 
-    ``kv_window_bytes``: of all sliding layers together, whose caches hold a window and do not grow past it.
+    ``kv_window_bytes``: of all sliding layers together, whose caches hold a window, or a ring, and do not grow past it.
     """
 
     kv_bytes_per_token: int
@@ -30,7 +30,7 @@ def kv_bytes(kv: KVSpec) -> KVBytes:
     """Of a bundle whose manifest says ``kv``."""
     return KVBytes(
         sum(layer.bytes_per_token for layer in kv.layers if layer.keep is None),
-        sum(layer.bytes_per_token * layer.keep for layer in kv.layers if layer.keep is not None),
+        sum(layer.bytes_per_token * (layer.slots or layer.keep or 0) for layer in kv.layers),
     )
 
 

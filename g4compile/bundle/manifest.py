@@ -18,6 +18,7 @@ from g4compile.errors import BundleError
 
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
+BLOCKS, PANELS = "blocks", "panels-1"  # how the codes of a weight lie in an ONNX bundle
 ANY = "any"  # the variant of a part that has one graph for every number of tokens
 _BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
 
@@ -65,7 +66,8 @@ class KVLayer(msgspec.Struct, frozen=True):
     """KV of one layer that owns it: `[batch, heads, tokens, head_dim]` for key and for value.
 
     ``keep``: tokens a sliding layer keeps; None for a full layer, whose buffer has as many slots as the runtime
-    gives it. ``bytes_per_token`` counts key and value of one sequence.
+    gives it. ``bytes_per_token`` counts key and value of one sequence. ``slots``: of a sliding layer whose graph writes
+    round and round in place (position p in slot p modulo them); None where it gives back the tokens to keep.
     """
 
     layer: Layer
@@ -75,6 +77,7 @@ class KVLayer(msgspec.Struct, frozen=True):
     window: Count | None
     keep: Count | None
     bytes_per_token: Bytes
+    slots: Count | None = None
 
 
 class KVSpec(msgspec.Struct, frozen=True):
@@ -102,7 +105,8 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
     """A quantised weight, by its checkpoint key: its codes are the initializer `KEY.codes`, and so on.
 
     ``shape`` is that of the float weight, ``block`` the weights a scale stands for (0: a row). ``scale`` was folded
-    in: the codes stand for the stored weight times it.
+    in: the codes stand for the stored weight times it. ``layout``: blocks of a row one behind the other, as in
+    `weights/formats/blocks.py`, or panels of 32 rows.
     """
 
     shape: tuple[Count, ...]
@@ -110,6 +114,7 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
     block: Index
     symmetric: bool
     scale: Factor
+    layout: Annotated[str, _one_of(BLOCKS, PANELS)] = BLOCKS
 
 
 class TableSpec(msgspec.Struct, frozen=True):
@@ -232,6 +237,11 @@ class Manifest(msgspec.Struct, frozen=True):
             if (graph.part, graph.variant, graph.rank) == (part, variant, rank):
                 return name
         raise BundleError(f"the bundle has no graph of the part {part}, variant {variant}, rank {rank}")
+
+    @property
+    def layouts(self) -> set[str]:
+        """Of the codes of an ONNX bundle."""
+        return {spec.layout for spec in self.quantized.values()}
 
     @property
     def needed_files(self) -> dict[str, str]:

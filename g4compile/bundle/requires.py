@@ -6,7 +6,9 @@ a runtime may leave out is an optional field of the manifest, and no word here.
 
 from __future__ import annotations
 
-from g4compile.bundle.manifest import EngineSpec, KVSpec
+from collections.abc import Iterable
+
+from g4compile.bundle.manifest import BLOCKS, PANELS, EngineSpec, KVSpec
 
 WEIGHT_STEPS = "weight-steps"
 HOST_TABLES = "host-tables"
@@ -14,6 +16,7 @@ RING_KV = "ring-kv"
 TENSOR_PARALLEL = "tensor-parallel"
 INT8_KV = "int8-kv"
 ONNXRUNTIME_OPS = "onnxruntime-ops"
+G4OPS = "g4ops"
 
 KNOWN = {
     WEIGHT_STEPS: "weights are read from the checkpoint and changed by steps before they are bound (`weight_steps.py`)",
@@ -22,18 +25,23 @@ KNOWN = {
     TENSOR_PARALLEL: "several devices compute one model together, each with graphs and weights of its rank",
     INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
     ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read codes and scales",
+    G4OPS: "graphs have ops of the library libg4ops, in domain `g4`",
+    PANELS: "codes, scales and zero points lie in panels of 32 rows, layout 1 of `native/LAYOUT.md`",
 }
 
 
-def required(kv: KVSpec, engine: EngineSpec | None = None, coded: bool = False) -> tuple[str, ...]:
+def required(kv: KVSpec, engine: EngineSpec | None = None, layouts: Iterable[str] = ()) -> tuple[str, ...]:
     """What a runtime must understand for a decoder with ``kv``, with an ``engine``, and with ONNX graphs that read
-    ``coded`` weights."""
+    codes in ``layouts``."""
+    found, rings = set(layouts), any(layer.slots is not None for layer in kv.layers)
     asked = {
         WEIGHT_STEPS: engine is not None,
         HOST_TABLES: engine is not None and bool(engine.host.tables),
-        RING_KV: engine is not None,
+        RING_KV: engine is not None or rings,
         TENSOR_PARALLEL: engine is not None and engine.ranks > 1,
         INT8_KV: kv.dtype == "int8",
-        ONNXRUNTIME_OPS: coded,
+        ONNXRUNTIME_OPS: BLOCKS in found,
+        G4OPS: PANELS in found or rings,
+        PANELS: PANELS in found,
     }
     return tuple(word for word, needed in asked.items() if needed)

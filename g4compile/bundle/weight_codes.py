@@ -2,7 +2,9 @@
 
     codes=int4:128:symmetric:search:64       codes in blocks of 128 (0: a whole row), rows of 64 weights; also `scales=`
                                              and `zero_points=`. `search` made them; `stored` keeps a checkpoint's own
+                                             :bfloat16 behind it: codes are for scales that were rounded to bfloat16
     flat                                     those codes as a table of rows: the last two axes joined
+    panels=264                               a part of such codes of 264 rows in panels of 32 rows
     engine-codes=int4:128                    codes as an engine reads them, in blocks of 128; also `engine-scales=`
     engine-codes=panels:128, engine-codes=fp8
 
@@ -25,7 +27,8 @@ _EXAMPLES = "codes=int4:128:symmetric:nearest:64, flat, engine-codes=int4:128 or
 
 @dataclass(frozen=True)
 class BlockPart:
-    """``part`` of a weight with rows of ``columns`` weights of ``bits`` each. ``block`` (0: a row) share a scale."""
+    """``part`` of a weight with rows of ``columns`` weights of ``bits`` each. ``block`` (0: a row) share a scale, which
+    was rounded to ``scales``."""
 
     part: str
     bits: int
@@ -33,10 +36,12 @@ class BlockPart:
     symmetric: bool
     quantizer: str
     columns: int
+    scales: str = "float32"
 
     def __str__(self) -> str:
         zero = "symmetric" if self.symmetric else "asymmetric"
-        return f"{self.part}=int{self.bits}:{self.block}:{zero}:{self.quantizer}:{self.columns}"
+        rounded = "" if self.scales == "float32" else f":{self.scales}"
+        return f"{self.part}=int{self.bits}:{self.block}:{zero}:{self.quantizer}:{self.columns}{rounded}"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,16 @@ class Flat:
 
     def __str__(self) -> str:
         return "flat"
+
+
+@dataclass(frozen=True)
+class Panels:
+    """A `BlockPart` of a weight of ``rows`` rows, in panels."""
+
+    rows: int
+
+    def __str__(self) -> str:
+        return f"panels={self.rows}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,8 @@ class EnginePart:
         return f"{_ENGINE}{self.part}={self.format}{'' if self.block is None else f':{self.block}'}"
 
 
-Word = WeightStep | BlockPart | Flat | EnginePart
+CodeWord = BlockPart | Flat | Panels | EnginePart
+Word = WeightStep | CodeWord
 
 
 def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
@@ -72,7 +88,7 @@ def parse_words(words: Sequence[str]) -> tuple[Word, ...]:
 def parse_steps(words: Sequence[str]) -> tuple[WeightStep, ...]:
     """The steps among ``words``, which stand before what says of codes."""
     found = parse_words(words)
-    return tuple(word for word in found if not isinstance(word, BlockPart | Flat | EnginePart))
+    return tuple(word for word in found if not isinstance(word, CodeWord))
 
 
 def _parse(word: str) -> Word:
@@ -81,16 +97,27 @@ def _parse(word: str) -> Word:
         return Flat()
     try:
         match name.removeprefix(_ENGINE), name.startswith(_ENGINE), rest.split(":"):
-            case ("codes" | "scales" | "zero_points") as part, False, [bits, block, zero, quantizer, columns]:
-                made = BlockPart(part, int(bits[3:]), int(block), zero == "symmetric", quantizer, int(columns))
+            case ("codes" | "scales" | "zero_points") as part, False, [
+                bits,
+                block,
+                zero,
+                quantizer,
+                columns,
+                *scales,
+            ] if scales in ([], ["bfloat16"]):
+                symmetric = zero == "symmetric"
+                made = BlockPart(part, int(bits[3:]), int(block), symmetric, quantizer, int(columns), *scales)
                 if bits in _BITS and zero in ("symmetric", "asymmetric") and made.block >= 0 < made.columns:
                     return made
+            case "panels", False, [rows]:
+                if int(rows) >= 1:
+                    return Panels(int(rows))
             case ("codes" | "scales") as part, True, [format]:
                 return EnginePart(part, format)
             case ("codes" | "scales") as part, True, [format, block]:
                 if int(block) >= 1:
                     return EnginePart(part, format, int(block))
-            case (("codes" | "scales" | "zero_points"), _, _):
+            case (("codes" | "scales" | "zero_points" | "panels"), _, _):
                 pass
             case _:
                 return parse_step(word)

@@ -13,12 +13,13 @@ import ml_dtypes
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA, QuantizedSpec, WeightSpec
+from g4compile.bundle.manifest import DATA, PANELS, QuantizedSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import undo_reorders
 from g4compile.errors import BundleError
 from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.formats.blocks import BlockFormat, Codes
+from g4compile.weights.formats.channel_panels import from_panels
 from g4compile.weights.formats.float8 import FLOAT8
 from g4compile.weights.formats.int4 import dequantize
 from g4compile.weights.layouts import unpack_panels
@@ -97,6 +98,8 @@ def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
     format, columns = BlockFormat(spec.bits, spec.block, spec.symmetric), spec.shape[-1]
     if codes is None or scales is None:
         raise ValueError(f"its graphs have no {'codes' if codes is None else 'scales'} of this name")
+    if spec.layout == PANELS:
+        return from_panels(Codes(codes, scales, zeros), spec.shape, format) / np.float32(spec.scale)
     rows = codes.reshape(-1, format.blocks(columns), format.width(columns) * format.bits // 8)
     packed = Codes(
         rows,

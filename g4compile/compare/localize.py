@@ -22,6 +22,7 @@ from g4compile.errors import BundleError
 from g4compile.runtime.feeds import KEEP, POSITIONS, keep, positions
 from g4compile.runtime.graphs import open_graph
 from g4compile.runtime.kv_cache import empty_past
+from g4compile.runtime.native import add_ops
 from g4compile.weights.stored import STORED
 
 Ids = np.ndarray[Any, Any]
@@ -87,6 +88,7 @@ def _bundle_layers(bundle: Bundle, input_ids: Ids, count: int) -> list[Ids]:
         model.graph.output.add(name=last[index])
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    add_ops(options, bundle.manifest.requires)
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(bundle.folder.resolve())
     )

@@ -80,9 +80,10 @@ def check_operands(graph: ir.Graph, after: str) -> None:
 
 
 def attach_bodies(model: ir.Model) -> None:
-    """Give ``model`` the body of every op of ours that it uses (and no other), so that any ONNX runtime can run it."""
+    """Give ``model`` the body of every op of ours that it uses (and no other), so that any ONNX runtime can run it.
+    Ops of a library in the same domain have none."""
     model.functions.clear()
-    pending = [node.op_identifier() for node in model.graph.all_nodes() if node.domain == DOMAIN]
+    pending = [node.op_identifier() for node in model.graph.all_nodes() if view(node) is not None]
     while pending:
         identifier = pending.pop()
         if identifier in model.functions:

@@ -13,7 +13,8 @@ Before:                                         After:
 
 That is the form `loop`. `gather` looks the chosen experts' weights up for each token, for a few tokens; `dense` runs
 all experts on all tokens, for targets that have no loop and many tokens; `grouped` sorts tokens by expert around two
-kernels (`passes/experts/`). Source: transformers `Gemma4TextExperts.forward`.
+kernels; `native` is one op of libg4ops, or `loop` where that cannot read the weights (`passes/experts/`).
+Source: transformers `Gemma4TextExperts.forward`.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ from g4compile.passes.experts.dense import dense_experts
 from g4compile.passes.experts.gather import gathered_experts
 from g4compile.passes.experts.grouped import grouped_experts
 from g4compile.passes.experts.loop import expert_loop
+from g4compile.passes.experts.native import native_experts
 
-LOOP, GATHER, DENSE, GROUPED = "loop", "gather", "dense", "grouped"
+LOOP, GATHER, DENSE, GROUPED, NATIVE = "loop", "gather", "dense", "grouped", "native"
 _FORMS = {LOOP: expert_loop, GATHER: gathered_experts, DENSE: dense_experts}
+_ALL = (*_FORMS, GROUPED, NATIVE)
 
 
 @dataclass(frozen=True)
 class LowerMoEToGatherScatter:
-    """``layers``: layers with experts; None accepts any number. ``form``: loop, gather, dense or grouped, which is
-    for at most ``tokens``."""
+    """``layers``: layers with experts; None accepts any number. ``form``: loop, gather, dense, native, or grouped,
+    which is for at most ``tokens``."""
 
     name: ClassVar[str] = "lower-moe-to-gather-scatter"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
@@ -48,8 +51,8 @@ class LowerMoEToGatherScatter:
     tokens: int = 0
 
     def apply(self, model: ir.Model) -> None:
-        if self.form not in (*_FORMS, GROUPED):
-            raise InputError(f"experts have no form {self.form}", fix=f"forms: {', '.join((*_FORMS, GROUPED))}")
+        if self.form not in _ALL:
+            raise InputError(f"experts have no form {self.form}", fix=f"forms: {', '.join(_ALL)}")
         if (self.form == GROUPED) != (self.tokens > 0):
             raise InputError(
                 f"tokens = {self.tokens} does not go with form = {self.form}", fix="form=grouped,tokens=64"
@@ -62,4 +65,6 @@ class LowerMoEToGatherScatter:
     def _lowered(self, experts: MoEExperts, builder: Builder) -> ir.Value:
         if self.form == GROUPED:
             return grouped_experts(experts, builder, self.tokens)
+        if self.form == NATIVE:
+            return native_experts(experts, builder) or expert_loop(experts, builder)
         return _FORMS[self.form](experts, builder)

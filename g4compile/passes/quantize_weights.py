@@ -6,19 +6,27 @@ Before:                          After (recipe: int4, blocks of 128):
 
 Nothing is read or computed here: codes and scales are references, made when the bundle is written. Every product,
 lookup and expert table is asked for by its module's name; a weight that more than one node reads is dequantised once.
+
+`product_scales=bfloat16` rounds the scales of blocks of every weight that a product reads, before its codes are chosen,
+and every table of experts, for kernels that keep such scales in two bytes. A scale of a whole row stays float32, as do
+all scales of tables that are only looked up, and of codes that a checkpoint stores.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import onnx_ir as ir
 
+from g4compile.errors import InputError
 from g4compile.graph.build import Builder
 from g4compile.model.keys import module_of_key
 from g4compile.ops.dequantize import Dequantize
+from g4compile.ops.linear import Linear
+from g4compile.ops.moe_experts import MoEExperts
 from g4compile.ops.registry import weight_operands
+from g4compile.weights.formats.blocks import BFLOAT16, FLOAT32, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.recipe import Recipe, Rule, load_recipe
 from g4compile.weights.references import CheckpointTensor
@@ -35,8 +43,11 @@ class QuantizeWeights:
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
     recipe: Recipe | str = "int4"
+    product_scales: str = FLOAT32
 
     def apply(self, model: ir.Model) -> None:
+        if self.product_scales not in (FLOAT32, BFLOAT16):
+            raise InputError(f"there are no scales of {self.product_scales}", fix=f"{FLOAT32} or {BFLOAT16}")
         weights = _weights(model)
         if self.recipe == STORED:
             rules = {value: stored_rule(of.bound, of.key, of.stored_shape) for value, (_, of) in weights.items()}
@@ -45,8 +56,13 @@ class QuantizeWeights:
         for value, (reader, tensor) in weights.items():
             rule = rules[value]
             if rule.format is not None:
-                matrix = QuantizedMatrix(tensor, rule.format, rule.quantizer)
+                matrix = QuantizedMatrix(tensor, self._format(value, rule.format, rule.quantizer), rule.quantizer)
                 _replace(model.graph, value, matrix, reader, rule)
+
+    def _format(self, value: ir.Value, format: BlockFormat, quantizer: str) -> BlockFormat:
+        multiplied = any(Linear.matches(node) or MoEExperts.matches(node) for node, _ in value.uses())
+        rounded = multiplied and format.block != WHOLE_ROW and quantizer != STORED
+        return replace(format, scales=self.product_scales) if rounded else format
 
 
 def _recipe_rules(weights: Weights, source: Recipe | str) -> dict[ir.Value, Rule]:

@@ -11,6 +11,7 @@ import msgspec
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
 from g4compile.bundle.manifest import DECODER, MANIFEST
+from g4compile.bundle.requires import G4OPS
 from g4compile.errors import BundleError, InputError
 from g4compile.inputs.files import Kind, read_bytes
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
@@ -91,6 +92,8 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
         "context": manifest.context,
         "bundle_bytes": bundle.size,
     }
+    if manifest.engine is None and manifest.quantized:
+        data["kernels"] = "g4ops" if G4OPS in manifest.requires else "onnxruntime"
     if manifest.engine is not None:  # its weights are listed in the manifest
         data["engine"] = msgspec.to_builtins(msgspec.structs.replace(manifest.engine, weights=()))
     return data

@@ -10,8 +10,7 @@ import msgspec
 
 from g4compile.model.config import TextFacts
 from g4compile.model.inventory import PRODUCT, Weight
-from g4compile.planning.storage import FLOAT, rule_of, tensor_bytes
-from g4compile.weights.recipe import Recipe
+from g4compile.planning.storage import FLOAT, Storage
 
 _COMPILER = 361_000_000  # Python with torch, transformers, onnx
 _TRACE = 50_000_000  # exporting and rewriting, beside what grows with the layers
@@ -43,29 +42,34 @@ class Memory(msgspec.Struct, frozen=True):
     cached_anonymous_bytes: int
 
 
-def memory(text: TextFacts, found: list[Weight], recipe: Recipe | None, kv_bytes: int, prompt: int) -> Memory:
-    """Estimate for a model of ``text`` facts; ``kv_bytes``: of the KV state; ``prompt``: tokens of one run."""
+def memory(text: TextFacts, found: list[Weight], storage: Storage, kv_bytes: int, prompt: int) -> Memory:
+    """Estimate for a model of ``text`` facts; ``kv_bytes``: of the KV state; ``prompt``: tokens of one run.
+
+    Panels are used where they are mapped, with a cache and without: only a run reads their pages."""
     layers = len(text.layers)
-    packed = sum(_packed_bytes(weight, recipe) for weight in found if weight.use == PRODUCT)
+    products = [weight for weight in found if weight.use == PRODUCT]
+    mapped = sum(storage.tensor_bytes(weight) for weight in products if storage.in_panels(weight))
+    packed = sum(_packed_bytes(weight, storage) for weight in products if not storage.in_panels(weight))
     nodes = layers * _LOADED_LAYER
     working = _activation_bytes(text, prompt) + kv_bytes
-    loaded = _RUNTIME + _LIBRARY_LOADED + nodes + packed + _RAW
-    turned = max((w.elements * FLOAT for w in found if recipe is None and w.use == PRODUCT and not w.tail), default=0)
+    loaded = _RUNTIME + _LIBRARY_LOADED + nodes + packed + (0 if mapped else _RAW)
+    cached = _RUNTIME + _LIBRARY + nodes + packed + mapped + working
+    floats = (w.elements * FLOAT for w in products if storage.recipe is None and not w.tail)
     return Memory(
         prompt=prompt,
-        compile_peak_bytes=_COMPILER + _TRACE + layers * _TRACED_LAYER + max(_IN_FLIGHT, 2 * turned),
+        compile_peak_bytes=_COMPILER + _TRACE + layers * _TRACED_LAYER + max(_IN_FLIGHT, 2 * max(floats, default=0)),
         load_bytes=loaded,
-        steady_bytes=loaded + working,
-        cached_load_bytes=_RUNTIME + _LIBRARY_LOADED + nodes,
-        cached_steady_bytes=_RUNTIME + _LIBRARY + nodes + packed + working,
-        cached_anonymous_bytes=_RUNTIME_ANONYMOUS + nodes + working,
+        steady_bytes=cached if mapped else loaded + working,
+        cached_load_bytes=loaded if mapped else _RUNTIME + _LIBRARY_LOADED + nodes,
+        cached_steady_bytes=cached,
+        cached_anonymous_bytes=_RUNTIME_ANONYMOUS + nodes + working + (packed if mapped else 0),
     )
 
 
-def _packed_bytes(weight: Weight, recipe: Recipe | None) -> int:
+def _packed_bytes(weight: Weight, storage: Storage) -> int:
     """As a product's kernel wants it: as stored, and the sum of each block where activations are read in 8 bits."""
-    rule = rule_of(weight, recipe)
-    stored = tensor_bytes(weight, recipe)
+    rule = storage.rule(weight)
+    stored = storage.tensor_bytes(weight)
     if rule is None or rule.format is None or rule.activations == "float32" or len(weight.shape) > 2:
         return stored
     return stored + FLOAT * weight.shape[0] * rule.format.blocks(weight.shape[1])

@@ -16,13 +16,15 @@ from g4compile.model.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
 from g4compile.model.keys import checkpoint_key
 from g4compile.planning.device import DEVICES, Device
 from g4compile.planning.memory import Memory, memory
-from g4compile.planning.storage import FLOAT, paged, stored_bytes, tensor_bytes
+from g4compile.planning.storage import FLOAT, Storage, paged
 from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
 from g4compile.targets import target_named
-from g4compile.targets.base import FLOAT32, REWIND
+from g4compile.targets.base import FLOAT32
 from g4compile.targets.choices import kv_of, recipe_of
-from g4compile.targets.onnx.bundle import kv_token_bytes
+from g4compile.targets.onnx.bundle import kept_tokens, kv_token_bytes, ring_slots
+from g4compile.targets.onnx.kernels import kernels_for
+from g4compile.targets.onnx.lower_quantized_weights import G4OPS
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED, stored_rule
@@ -33,7 +35,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many.
 
     ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
-    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
+    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`. ``kernels``:
+    whose products read codes.
     """
 
     model_type: str
@@ -56,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True):
     decode_tokens_per_second: float
     prefill_tokens_per_second: float
     recipe: tuple[str, ...] = ()
+    kernels: str = ""
 
 
 def plan(
@@ -65,10 +69,12 @@ def plan(
     context: int | None = None,
     kv: str | None = None,
     device: Device | None = None,
+    kernels: str | None = None,
 ) -> Plan:
     """Plan a compile of ``source`` (preset, config or checkpoint folder); no weight is read.
 
-    ``context``: tokens the KV state holds; default 4,096 or what the model allows. Raises InputError.
+    ``context``: tokens the KV state holds; default 4,096 or what the model allows. ``kernels``: as a compile takes
+    them, but those that are asked for need not be here. Raises InputError.
     """
     chosen = target_named(target)
     facts = model_facts(load_config(source), where=str(source))
@@ -88,15 +94,17 @@ def plan(
     recipe = _recipe(taken, source, found)
     if recipe is not None:
         recipe.check(weight.module for weight in found if len(weight.shape) > 1)
+    taken_kernels = kernels_for(weights, kernels)
+    rings = taken_kernels == G4OPS
+    storage, held = Storage(recipe, panels=rings), kv_bytes(text, tokens, kv, rings)
     parts: dict[str, int] = {}
     for weight in found:
-        parts[weight.group] = parts.get(weight.group, 0) + stored_bytes(weight, recipe)
+        parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
     parts["constants"] = _constant_bytes(text)
     products = [weight for weight in found if weight.use == PRODUCT]
-    read = sum(int(weight.share * tensor_bytes(weight, recipe)) for weight in products) + sum(
-        tensor_bytes(weight, recipe) for weight in found if weight.use == SMALL
-    )
-    read += sum(tensor_bytes(weight, recipe) // weight.shape[0] for weight in found if weight.use == LOOKUP)
+    read = sum(int(weight.share * storage.tensor_bytes(weight)) for weight in products)
+    read += sum(storage.tensor_bytes(weight) for weight in found if weight.use == SMALL)
+    read += sum(storage.tensor_bytes(weight) // weight.shape[0] for weight in found if weight.use == LOOKUP)
     read += _kv_read(text, tokens, kv)
     decode = sum(int(2 * weight.share * weight.elements) for weight in products)
     prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
@@ -109,14 +117,15 @@ def plan(
         parameters=sum(weight.elements for weight in found),
         bytes_by_part=parts,
         data_bytes=sum(parts.values()),
-        mapped_table_bytes=sum(stored_bytes(weight, recipe) for weight in found if weight.use == LOOKUP),
+        mapped_table_bytes=sum(storage.stored_bytes(weight) for weight in found if weight.use == LOOKUP),
         kv=kv,
-        kv_bytes=kv_bytes(text, tokens, kv),
+        kv_bytes=held,
         kv_bytes_per_token=sum(kv_token_bytes(layer, kv) for layer in text.kv_layers if layer.window is None),
         kv_window_bytes=sum(
-            kv_token_bytes(layer, kv) * _kept(layer.window) for layer in text.kv_layers if layer.window
+            kv_token_bytes(layer, kv) * ((ring_slots(layer) if rings else kept_tokens(layer)) or 0)
+            for layer in text.kv_layers
         ),
-        memory=memory(text, found, recipe, kv_bytes(text, tokens, kv), min(CHUNK, tokens)),
+        memory=memory(text, found, storage, held, min(CHUNK, tokens)),
         decode_read_bytes=read,
         decode_operations=decode,
         prefill_operations=prefill,
@@ -124,6 +133,7 @@ def plan(
         decode_tokens_per_second=round(profile.bandwidth / read, 2),
         prefill_tokens_per_second=round(profile.operations / max(prefill, 1), 2),
         recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
+        kernels=taken_kernels,
     )
 
 
@@ -140,19 +150,16 @@ def _recipe(weights: Recipe | str, source: str | Path, found: list[Weight]) -> R
     return Recipe(STORED, tuple(rules))
 
 
-def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32) -> int:
-    """KV bytes of one sequence after ``tokens``. Full layers grow in blocks, sliding ones hold a window."""
+def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32, rings: bool = False) -> int:
+    """KV bytes of one sequence after ``tokens``. Full layers grow in blocks, sliding ones hold a window, or are
+    ``rings`` of fixed size."""
     total = 0
     for layer in text.kv_layers:
-        per_token = kv_token_bytes(layer, kv)
-        slots = -(-tokens // BLOCK) * BLOCK if layer.window is None else min(tokens, _kept(layer.window))
-        total += per_token * slots
+        slots, ring, kept = -(-tokens // BLOCK) * BLOCK, ring_slots(layer), kept_tokens(layer)
+        if ring is not None and kept is not None:
+            slots = ring if rings else min(tokens, kept)
+        total += kv_token_bytes(layer, kv) * slots
     return total
-
-
-def _kept(window: int) -> int:
-    """Tokens that the cache of a sliding layer holds at most."""
-    return window - 1 + REWIND
 
 
 def _kv_read(text: TextFacts, tokens: int, kv: str) -> int:

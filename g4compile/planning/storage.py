@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
-from g4compile.model.inventory import Weight
+from g4compile.model.inventory import PRODUCT, Weight
+from g4compile.weights.formats.blocks import BFLOAT16, BlockFormat
+from g4compile.weights.formats.channel_panels import fits_panels, panel_bytes
 from g4compile.weights.recipe import Recipe, Rule
+from g4compile.weights.stored import STORED
 from g4compile.weights.writer import INLINE, PAGE
 
 FLOAT = 4
 
 
-def stored_bytes(weight: Weight, recipe: Recipe | None) -> int:
-    """Bytes of the data file: every tensor starts on a page; small ones are in the graph instead."""
-    return sum(paged(size) for size in _tensors(weight, recipe))
+@dataclass(frozen=True)
+class Storage:
+    """How weights are stored: by ``recipe``, None for float32; ``panels``: codes that products read lie in panels where
+    they fit them."""
 
+    recipe: Recipe | None
+    panels: bool = False
 
-def tensor_bytes(weight: Weight, recipe: Recipe | None) -> int:
-    """Bytes without what pads them to pages."""
-    return sum(_tensors(weight, recipe))
+    def stored_bytes(self, weight: Weight) -> int:
+        """Bytes of the data file: every tensor starts on a page; small ones are in the graph instead."""
+        return sum(paged(size) for size in self._tensors(weight))
 
+    def tensor_bytes(self, weight: Weight) -> int:
+        """Bytes without what pads them to pages."""
+        return sum(self._tensors(weight))
 
-def rule_of(weight: Weight, recipe: Recipe | None) -> Rule | None:
-    """The rule that makes codes of ``weight``; None when it stays in float32."""
-    rule = recipe.rule(weight.module) if recipe is not None and len(weight.shape) > 1 else None
-    return rule if rule is not None and rule.format is not None else None
+    def rule(self, weight: Weight) -> Rule | None:
+        """The rule that makes codes of ``weight``; None when it stays in float32."""
+        rule = self.recipe.rule(weight.module) if self.recipe is not None and len(weight.shape) > 1 else None
+        return rule if rule is not None and rule.format is not None else None
+
+    def in_panels(self, weight: Weight) -> bool:
+        """Whether the codes of ``weight`` lie in panels."""
+        rule = self.rule(weight)
+        if not self.panels or rule is None or rule.format is None or weight.use != PRODUCT:
+            return False
+        return fits_panels(weight.shape, rule.format if rule.quantizer == STORED else _rounded(rule.format))
+
+    def _tensors(self, weight: Weight) -> list[int]:
+        """Bytes of each tensor that stores ``weight``."""
+        rule = self.rule(weight)
+        if rule is None or rule.format is None:
+            size = weight.elements * FLOAT
+            return [size] if size > INLINE else []
+        rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
+        if self.in_panels(weight):
+            return list(panel_bytes(rows, columns, rule.format).values())
+        sizes = [
+            math.prod(rule.format.codes_shape(rows, columns)),
+            FLOAT * math.prod(rule.format.scales_shape(rows, columns)),
+        ]
+        return sizes if rule.format.symmetric else [*sizes, math.prod(rule.format.zero_points_shape(rows, columns))]
 
 
 def paged(size: int) -> int:
     return size + -size % PAGE
 
 
-def _tensors(weight: Weight, recipe: Recipe | None) -> list[int]:
-    """Bytes of each tensor that stores ``weight``."""
-    rule = rule_of(weight, recipe)
-    if rule is None or rule.format is None:
-        size = weight.elements * FLOAT
-        return [size] if size > INLINE else []
-    rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
-    sizes = [
-        math.prod(rule.format.codes_shape(rows, columns)),
-        FLOAT * math.prod(rule.format.scales_shape(rows, columns)),
-    ]
-    return sizes if rule.format.symmetric else [*sizes, math.prod(rule.format.zero_points_shape(rows, columns))]
+def _rounded(format: BlockFormat) -> BlockFormat:
+    return replace(format, scales=BFLOAT16)

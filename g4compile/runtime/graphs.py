@@ -3,7 +3,8 @@
 ONNX Runtime copies product weights into the layout its kernels want at every load: seconds, and memory that is the
 process's own. With a cache folder the first load writes the rearranged model there, and later ones map it
 (`prepacked.py`). A copy belongs to one graph file, one ONNX Runtime and one processor; the folder holds only the
-newest, so it never grows, and it may be deleted at any time.
+newest, so it never grows, and it may be deleted at any time. Panels that libg4ops reads are stored as its kernels want
+them, so a bundle of such weights needs no cache, and gets none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import os
 import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, MANIFEST, TensorSpec
+from g4compile.bundle.requires import G4OPS
 from g4compile.errors import BundleError, InputError
+from g4compile.runtime.native import add_ops
 from g4compile.runtime.prepacked import discard, prepacked
 
 _DONTNEED = 4  # of madvise(2)
@@ -35,7 +38,8 @@ _SAVE = {
 
 def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = None, profile: Path | None = None) -> Any:
     """An `InferenceSession` on the CPU of the graph of a ``part``. Raises BundleError when there is none, ONNX Runtime
-    refuses it, or its inputs and outputs are not those of the manifest.
+    refuses it, or its inputs and outputs are not those of the manifest; MachineError when it needs a library that is
+    not here.
 
     A ``cache`` that cannot be written, read or trusted is warned about once, and the graph loads without it.
     ``profile``: where ONNX Runtime writes the time of every node when `end_profiling` is called (a name is completed
@@ -49,10 +53,15 @@ def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = Non
     return session
 
 
+def takes_cache(bundle: Bundle) -> bool:
+    """Whether weights of ``bundle`` are rearranged when it is loaded."""
+    return G4OPS not in bundle.manifest.requires
+
+
 def _opened(bundle: Bundle, name: str, threads: int, cache: Path | None, profile: Path | None) -> Any:
     file = bundle.graph_path(name)
-    if cache is None:
-        return _session(file, threads, profile=profile)
+    if cache is None or not takes_cache(bundle):
+        return _session(file, threads, profile=profile, requires=bundle.manifest.requires)
     entry = None
     try:
         entry = prepacked(cache, _digest(bundle, name), lambda folder: _save(file, folder))
@@ -90,9 +99,15 @@ def _check_tensors(kind: str, found: Sequence[Any], said: Sequence[TensorSpec], 
 
 
 def _session(
-    file: Path, threads: int, optimise: bool = True, save_to: Path | None = None, profile: Path | None = None
+    file: Path,
+    threads: int,
+    optimise: bool = True,
+    save_to: Path | None = None,
+    profile: Path | None = None,
+    requires: Collection[str] = (),
 ) -> Any:
     options = ort.SessionOptions()
+    add_ops(options, requires)
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     options.intra_op_num_threads = threads

@@ -2,7 +2,8 @@
 
 A full layer has one buffer that the graph writes in place; past and present are the same memory. It grows in
 blocks, so that attention never runs over much more than what is written. A sliding layer has the recent keys
-the graph gave back last time. No array is ever changed where tokens are written: an error leaves a copy as it was.
+the graph gave back last time, or a ring of fixed size that the graph writes in place too. No slot is ever changed that
+holds a token which may still be seen: an error leaves a copy as it was.
 """
 
 from __future__ import annotations
@@ -31,16 +32,22 @@ class KVCache:
         self.length, self.capacity = 0, 0
         self._parts = tuple(PARTS[spec.dtype])
         self._values: dict[str, ort.OrtValue] = {}
+        self._held = dict.fromkeys((layer.layer for layer in spec.layers if layer.keep is not None), 0)
         for layer in spec.layers:
             for part in self._parts:
-                self._set(layer, part, self._empty(layer, part, 0))
+                self._set(layer, part, self._empty(layer, part, layer.slots or 0))
 
     def copy(self) -> KVCache:
         """Another cache of the same state. The two share memory: what either writes stands behind its `length`, or in
         arrays of its own."""
         other = copy.copy(self)
-        other._values = dict(self._values)
+        other._values, other._held = dict(self._values), dict(self._held)
         return other
+
+    @property
+    def most_new(self) -> int | None:
+        """New tokens that rings have room for in one run; None where there are no rings."""
+        return min(map(_spare, self._rings), default=None)
 
     def check_room(self, tokens: int) -> None:
         """Raise MachineError when the system does not give the memory for ``tokens`` more, before any is used."""
@@ -48,6 +55,16 @@ class KVCache:
         if capacity > self.capacity:
             with no_memory(self._asked(capacity), self._bytes_at(capacity)):
                 np.empty(self._bytes_at(capacity), np.uint8)
+
+    def detach(self, tokens: int) -> None:
+        """Give this cache rings of its own where a call of ``tokens`` would write over what a copy of it still sees.
+        Raises MachineError without the memory."""
+        for layer in self._rings:
+            if tokens > _spare(layer):
+                for part in self._parts:
+                    array = self._array(layer, part)
+                    with no_memory("the copy of a ring of keys and values", array.nbytes):
+                        self._set(layer, part, array.copy())
 
     def reserve(self, tokens: int) -> None:
         """Make room for ``tokens`` more in the full layers' buffers: in all of them, or, with a MachineError, in
@@ -71,7 +88,7 @@ class KVCache:
             for part in self._parts:
                 value = self._values[f"{layer.layer}.{part}"]
                 binding.bind_ortvalue_input(f"{PAST}{layer.layer}.{part}", value)
-                if layer.keep is None:
+                if _in_place(layer):
                     binding.bind_ortvalue_output(f"{PRESENT}{layer.layer}.{part}", value)
                 else:
                     binding.bind_output(f"{PRESENT}{layer.layer}.{part}")
@@ -80,6 +97,8 @@ class KVCache:
         """Take over what a run of ``tokens`` new tokens gave back, by output name."""
         for layer in self.spec.layers:
             if layer.keep is not None:
+                self._held[layer.layer] = min(self._held[layer.layer] + tokens, layer.keep)
+            if not _in_place(layer):
                 for part in self._parts:
                     self._values[f"{layer.layer}.{part}"] = outputs[f"{PRESENT}{layer.layer}.{part}"]
         self.length += tokens
@@ -89,20 +108,26 @@ class KVCache:
         would be seen then."""
         left = self.length - tokens
         for layer in self.spec.layers:
-            if layer.keep is not None and layer.window is not None:
-                held = self._array(layer, "key").shape[2]
-                if held - tokens < min(left, layer.window - 1):
-                    raise InputError(
-                        f"cannot rewind {tokens} tokens: "
-                        f"the windowed caches hold {self.spec.rewind} more than their window",
-                        fix=f"rewind at most {self.spec.rewind}, or reset and run the prompt again",
-                    )
+            seen = 0 if layer.window is None else min(left, layer.window - 1)
+            if self._held.get(layer.layer, self.length) - tokens < seen:
+                raise InputError(
+                    f"cannot rewind {tokens} tokens: "
+                    f"the windowed caches hold {self.spec.rewind} more than their window",
+                    fix=f"rewind at most {self.spec.rewind}, or reset and run the prompt again",
+                )
         for layer in self.spec.layers:
-            if layer.keep is not None and tokens:
+            if layer.keep is None or not tokens:
+                continue
+            self._held[layer.layer] -= tokens
+            if not _in_place(layer):
                 for part in self._parts:
                     array = self._array(layer, part)
                     self._set(layer, part, np.ascontiguousarray(array[:, :, : array.shape[2] - tokens]))
         self.length = left
+
+    @property
+    def _rings(self) -> list[KVLayer]:
+        return [layer for layer in self.spec.layers if layer.slots is not None]
 
     @property
     def outputs(self) -> list[str]:
@@ -144,11 +169,22 @@ class KVCache:
 
 def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, np.ndarray[Any, Any]]:
     """Inputs of a first run, by name; full layers have ``slots``."""
+    held = {layer: slots if layer.keep is None else layer.slots or 0 for layer in spec.layers}
     return {
-        f"{PAST}{layer.layer}.{part}": _zeros(spec, layer, part, batch, slots if layer.keep is None else 0)
+        f"{PAST}{layer.layer}.{part}": _zeros(spec, layer, part, batch, held[layer])
         for layer in spec.layers
         for part in PARTS[spec.dtype]
     }
+
+
+def _in_place(layer: KVLayer) -> bool:
+    """Whether the graph writes into the buffers of ``layer``."""
+    return layer.keep is None or layer.slots is not None
+
+
+def _spare(ring: KVLayer) -> int:
+    """Slots of a ring beyond the tokens that it keeps."""
+    return (ring.slots or 0) - (ring.keep or 0)
 
 
 def _zeros(spec: KVSpec, layer: KVLayer, part: str, batch: int, tokens: int) -> np.ndarray[Any, Any]:

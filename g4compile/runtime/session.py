@@ -17,7 +17,7 @@ from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import Conversation, Logits
 from g4compile.runtime.failures import run_errors
-from g4compile.runtime.graphs import open_graph, release_pages
+from g4compile.runtime.graphs import open_graph, release_pages, takes_cache
 from g4compile.runtime.kv_cache import KVCache
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
@@ -38,9 +38,10 @@ class Session(Conversation):
         profile: str | Path | None = None,
     ) -> None:
         """``threads``: 0 lets ONNX Runtime decide; at most 4 for each core. ``chunk``: most new tokens in one run of
-        the graph, 1 to 1,048,576.
+        the graph, 1 to 1,048,576; fewer where a ring has room for fewer.
 
-        ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them.
+        ``cache``: a folder for weights rearranged by ONNX Runtime, which later loads map instead of making them;
+        panels, which libg4ops reads as they are stored, need none.
         ``profile``: begin of the name of ONNX Runtime's profile of the decoder; `end_profiling` completes it.
         """
         super().__init__(bundle)
@@ -51,7 +52,7 @@ class Session(Conversation):
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
         # With a cache only lookups read the bundle's own file, and its pages can be given back; without one the
         # decoder may read it too, at every step.
-        self._looked_up: float = 0 if cache is not None else -math.inf
+        self._looked_up: float = 0 if cache is not None and takes_cache(bundle) else -math.inf
         self._embedded = [output.name for output in self._embed.get_outputs()]
         self._cache: KVCache | None = None
 
@@ -93,9 +94,10 @@ class Session(Conversation):
         if cache is None:
             cache = self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
         cache.check_room(ids.shape[1])
-        pieces = []
-        for start in range(0, ids.shape[1], self.chunk):
-            piece = np.ascontiguousarray(ids[:, start : start + self.chunk])
+        cache.detach(ids.shape[1])
+        pieces, chunk = [], min(self.chunk, cache.most_new or self.chunk)
+        for start in range(0, ids.shape[1], chunk):
+            piece = np.ascontiguousarray(ids[:, start : start + chunk])
             cache.reserve(piece.shape[1])
             with run_errors(f"{piece.shape[0]:,} sequences of {piece.shape[1]:,} tokens", self._graph_file):
                 pieces.append(self._run(cache, piece, all_positions))

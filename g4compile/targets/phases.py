@@ -48,22 +48,24 @@ def fused(facts: TextFacts) -> Phase:
     )
 
 
-def scheduled(facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int = 0) -> Phase:
-    """Masks, cache layout, and which positions are computed where. ``ring``: slots of sliding layers written in place,
-    with heads reordered for kernels that rotate the first dimensions; 0 for windows that move."""
+def scheduled(
+    facts: TextFacts, rewind: int, shared_tail: bool = True, ring: int = 0, rotate_first: bool = False
+) -> Phase:
+    """Masks, cache layout, and which positions are computed where. ``ring``: slots of sliding layers written in place;
+    0 for windows that move. ``rotate_first``: heads are reordered for kernels that rotate the first dimensions."""
     layers, owners = len(facts.layers), len(facts.kv_layers)
     full = sum(layer.kind == FULL for layer in facts.layers)
-    passes: list[Pass] = [LowerProportionalRope(layers=full)] if ring else []
+    passes: list[Pass] = [LowerProportionalRope(layers=full)] if rotate_first else []
     passes += [InsertWindowedMasks(layers=layers), ScheduleKVCache(rewind=rewind, caches=2 * owners, ring=ring)]
     linears = sum(weight.tail and weight.role in (PRODUCT, GATE) for weight in inventory(facts))
     tail: list[Pass] = [ScheduleSharedTail(linears=linears)] if shared_tail else []
     return Phase.to("scheduled", *passes, *tail, CanonicalizeDeadCode())
 
 
-def quantized(facts: TextFacts, weights: Recipe | str, kv: str) -> Phase:
-    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file; the KV
-    cache as ``kv``: float32 or int8."""
-    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(recipe=weights)]
+def quantized(facts: TextFacts, weights: Recipe | str, kv: str, product_scales: str = "float32") -> Phase:
+    """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file, with
+    scales as `QuantizeWeights` has them; the KV cache as ``kv``: float32 or int8."""
+    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(weights, product_scales)]
     if weights == STORED:
         passes.append(InsertActivationRounding())
     if kv == "int8":
@@ -78,6 +80,9 @@ def frontend(
     weights: Recipe | str = "float32",
     kv: str = "float32",
     ring: int = 0,
+    rotate_first: bool = False,
+    product_scales: str = "float32",
 ) -> tuple[Phase, ...]:
     """All phases up to [quantized]. ``rewind``: tokens a windowed cache can take back; ``ring``: its slots, or 0."""
-    return canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail, ring), quantized(facts, weights, kv)
+    first = canonical(facts), fused(facts), scheduled(facts, rewind, shared_tail, ring, rotate_first)
+    return (*first, quantized(facts, weights, kv, product_scales))

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import QuantizedSpec
+from g4compile.bundle.manifest import PANELS, QuantizedSpec
 from g4compile.errors import Defect
 from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.formats.blocks import Array, BlockFormat, unpack_bits
+from g4compile.weights.formats.channel_panels import PANEL, panel_levels, panel_scales
 from g4compile.weights.stored import STORED, StoredCodes, stored_codes
 
 _BYTES = 64 << 20  # unpacked bytes compared at once
@@ -64,17 +65,25 @@ def _same(source: Checkpoint, key: str, spec: QuantizedSpec, held: Mapping[str, 
         return False
     rows, columns = spec.shape
     format = BlockFormat(spec.bits, spec.block)
-    codes, scales = codes.reshape(rows, -1), scales.reshape(rows, -1)
-    step = max(1, _BYTES // columns)
+    panels = spec.layout == PANELS
+    if not panels:
+        codes, scales = codes.reshape(rows, -1), scales.reshape(rows, -1)
+    step = max(PANEL, _BYTES // columns // PANEL * PANEL)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
-        ours = unpack_bits(codes[start:stop], spec.bits)[:, :columns].astype(np.int16) - format.middle
+        if panels:
+            first, last = start // PANEL, -(-stop // PANEL)
+            levels = panel_levels(codes[first:last], stop - start, columns, format)
+            ours_scales = panel_scales(scales[first * PANEL : last * PANEL], stop - start, format)
+        else:
+            levels, ours_scales = unpack_bits(codes[start:stop], spec.bits)[:, :columns], scales[start:stop]
+        ours = levels.astype(np.int16) - format.middle
         if not np.array_equal(ours, _levels(source, stored, start, stop, columns)):
             return False
         theirs = source.read_rows(stored.scales_key, start, stop) * np.float32(spec.scale)
         each = format.width(columns)  # weights a stored block has; every one has the scale of its slice
-        slices = np.arange(scales.shape[1]) * each * stored.slices // columns
-        if not np.array_equal(scales[start:stop], theirs[:, slices]):
+        slices = np.arange(ours_scales.shape[1]) * each * stored.slices // columns
+        if not np.array_equal(ours_scales, theirs[:, slices]):
             return False
     return True
 

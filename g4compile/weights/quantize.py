@@ -32,11 +32,12 @@ class _Fit:
     scales: Array
     zeros: Array | None
 
-    def refit(self, blocks: Array) -> _Fit:
-        """The scale that leaves the least squared error with these codes."""
+    def refit(self, blocks: Array, format: BlockFormat) -> _Fit:
+        """The scale that leaves the least squared error with these codes, as ``format`` rounds it."""
         power = np.einsum("nbw,nbw->nb", self.levels, self.levels)
         fit = np.einsum("nbw,nbw->nb", self.levels, blocks) / np.maximum(power, _TINY)
-        return _Fit(self.levels, np.where(np.abs(fit) > _TINY, fit, self.scales), self.zeros)
+        scales = format.rounded(np.where(np.abs(fit) > _TINY, fit, self.scales))
+        return _Fit(self.levels, scales, self.zeros)
 
     def error(self, blocks: Array) -> Array:
         difference = self.levels * self.scales[..., None]
@@ -66,7 +67,7 @@ def search(rows: Array, format: BlockFormat) -> Codes:
     best = _nearest(blocks, format)
     error = best.error(blocks)
     for share in _SHARES:
-        better = _nearest(blocks, format, share).refit(blocks)
+        better = _nearest(blocks, format, share).refit(blocks, format)
         theirs = better.error(blocks)
         wins = theirs < error
         levels = np.where(wins[..., None], better.levels, best.levels)
@@ -95,13 +96,13 @@ def _nearest(blocks: Array, format: BlockFormat, share: np.float32 = _WHOLE) -> 
 
 
 def _symmetric(blocks: Array, scales: Array, format: BlockFormat) -> _Fit:
-    scales = np.where(np.abs(scales) < _TINY, _TINY, scales)
+    scales = format.rounded(np.where(np.abs(scales) < _TINY, _TINY, scales))
     return _Fit(_levels(blocks, scales, np.float32(-format.middle), np.float32(format.middle - 1)), scales, None)
 
 
 def _asymmetric(blocks: Array, low: Array, high: Array, format: BlockFormat) -> _Fit:
     top = np.float32(format.levels - 1)
-    scales = np.maximum((high - low) / top, _TINY)
+    scales = format.rounded(np.maximum((high - low) / top, _TINY))
     zeros = np.clip(np.rint(-low / scales), 0, top)
     return _Fit(_levels(blocks, scales, -zeros[..., None], top - zeros[..., None]), scales, zeros)
 

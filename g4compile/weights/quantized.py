@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.bundle.weight_codes import PARTS, BlockPart, Flat, Word
+from g4compile.bundle.manifest import BLOCKS
+from g4compile.bundle.weight_codes import PARTS, BlockPart, CodeWord, Flat, Word
 from g4compile.errors import Defect
 from g4compile.graph.references import static_shape
 from g4compile.weights.coded import CodedMatrix, CodedTensor
@@ -24,6 +26,7 @@ class QuantizedMatrix(CodedMatrix):
 
     format: BlockFormat
     quantizer: str
+    layout: ClassVar[str] = BLOCKS
 
     def shape(self, part: str) -> tuple[int, ...]:
         """Sizes of ``part``, the leading sizes of the weight in front."""
@@ -33,6 +36,14 @@ class QuantizedMatrix(CodedMatrix):
             "zero_points": self.format.zero_points_shape,
         }
         return (*self.leading, *shapes[part](1, self.columns)[1:])
+
+    def dtype(self, part: str) -> ir.DataType:
+        return ir.DataType.FLOAT if part == "scales" else ir.DataType.UINT8
+
+    @property
+    def layout_words(self) -> tuple[CodeWord, ...]:
+        """What stands behind the word of a part."""
+        return ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -75,16 +86,19 @@ class QuantizedTensor(CodedTensor):
         shape = matrix.shape(part)
         if flat:
             shape = (*shape[:-2], shape[-2] * shape[-1])
-        dtype = ir.DataType.FLOAT if part == "scales" else ir.DataType.UINT8
-        super().__init__(self._load, dtype=dtype, shape=ir.Shape(shape), name=f"{matrix.weight.key}.{part}")
+        super().__init__(
+            self._load, dtype=matrix.dtype(part), shape=ir.Shape(shape), name=f"{matrix.weight.key}.{part}"
+        )
         self.matrix, self.part, self.flat = matrix, part, flat
         self.key = matrix.weight.key
 
     @property
     def words(self) -> tuple[Word, ...]:
         format, matrix = self.matrix.format, self.matrix
-        part = BlockPart(self.part, format.bits, format.block, format.symmetric, matrix.quantizer, matrix.columns)
-        return (*matrix.weight.steps, part, *([Flat()] if self.flat else []))
+        part = BlockPart(
+            self.part, format.bits, format.block, format.symmetric, matrix.quantizer, matrix.columns, format.scales
+        )
+        return (*matrix.weight.steps, part, *matrix.layout_words, *([Flat()] if self.flat else []))
 
     def flattened(self) -> QuantizedTensor:
         """The same bytes as a table of rows."""

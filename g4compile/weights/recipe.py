@@ -29,7 +29,7 @@ from g4compile.model.config import TextFacts
 from g4compile.weights.formats.blocks import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
 
-BUILT_IN = ("int8", "int4", "int2", "mobile", "mobile-e4b")
+BUILT_IN = ("int8", "int4", "int4-channel", "int2", "mobile", "mobile-e4b")
 ACTIVATIONS = ("float32", "int8")
 RECIPE = Kind("the recipe", 1 << 20, fix=f"recipes: float32, {', '.join(BUILT_IN)}, or the path of a text file")
 _MOST_RULES, _LONGEST, _WORD = (

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
-from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat
+from g4compile.bundle.weight_codes import BlockPart, CodeWord, EnginePart, Flat, Panels
 from g4compile.bundle.weight_steps import WeightStep
 from g4compile.errors import InputError
 from g4compile.graph.references import Recorded, Reference
 from g4compile.graph.text import parse
 from g4compile.weights.coded import CodedMatrix
 from g4compile.weights.engine_tensors import QUANTIZER, EngineTensor
-from g4compile.weights.formats.blocks import BlockFormat
+from g4compile.weights.formats.blocks import WHOLE_ROW, BlockFormat
+from g4compile.weights.formats.channel_panels import ChannelPanels, fits_panels
 from g4compile.weights.formats.float8 import FP8, Float8Matrix
 from g4compile.weights.formats.int4 import INT4, Int4Matrix
 from g4compile.weights.formats.panels import PANELS, PanelMatrix
@@ -21,6 +23,7 @@ from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.references import CheckpointTensor
 
 Part = BlockPart | EnginePart
+Layout = Flat | Panels | None
 _FORMATS = (INT4, PANELS, FP8)
 
 
@@ -36,46 +39,51 @@ def read_references(recorded: Sequence[Recorded]) -> list[Reference]:
     """
     split = [_split(one) for one in recorded]
     matrices: dict[tuple[object, ...], CodedMatrix] = {}
-    for one, (steps, part, flat) in zip(recorded, split, strict=True):
-        shape = None if part is None else _weight_shape(one, part, flat)
-        if part is not None and shape is not None and _identity(one, steps, part) not in matrices:
-            matrices[_identity(one, steps, part)] = _matrix(one, steps, part, shape)
+    for one, (steps, part, layout) in zip(recorded, split, strict=True):
+        shape = None if part is None else _weight_shape(one, part, layout)
+        if part is not None and shape is not None and _identity(one, steps, part, layout) not in matrices:
+            matrices[_identity(one, steps, part, layout)] = _matrix(one, steps, part, layout, shape)
     made: list[Reference] = []
-    for one, (steps, part, flat) in zip(recorded, split, strict=True):
+    for one, (steps, part, layout) in zip(recorded, split, strict=True):
         if part is None:
             made.append(CheckpointTensor(one.key, one.dtype, one.shape, steps))
         else:
-            made.append(_tensor(one, matrices.get(_identity(one, steps, part)), part, flat))
+            made.append(_tensor(one, matrices.get(_identity(one, steps, part, layout)), part, layout))
     return made
 
 
-def _split(one: Recorded) -> tuple[tuple[WeightStep, ...], Part | None, bool]:
-    """The steps of a reference, what part of which codes it is, and whether that is a table of rows."""
-    codes = [word for word in one.words if isinstance(word, BlockPart | EnginePart | Flat)]
-    steps = tuple(word for word in one.words if not isinstance(word, BlockPart | EnginePart | Flat))
+def _split(one: Recorded) -> tuple[tuple[WeightStep, ...], Part | None, Layout]:
+    """The steps of a reference, what part of which codes it is, and how that lies."""
+    codes = [word for word in one.words if isinstance(word, CodeWord)]
+    steps = tuple(word for word in one.words if not isinstance(word, CodeWord))
     if not codes:
-        return steps, None, False
-    flat = isinstance(codes[-1], Flat)
-    part = codes[0]
-    ordered = one.words[len(steps) :] == tuple(codes) and len(codes) == 1 + flat
-    if ordered and (isinstance(part, BlockPart) or (isinstance(part, EnginePart) and not flat)):
-        return steps, part, flat
+        return steps, None, None
+    part, last = codes[0], codes[-1]
+    layout = last if isinstance(last, Flat | Panels) else None
+    ordered = one.words[len(steps) :] == tuple(codes) and len(codes) == 1 + (layout is not None)
+    if ordered and (isinstance(part, BlockPart) or (isinstance(part, EnginePart) and layout is None)):
+        return steps, part, layout
     raise _unreadable(one, "what says of codes stands once, behind the steps of the weight")
 
 
-def _identity(one: Recorded, steps: tuple[WeightStep, ...], part: Part) -> tuple[object, ...]:
+def _identity(one: Recorded, steps: tuple[WeightStep, ...], part: Part, layout: Layout) -> tuple[object, ...]:
     """Equal for the parts of one coded weight."""
     if isinstance(part, BlockPart):
-        return one.key, steps, part.bits, part.block, part.symmetric, part.quantizer, part.columns
+        rows = layout.rows if isinstance(layout, Panels) else None
+        return one.key, steps, replace(part, part=""), rows
     return one.key, steps, part.format, part.block
 
 
-def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | None:
+def _weight_shape(one: Recorded, part: Part, layout: Layout) -> tuple[int, ...] | None:
     """The shape of the weight of which ``one`` is a part; None when the part does not tell."""
     shape = one.shape
     try:
+        if isinstance(layout, Panels) and isinstance(part, BlockPart):
+            whole_rows = part.part == "scales" and part.block == WHOLE_ROW
+            own = 1 if whole_rows else 2 if part.part == "codes" else 3  # sizes of one matrix
+            return (*shape[: len(shape) - own], layout.rows, part.columns)
         if isinstance(part, BlockPart):
-            return (*(shape[:-1] if flat or part.part != "codes" else shape[:-2]), part.columns)
+            return (*(shape[:-1] if layout or part.part != "codes" else shape[:-2]), part.columns)
         if part.format == FP8:
             return (*shape[:-2], shape[-1], shape[-2]) if part.part == "codes" else None
         if part.format not in _FORMATS or part.block is None:
@@ -88,10 +96,19 @@ def _weight_shape(one: Recorded, part: Part, flat: bool) -> tuple[int, ...] | No
         raise _unreadable(one, f"the shape {list(shape)} has too few sizes for this part") from error
 
 
-def _matrix(one: Recorded, steps: tuple[WeightStep, ...], part: Part, shape: tuple[int, ...]) -> CodedMatrix:
+def _matrix(
+    one: Recorded, steps: tuple[WeightStep, ...], part: Part, layout: Layout, shape: tuple[int, ...]
+) -> CodedMatrix:
     if isinstance(part, BlockPart):
         weight = CheckpointTensor(one.key, ir.DataType.FLOAT, shape, steps)
-        return QuantizedMatrix(weight, BlockFormat(part.bits, part.block, part.symmetric), part.quantizer)
+        format = BlockFormat(part.bits, part.block, part.symmetric, part.scales)
+        if not isinstance(layout, Panels):
+            return QuantizedMatrix(weight, format, part.quantizer)
+        if not fits_panels(shape, format):
+            raise _unreadable(
+                one, f"a weight {list(shape)} of {format}, {format.scales} scales, does not stand in panels"
+            )
+        return ChannelPanels(weight, format, part.quantizer)
     weight = CheckpointTensor(one.key, ir.DataType.BFLOAT16, shape, steps)
     if part.format == FP8 or part.block is None:
         return Float8Matrix(weight)
@@ -99,12 +116,12 @@ def _matrix(one: Recorded, steps: tuple[WeightStep, ...], part: Part, shape: tup
     return kind(weight, BlockFormat(4, part.block), QUANTIZER)
 
 
-def _tensor(one: Recorded, matrix: CodedMatrix | None, part: Part, flat: bool) -> Reference:
+def _tensor(one: Recorded, matrix: CodedMatrix | None, part: Part, layout: Layout) -> Reference:
     made: Reference
     if isinstance(matrix, Int4Matrix | PanelMatrix | Float8Matrix):
         made = EngineTensor(matrix, part.part)
     elif isinstance(matrix, QuantizedMatrix):
-        made = QuantizedTensor(matrix, part.part, flat)
+        made = QuantizedTensor(matrix, part.part, isinstance(layout, Flat))
     else:
         raise _unreadable(one, f"the {part.part} stand without the other parts of the weight")
     if made.shape != ir.Shape(one.shape) or made.dtype != one.dtype:

@@ -108,6 +108,72 @@ struct Avx2 : VectorAvx2 {
   }
 };
 
+// Both slices of a panel, and both planes of 8 bits, in one pass: where rows are few the memory sets the pace, so each
+// line is read once, in the order they lie.
+struct Avx2AtOnce : Avx2 {
+  static constexpr int slices = 1, vectors = 4;
+  G4_INLINE int channel(int, int v) { return 8 * (v / 2) + 16 * (v % 2); }
+
+  // The codes of a quad in half a line: of channels 0..15 and of 16..31. Of 8 bits: plane 0 the low halves of codes.
+  template <int Bits>
+  G4_INLINE void load_codes(const uint8_t* p, int quad, int plane, Int& low, Int& high) {
+    const Int mask = _mm256_set1_epi8(Bits == 2 ? 3 : 15);
+    low = load_ints(p), high = Bits == 8 ? load_ints(p + 64) : low;
+    if (quad || plane) low = _mm256_srli_epi16(low, 4), high = _mm256_srli_epi16(high, 4);
+    if (Bits != 8) high = _mm256_srli_epi16(high, Bits);
+    low = bit_and(low, mask), high = bit_and(high, mask);
+  }
+
+  template <int R, int Bits, Spread>
+  G4_INLINE void segment(const uint8_t* codes, int, const int8_t* q, ptrdiff_t step, int quads, Int (&sum)[R][4]) {
+    constexpr int planes = Bits == 8 ? 2 : 1, together = Bits == 2 ? 2 : 1, most = Bits == 2 ? 32 : 8;
+    const Int ones = _mm256_set1_epi16(1);
+    for (int quad = 0; quad < quads;) {
+      Int pairs[planes][R][4];
+      G4_UNROLL
+      for (int plane = 0; plane < planes; ++plane)
+        G4_UNROLL
+        for (int r = 0; r < R; ++r)
+          G4_UNROLL
+          for (int v = 0; v < 4; ++v) pairs[plane][r][v] = _mm256_setzero_si256();
+      for (const int end = quads - quad < most ? quads : quad + most; quad < end; quad += together) {
+        G4_UNROLL
+        for (int line = 0; line < (Bits == 8 ? 128 : 64); line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(codes) + ahead + line), _MM_HINT_T0);
+        G4_UNROLL
+        for (int one = 0; one < together; ++one, q += step)
+          G4_UNROLL
+          for (int plane = 0; plane < planes; ++plane)
+            G4_UNROLL
+            for (int half = 0; half < 2; ++half) {
+              Int low, high;
+              load_codes<Bits>(codes + 32 * half, one, plane, low, high);
+              G4_UNROLL
+              for (int r = 0; r < R; ++r)
+                dot(pairs[plane][r][2 * half], pairs[plane][r][2 * half + 1], low, high, q + 4 * r);
+            }
+        codes += Bits == 8 ? 128 : 64;
+      }
+      G4_UNROLL
+      for (int plane = 0; plane < planes; ++plane)
+        G4_UNROLL
+        for (int r = 0; r < R; ++r)
+          G4_UNROLL
+          for (int v = 0; v < 4; ++v) {
+            const Int a = _mm256_madd_epi16(pairs[plane][r][v], ones);
+            sum[r][v] = add(sum[r][v], plane ? _mm256_slli_epi32(a, 4) : a);
+          }
+    }
+  }
+};
+
+// What 16 registers hold: 4 sums a row, or 8.
+template <int R, int Bits>
+  requires(R == 1 || (R == 2 && Bits != 8))
+struct FormOf<Avx2, R, Bits> {
+  using type = Avx2AtOnce;
+};
+
 }  // namespace
 
 const Kernels kAvx2 = G4_KERNELS(Avx2, "avx2", &kFloatAvx2);

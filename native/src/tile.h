@@ -81,9 +81,16 @@ G4_INLINE void slice_rows(const PanelJob& job, int first, int slice) {
     }
 }
 
+// The form of an instruction set that is best for R rows: itself, where it has no other.
+template <class I, int R, int Bits>
+struct FormOf {
+  using type = I;
+};
+
 template <class I, int R, int Bits, Spread spread>
 void some_rows(const PanelJob& job, int first) {
-  for (int slice = 0; slice < I::slices; ++slice) slice_rows<I, R, Bits, spread>(job, first, slice);
+  using Form = typename FormOf<I, R, Bits>::type;
+  for (int slice = 0; slice < Form::slices; ++slice) slice_rows<Form, R, Bits, spread>(job, first, slice);
 }
 
 // The rows of a tile in equal shares, none larger than `limit`.

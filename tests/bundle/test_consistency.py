@@ -100,6 +100,7 @@ CONTRADICTIONS = [
     ((*LAYERS, 2, "keep"), 23, "kv layer 2 has kind full_attention, window None and keep 23"),
     ((*LAYERS, 0, "keep"), 22, "kv layer 0 keeps 22 tokens"),
     ((*LAYERS, 0, "window"), 9, "kv layer 0 keeps 23 tokens"),
+    ((*LAYERS, 0, "slots"), 535, "requires does not have g4ops, ring-kv"),
     ((*LAYERS, 2, "bytes_per_token"), 257, "kv layer 2 has bytes_per_token 257"),
     (
         (*LAYERS, 2),
@@ -127,6 +128,22 @@ CONTRADICTIONS = [
 @pytest.mark.parametrize(("path", "value", "message"), CONTRADICTIONS)
 def test_fields_that_contradict_each_other(bundles, tmp_path, path, value, message):
     refused(linked(bundles("tiny-e2b").folder, tmp_path / "bundle"), put(path, value), message)
+
+
+@pytest.mark.parametrize(
+    ("layer", "slots", "message"),
+    [
+        (0, 23, "kv layer 0 has 23 slots and keep 23"),
+        (2, 535, "kv layer 2 has 535 slots and keep None"),
+        (0, 535, r"past_key_values.0.key, an input of decoder, .* by the other fields .* 535, 16\]"),
+    ],
+)
+def test_rings_of_an_onnx_bundle(bundles, tmp_path, layer, slots, message):
+    def edit(manifest):
+        put((*LAYERS, layer, "slots"), slots)(manifest)
+        manifest["requires"] += ["g4ops", "ring-kv"]
+
+    refused(linked(bundles("tiny-e2b").folder, tmp_path / "bundle"), edit, message)
 
 
 ENGINE = ("engine",)

@@ -268,6 +268,7 @@ def test_what_is_required(engine_bundle):
     manifest = engine_bundle.manifest
     assert required(KVSpec("float32", 16, ())) == ()
     assert required(KVSpec("int8", 16, ())) == ("int8-kv",)
-    assert required(KVSpec("float32", 16, ()), coded=True) == ("onnxruntime-ops",)
+    assert required(KVSpec("float32", 16, ()), layouts={"blocks"}) == ("onnxruntime-ops",)
+    assert required(KVSpec("float32", 16, ()), layouts={"panels-1"}) == ("g4ops", "panels-1")
     two = msgspec.structs.replace(manifest.engine, ranks=2)
-    assert set(required(manifest.kv, two)) == set(KNOWN) - {"int8-kv", "onnxruntime-ops"}
+    assert set(required(manifest.kv, two)) == set(KNOWN) - {"int8-kv", "onnxruntime-ops", "g4ops", "panels-1"}

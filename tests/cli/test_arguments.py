@@ -17,6 +17,7 @@ NOT_SIZES = ("nan", "inf", "1e400", "-5", "0", "", "x", "1 parsec", "9" * 5000)
 # By verb: arguments that are right, and for each option what it refuses.
 REFUSED = {
     "compile": {
+        "--kernels": NOT_NAMES,
         "--max-memory": NOT_SIZES,
         "--context": (*NOT_COUNTS, *HUGE),
         "--batch": NOT_INTEGERS,
@@ -30,6 +31,7 @@ REFUSED = {
         "--context": (*NOT_COUNTS, *HUGE),
         "--kv": NOT_NAMES[2:],
         "--weights": NOT_NAMES,
+        "--kernels": NOT_NAMES,
         "--device": NOT_NAMES,
         "--target": NOT_NAMES,
     },

@@ -162,7 +162,13 @@ def test_weights_that_the_target_does_not_take(checkpoints, tmp_path):
     for verb, *rest in (["compile", folder, "-o", tmp_path / "out"], ["plan", folder]):
         for weights in ("bfloat16", "int3", str(tmp_path / "recipe.txt")):
             result = g4(verb, *rest, "--target", "onnx-cpu", "--weights", weights)
-            refused(result, 2, f"onnx-cpu takes no {weights} weights", "float32, int8, int4, int2", "a recipe file")
+            refused(
+                result,
+                2,
+                f"onnx-cpu takes no {weights} weights",
+                "float32, int8, int4, int4-channel, int2",
+                "a recipe file",
+            )
             assert "Errno" not in result.stderr
         refused(g4(verb, *rest, "--target", "onnx-cpu", "--weights", tmp_path), 2, "the recipe is", "it is a folder")
         refused(g4(verb, *rest, "--target", "onnx-cpu", "--weights", ""), 2, "--weights is empty", "float32, int8")

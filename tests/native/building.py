@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 NATIVE = Path(__file__).parents[2] / "native"
 COMPILERS = ("c++", "clang++", "g++", "clang++-16")
@@ -32,3 +33,14 @@ def need_compiler():
         pytest.skip("no cmake: the library cannot be built")
     if not os.environ.get("CXX") and not any(shutil.which(name) for name in COMPILERS):
         pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
+
+
+def build_once(shared):
+    """The folder with libg4ops.so and the test driver, built by whichever worker of a run comes first."""
+    need_compiler()
+    folder = shared / "native"
+    with FileLock(shared / "native.lock"):
+        if not (folder / "done").exists():
+            build(folder, "g4ops", "driver", G4OPS_TESTS="ON")
+            (folder / "done").touch()
+    return folder

@@ -1,4 +1,4 @@
-"""CacheWrite, Attention and MoEExperts in ONNX Runtime: the same bits as the kernels, in memory that is bound."""
+"""CacheWrite, Attention and QMoEExperts in ONNX Runtime: the same bits as the kernels, in memory that is bound."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_cache_write_refuses(library, changes, words):
 
 
 class Experts:
-    """The operands and attributes of MoEExperts."""
+    """The operands and attributes of QMoEExperts."""
 
     def __init__(self, bits=4, block=32, zeros=False, count=5, hidden=70, width=40):
         seed = np.random.default_rng(bits + block)
@@ -224,7 +224,7 @@ class Experts:
         constants = [graphs.initializer(name, array) for name, array in (weights or self.weights).items()]
         given = {**self.attributes, **attributes}
         given = {name: value for name, value in given.items() if value is not None}
-        return run(library, "MoEExperts", inputs, threads=threads, initializers=constants, **given)[0]
+        return run(library, "QMoEExperts", inputs, threads=threads, initializers=constants, **given)[0]
 
     def flat(self):
         rows = self.x.reshape(-1, self.x.shape[-1])
@@ -261,7 +261,7 @@ def test_experts(library, bits, block, zeros):
     ],
 )
 def test_experts_refuse_attributes(library, changes, words):
-    with pytest.raises(Exception, match=f'MoEExperts "the MoEExperts": .*({words})'):
+    with pytest.raises(Exception, match=f'QMoEExperts "the QMoEExperts": .*({words})'):
         made = Experts()
         made.run(library, **changes)
 
@@ -281,7 +281,7 @@ def test_experts_refuse_attributes(library, changes, words):
 def test_experts_refuse_operands(library, field, value, words):
     made = Experts()
     setattr(made, field, value)
-    with pytest.raises(Exception, match=f'MoEExperts "the MoEExperts": .*({words})'):
+    with pytest.raises(Exception, match=f'QMoEExperts "the QMoEExperts": .*({words})'):
         made.run(library)
 
 

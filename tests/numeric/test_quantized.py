@@ -10,12 +10,24 @@ from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS
 from tests.scenario import compare_session, window_of
 
+RECIPES = ("exact", "int8", "int4", "int2", "mobile")
+# With libg4ops every night, and these by default: a tied embedding, experts, all bits, exact products.
+G4OPS = {("tiny-31b", "int4"), ("tiny-26b-a4b", "exact"), ("tiny-e2b", "mobile"), ("tiny-e2b", "int2")}
+CASES = [(variant, recipe, "onnxruntime") for variant in VARIANTS for recipe in RECIPES]
+CASES += [
+    pytest.param(variant, recipe, "g4ops", marks=() if (variant, recipe) in G4OPS else pytest.mark.nightly)
+    for variant in VARIANTS
+    for recipe in (*RECIPES, "int4-channel")
+]
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("recipe", ["exact", "int8", "int4", "int2", "mobile"])
-def test_recipe_equals_hf_on_the_dequantised_weights(variant, recipe, quantized, checkpoints):
+
+@pytest.mark.parametrize(("variant", "recipe", "kernels"), CASES)
+def test_recipe_equals_hf_on_the_dequantised_weights(variant, recipe, kernels, quantized, checkpoints, request):
     """Prefill of three windows, decode, and the prefill again in chunks; batch 2."""
-    bundle, checkpoint = quantized(variant, recipe), checkpoints(variant)
+    if kernels == "g4ops":
+        request.getfixturevalue("g4ops")
+    bundle, checkpoint = quantized(variant, recipe, kernels), checkpoints(variant)
+    assert ("g4ops" in bundle.manifest.requires) == (kernels == "g4ops")
     reference = Reference(checkpoint.folder, dequantized(bundle))
     session = Session(bundle, threads=1)
     random, window = np.random.default_rng(1), window_of(checkpoint)

@@ -18,6 +18,7 @@ from g4compile.program import Program, bind
 from g4compile.targets.base import REWIND
 from g4compile.targets.phases import frontend
 from g4compile.trace.trace import trace
+from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.identity import compare_codes
 from g4compile.weights.stored import read_stored
 from tests.compare.changed import with_negated
@@ -85,6 +86,27 @@ def test_bundle_keeps_every_code(variant, coded, bundle_of):
     assert report.codes == f"{found.tensors} of {found.tensors} tensors code-identical"
     data = bundle.manifest.files["weights.data"].bytes
     assert data == plan(checkpoint.folder).data_bytes
+
+
+def test_panels_keep_every_code(coded, g4ops, tmp_path):
+    """Codes and scales in panels are the checkpoint's; a changed one is found, and `plan` knows the bytes."""
+    checkpoint = coded("tiny-e2b")
+    bundle = compile(checkpoint, "onnx-cpu", tmp_path / "bundle", kernels="g4ops")
+    assert bundle.manifest.layouts == {"blocks", "panels-1"}  # tables that are only looked up stay rows
+    found = compare_codes(bundle, checkpoint)
+    assert found.different == () and found.tensors > 40
+    data = bundle.folder / "weights.data"
+    assert data.stat().st_size == plan(checkpoint.folder, kernels="g4ops").data_bytes
+    report = verify(bundle, checkpoint.folder, layers=True)
+    assert report.passed and report.first_divergence is None, report
+    key = next(key for key, spec in bundle.manifest.quantized.items() if spec.layout == "panels-1")
+    held = initializers(bundle)
+    for part in ("codes", "scales"):
+        offset = held[f"{key}.{part}"].offset
+        whole = data.read_bytes()
+        data.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
+        assert compare_codes(bundle, checkpoint).different == (key,)
+        data.write_bytes(whole)
 
 
 def test_a_wrong_layer_is_named(coded, bundle_of, tmp_path):

@@ -13,7 +13,7 @@ from g4compile.model.keys import module_of_key
 from g4compile.planning.plan import kv_bytes, plan
 from g4compile.runtime.session import Session
 from g4compile.weights.references import lazy_initializers
-from tests.conftest import VARIANTS
+from tests.conftest import VARIANTS, exact_recipe
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -34,10 +34,31 @@ def test_float32_sizes_are_exact(variant, bundles, checkpoints):
 @pytest.mark.parametrize("recipe", ["int8", "int4", "int2", "mobile"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_quantised_sizes_are_exact(variant, recipe, quantized, checkpoints):
-    planned = plan(checkpoints(variant).folder, weights=recipe)
+    planned = plan(checkpoints(variant).folder, weights=recipe, kernels="onnxruntime")
     bundle = quantized(variant, recipe)
     assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes
     assert planned.recipe == bundle.manifest.recipe
+
+
+@pytest.mark.parametrize(
+    ("variant", "recipe"),
+    [("tiny-31b", "int4"), ("tiny-26b-a4b", "exact"), ("tiny-e2b", "mobile"), ("tiny-e2b", "int2")],
+)
+def test_sizes_of_panels_are_exact(variant, recipe, quantized, checkpoints, g4ops, tmp_path):
+    text = checkpoints(variant).facts.text
+    weights = exact_recipe(text, tmp_path) if recipe == "exact" else recipe
+    planned = plan(checkpoints(variant).folder, weights=weights, kernels="g4ops")
+    bundle = quantized(variant, recipe, "g4ops")
+    assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes and planned.kernels == "g4ops"
+
+
+def test_kernels_that_are_planned_need_not_be_here():
+    """Panels are used where they are mapped: a load reads no weight, and nothing is kept twice."""
+    stock, panels = plan("e2b", weights="int4"), plan("e2b", weights="int4", kernels="g4ops")
+    assert (stock.kernels, panels.kernels) == ("onnxruntime", "g4ops")
+    assert panels.decode_read_bytes < stock.decode_read_bytes  # scales in two bytes
+    assert panels.memory.load_bytes < 0.1 * stock.memory.load_bytes
+    assert panels.memory.steady_bytes == panels.memory.cached_steady_bytes < stock.memory.steady_bytes
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -67,7 +67,7 @@ def test_a_recipe_without_rules_and_one_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="has no rules"):
         load_recipe(tmp_path / "empty.txt")
     with pytest.raises(
-        InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int2, mobile, mobile-e4b"
+        InputError, match=r"no recipe int5[\s\S]*float32, int8, int4, int4-channel, int2, mobile, mobile-e4b"
     ) as raised:
         load_recipe("int5")
     assert "Errno" not in str(raised.value)  # a name that is mistyped is no matter of files

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat, parse_words
+from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat, Panels, parse_words
 from g4compile.bundle.weight_steps import Cast, Reorder, Scale, Shard, Transpose, cast, undo_reorders
 from g4compile.errors import Defect, InputError
 from g4compile.weights.text import parse_graph
@@ -16,7 +16,9 @@ WORDS = {
     "cast=float:bfloat16": Cast("float", "bfloat16"),
     "scales=int4:128:symmetric:search:64": BlockPart("scales", 4, 128, True, "search", 64),
     "zero_points=int2:0:asymmetric:nearest:64": BlockPart("zero_points", 2, 0, False, "nearest", 64),
+    "codes=int8:32:symmetric:nearest:64:bfloat16": BlockPart("codes", 8, 32, True, "nearest", 64, "bfloat16"),
     "flat": Flat(),
+    "panels=264": Panels(264),
     "engine-codes=int4:128": EnginePart("codes", "int4", 128),
     "engine-scales=fp8": EnginePart("scales", "fp8"),
 }
@@ -36,7 +38,9 @@ def test_a_word_reads_as_the_value_that_prints_it(word):
         "scale=nan", "scale=inf", "scale=1e999", "reorder=rows:0:0", "reorder=rows:8:-2", "reorder=rows:8:10",
         "reorder=rows:8:3", "reorder=rows:7:2", "shard=rows:0:0:1", "shard=rows:1:0:0", "shard=rows:2:4:4",
         "shard=rows:2:-1:4", "codes=int3:32:symmetric:nearest:64", "codes=int4:-1:symmetric:nearest:64",
-        "codes=int4:32:symmetric:nearest:0", "engine-codes=int4:0", f"reorder=rows:{'9' * 5000}:2",
+        "codes=int4:32:symmetric:nearest:0", "engine-codes=int4:0", "panels=0", "panels=x", "panels=1:2",
+        "engine-panels=32", "codes=int4:32:symmetric:nearest:64:float16",
+        "codes=int4:32:symmetric:nearest:64:bfloat16:bfloat16", f"reorder=rows:{'9' * 5000}:2",
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_name(word):
@@ -70,6 +74,10 @@ decoder (float[1] x) => (float[1] y) <{type} w = ["location": "K", "steps": "{st
         ("float[4,64]", "turn", "the step 'turn' of a weight cannot be read"),
         ("float[4,64]", "codes=int4:32:symmetric:nearest:64 transpose", "stands once, behind the steps"),
         ("uint8[4,32]", "flat", "stands once, behind the steps"),
+        ("uint8[4,32]", "panels=4", "stands once, behind the steps"),
+        ("uint8[4,32]", "codes=int4:32:symmetric:nearest:64 flat panels=4", "stands once, behind the steps"),
+        ("uint8[1,1024]", "codes=int4:32:symmetric:nearest:64 panels=4", "does not stand in panels"),
+        ("uint8[1,1024]", "codes=int4:0:symmetric:nearest:64 panels=40", "are UINT8"),
         ("uint8[4,32]", "engine-codes=int4:32 flat", "stands once, behind the steps"),
         ("uint8[4,7,16]", "codes=int4:32:symmetric:nearest:64", "are UINT8"),
         ("uint8[4,2,16]", "codes=int4:33:symmetric:nearest:64", "no blocks of 33 weights"),

@@ -8,6 +8,7 @@ from typing import Any
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
 from g4compile.bundle.manifest import EngineSpec
+from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.planning.describe import Described
 
@@ -29,6 +30,8 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     }
     if manifest.engine is not None:
         rows |= _engine_rows(manifest.engine)
+    if "kernels" in data:
+        rows["kernels"] = kernels_row(data["kernels"])
     if "identical_tensors" in data:
         rows["weights"] = f"{data['identical_tensors']} of {data['quantized_tensors']} tensors code-identical"
     return rows

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from g4compile.bundle.requires import G4OPS
+from g4compile.errors import MachineError
 from g4compile.requirements import BASE, BROKEN, COMPILE, RUNTIME, Requirement, install_command
+from g4compile.runtime.native import FIX, find_library
 
 _KINDS = {
     COMPILE: "whole: compiles, verifies and runs",
@@ -24,6 +27,25 @@ def install_rows(
         install = "" if needed or one.met else f"  {one.install}"
         rows[one.module] = what + (f"  fix: {fixes[one.module]}" if one.module in fixes else install)
     return rows | {f"target {name}": _target(name, ready) for name, ready in targets.items()}
+
+
+def library_row() -> tuple[str, dict[str, str]]:
+    """Whether libg4ops is here, for people and as data: its `file` and `kernels`, or the `fix`."""
+    try:
+        found = find_library()
+    except MachineError as error:
+        return f"cannot be used: {error.what}  fix: {error.fix}", {"error": error.what, "fix": error.fix}
+    if found is None:
+        return f"not here; products with codes are ONNX Runtime's own  {FIX}", {"fix": FIX}
+    return f"{found.file}, kernels {found.kernels}", {"file": str(found.file), "kernels": found.kernels}
+
+
+def kernels_row(kernels: str) -> str:
+    """Whose ``kernels`` read the codes of a bundle."""
+    if kernels == G4OPS:
+        return "those of libg4ops, which every machine that runs the bundle needs"
+    missing = "" if library_row()[1].get("file") else f"; libg4ops is not here: {FIX}"
+    return f"ONNX Runtime's own{missing}"
 
 
 def _target(name: str, ready: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.cli.render.tables import table
 from g4compile.planning.plan import Plan
@@ -15,6 +16,7 @@ def show_plan(source: str, made: Plan) -> None:
         "parameters": f"{made.parameters / 1e9:.3f} billion",
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
         "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
+        **({"kernels": kernels_row(made.kernels)} if made.weights != "float32" else {}),
         "KV": f"{made.kv}: {kv_size(made.kv_bytes_per_token, made.kv_window_bytes)}",
         f"KV at {made.context:,} tokens": size(made.kv_bytes),
         "memory to compile": f"about {size(memory.compile_peak_bytes)}",

@@ -23,7 +23,8 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
     weights: Annotated[
         str | None,
         typer.Option(
-            help="float32, int8, int4, int2, mobile, or a recipe file; stored keeps a checkpoint's own codes. "
+            help="float32, int8, int4, int4-channel, int2, mobile, or a recipe file; stored keeps a checkpoint's own "
+            "codes. "
             "Engines: bfloat16, int4, fp8."
         ),
     ] = None,
@@ -33,6 +34,13 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
+    ] = None,
+    kernels: Annotated[
+        str | None,
+        typer.Option(
+            help="ONNX bundles of codes: products by g4ops (the library libg4ops) or onnxruntime. Default: g4ops where "
+            "the library is installed."
+        ),
     ] = None,
     sm: Annotated[
         str, typer.Option(help="tensorrt-rtx: compute capabilities of the GPUs to build for, as 80,89,120.")
@@ -69,6 +77,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             kv=kv,
             modalities=parse_modalities(modalities),
             context=context,
+            kernels=kernels,
             batch=batch,
             chunk=chunk,
             compute_capabilities=capabilities or None,

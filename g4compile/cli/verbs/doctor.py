@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.render.installs import install_rows
+from g4compile.cli.render.installs import install_rows, library_row
 from g4compile.cli.render.tables import table
 from g4compile.cli.verb import Answer, Json, verb
 
@@ -38,6 +38,7 @@ def doctor(
         "fixes": found,
         "targets": targets,
     }
+    library, data["libg4ops"] = library_row()
     failed = None
     if strict and found:
         failed = MachineError(f"the install is broken: {', '.join(found)}", fix="; ".join(found.values()))
@@ -45,5 +46,6 @@ def doctor(
         "g4compile": g4compile.__version__,
         "python": f"{platform.python_version()} on {platform.machine()}",
         **install_rows(kind, versions, found, targets),
+        "libg4ops": library,
     }
     return Answer(data, lambda: table("g4compile doctor", rows), failed)

@@ -12,15 +12,21 @@ from g4compile.cli.verb import Answer, Json, verb
 
 
 @verb
-def plan(
+def plan(  # noqa: PLR0913 - a verb has one parameter per option
     source: Annotated[str, typer.Argument(help="A checkpoint folder, a config.json, or a preset.")],
     target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile.")],
     weights: Annotated[
         str | None,
-        typer.Option(help="float32, int8, int4, int2, mobile, or a recipe file. Default: the target's, or as stored."),
+        typer.Option(
+            help="float32, int8, int4, int4-channel, int2, mobile, or a recipe file. "
+            "Default: the target's, or as stored."
+        ),
     ] = None,
     context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
     kv: Annotated[str | None, typer.Option(help="How keys and values are kept: float32 or int8.")] = None,
+    kernels: Annotated[
+        str | None, typer.Option(help="Of products with codes: g4ops or onnxruntime. Default: those that are here.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
     measure_device: Annotated[bool, typer.Option("--measure-device", help="Measure this machine instead.")] = False,
     as_json: Json = False,
@@ -38,5 +44,5 @@ def plan(
 
     with progress("measure this machine"):
         chosen = measure() if measure_device else device_named(device)
-    made = g4compile.plan(existing_or_name(source), target, weights, context, kv, chosen)
+    made = g4compile.plan(existing_or_name(source), target, weights, context, kv, chosen, kernels)
     return Answer(msgspec.to_builtins(made), lambda: show_plan(source, made))

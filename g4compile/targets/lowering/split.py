@@ -16,8 +16,8 @@ from g4compile.graph.edit import constant_array
 from g4compile.graph.stage import LEGAL, set_stage, stage_of
 
 # What may stand between the ids and a row: placeholders to padding, the lookup, its scale, its shape.
-_LOOKUPS = {"Gather", "GatherBlockQuantized"}
-_AROUND = _LOOKUPS | {"Equal", "Or", "Where", "Cast", "Mul", "Slice", "Reshape"}
+_LOOKUPS = {"Gather": 0, "GatherBlockQuantized": 0, "QGather": 1}  # op -> which operand is the table
+_AROUND = _LOOKUPS.keys() | {"Equal", "Or", "Where", "Cast", "Mul", "Slice", "Reshape"}
 _OUTPUTS = {"embed_tokens.weight": "inputs_embeds", "embed_tokens_per_layer.weight": "per_layer_inputs"}
 
 
@@ -59,12 +59,13 @@ def _tables(graph: ir.Graph, ids: ir.Value) -> dict[ir.Value, str]:
     for node in graph:
         from_ids = [value for value in node.inputs if value in found]
         rest = [value for value in node.inputs if value is not None and value not in found]
-        lookup = node.op_type in _LOOKUPS and node.inputs[0] in rest
+        looked_up = node.inputs[_LOOKUPS[node.op_type]] if node.op_type in _LOOKUPS else None
+        lookup = looked_up is not None and looked_up in rest
         if not from_ids or node.op_type not in _AROUND or not all(_fixed(value, lookup) for value in rest):
             continue
         if node.op_type == "Cast" and found[from_ids[0]]:
             continue  # rows are handed over in their own dtype
-        table = str(node.inputs[0].name) if lookup and node.inputs[0] is not None else found[from_ids[0]]
+        table = str(looked_up.name) if lookup and looked_up is not None else found[from_ids[0]]
         found.update(dict.fromkeys(node.outputs, table))
     del found[ids]
     return found

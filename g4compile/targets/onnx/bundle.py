@@ -8,9 +8,12 @@ import onnx_ir as ir
 
 from g4compile.bundle.kv import token_bytes
 from g4compile.bundle.manifest import GraphSpec, KVLayer, KVSpec, QuantizedSpec
+from g4compile.graph.stage import op_name
 from g4compile.model.config import LayerFacts
+from g4compile.runtime.session import CHUNK
 from g4compile.targets.base import FLOAT32, REWIND, Emitted, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
+from g4compile.targets.onnx.lower_quantized_weights import rounds_activations
 from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.writer import write_graphs
 
@@ -19,13 +22,13 @@ def emit_bundle(order: Order, legal: ir.Model) -> Emitted:
     """Write ``legal``, which is cut in two, and the weights of both into the order's folder."""
     graphs = split_embedding(legal)
     write_graphs(graphs, order.folder, order.written, max_memory=order.max_memory, journal=order.journal)
-    kv = order.options.kv
+    kv, rings = order.options.kv, any(op_name(node) == "g4.CacheWrite" for node in graphs["decoder"].graph)
     return Emitted(
         graphs={
             name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs), name)
             for name, model in graphs.items()
         },
-        kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv) for layer in order.facts.text.kv_layers)),
+        kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv, rings) for layer in order.facts.text.kv_layers)),
         activations=_activations(graphs["decoder"]),
         quantized=_quantized(graphs.values()),
     )
@@ -36,10 +39,27 @@ def kv_token_bytes(layer: LayerFacts, kv: str) -> int:
     return token_bytes(kv, layer.kv_heads, layer.head_dim)
 
 
-def _kv_layer(layer: LayerFacts, kv: str) -> KVLayer:
-    keep = None if layer.window is None else layer.window - 1 + REWIND
+def kept_tokens(layer: LayerFacts) -> int | None:
+    """Tokens that a sliding layer keeps; None for a full one."""
+    return None if layer.window is None else layer.window - 1 + REWIND
+
+
+def ring_slots(layer: LayerFacts) -> int | None:
+    """Slots of a sliding layer that is written in place: what it keeps, and the new tokens of a call."""
+    keep = kept_tokens(layer)
+    return None if keep is None else keep + CHUNK
+
+
+def _kv_layer(layer: LayerFacts, kv: str, rings: bool) -> KVLayer:
     return KVLayer(
-        layer.index, layer.kind, layer.kv_heads, layer.head_dim, layer.window, keep, kv_token_bytes(layer, kv)
+        layer.index,
+        layer.kind,
+        layer.kv_heads,
+        layer.head_dim,
+        layer.window,
+        kept_tokens(layer),
+        kv_token_bytes(layer, kv),
+        ring_slots(layer) if rings else None,
     )
 
 
@@ -51,10 +71,11 @@ def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
         if isinstance(tensor, QuantizedTensor) and tensor.part == "scales":
             matrix = tensor.matrix
             shape, format = (*matrix.leading, matrix.columns), matrix.format
-            found[tensor.key] = QuantizedSpec(shape, format.bits, format.block, format.symmetric, matrix.weight.scale)
+            found[tensor.key] = QuantizedSpec(
+                shape, format.bits, format.block, format.symmetric, matrix.weight.scale, matrix.layout
+            )
     return found
 
 
 def _activations(model: ir.Model) -> str:
-    products = [node for node in model.graph.all_nodes() if node.op_type == "MatMulNBits"]
-    return "int8" if any(node.attributes["accuracy_level"].as_int() for node in products) else FLOAT32
+    return "int8" if any(rounds_activations(node) for node in model.graph.all_nodes()) else FLOAT32

@@ -1,16 +1,25 @@
-"""lower-quantized-weights: products and lookups read codes, with ONNX Runtime's own kernels.
+"""lower-quantized-weights: products and lookups read codes, with the kernels that ``kernels`` names.
 
-Before:                                                After:
+Before:                                                After, `kernels=onnxruntime` (ONNX Runtime's own):
     w = g4.Dequantize <bits = 4> (codes, scales)           y = MatMulNBits <bits = 4, K, N> (x, codes, scales)
     y = g4.Linear (x, w)
 
     w = g4.Dequantize <bits = 4> (codes, scales)           r = GatherBlockQuantized <bits = 4> (codes', ids, scales)
     r = Gather (w, ids)
 
-The codes of a lookup are the same bytes as those of a product, seen as rows (codes'): a tied embedding is stored
-once. A lookup may stand in the body of a loop over experts. ONNX Runtime has exact kernels for products with
-4 bits only; the others round the activations to 8 bits (`accuracy_level` 4), and are refused where a rule says float32.
-Source: onnxruntime `ContribOperators.md`, MatMulNBits and GatherBlockQuantized.
+                                                       After, `kernels=g4ops` (the library libg4ops):
+    w = g4.Dequantize <bits = 4> (codes, scales)           y = g4.QLinear <bits = 4, K, N> (x, panels, scales)
+    y = g4.Linear (x, w)
+
+    w = g4.Dequantize <bits = 4> (codes, scales)           r = g4.QGather <bits = 4, K, N> (ids, panels, scales)
+    r = Gather (w, ids)
+
+A tied embedding is stored once: the codes of its lookup are the bytes of its product, seen as rows (codes'), or the
+same panels. `g4_products.py` makes the second form. Where it cannot read a weight, the first form stays: tables that
+are only looked up (a row of a panel lies among those of 31 others), experts in the body of a loop, scales that bfloat16
+does not hold. ONNX Runtime has exact kernels for products with 4 bits only; the others round the activations to 8 bits
+(`accuracy_level` 4), and are refused where a rule says float32. The library has both for all bits.
+Source: onnxruntime `ContribOperators.md`, MatMulNBits and GatherBlockQuantized; `native/LAYOUT.md`.
 """
 
 from __future__ import annotations
@@ -27,9 +36,13 @@ from g4compile.graph.edit import replace
 from g4compile.graph.stage import describe, op_name
 from g4compile.ops.dequantize import Dequantize
 from g4compile.ops.linear import Linear
+from g4compile.passes.panels import lay_out
+from g4compile.targets.onnx import g4_products
 from g4compile.weights.quantized import QuantizedTensor
 
 DOMAIN = "com.microsoft"
+G4OPS, ONNXRUNTIME = "g4ops", "onnxruntime"
+KERNELS = (G4OPS, ONNXRUNTIME)
 _EXACT, _INT8 = 0, 4  # accuracy levels
 
 
@@ -37,31 +50,59 @@ _EXACT, _INT8 = 0, 4  # accuracy levels
 class LowerQuantizedWeights:
     name: ClassVar[str] = "lower-quantized-weights"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
+    kernels: str = ONNXRUNTIME
 
     def apply(self, model: ir.Model) -> None:
+        if self.kernels not in KERNELS:
+            raise InputError(f"there are no kernels {self.kernels}", fix=f"kernels: {', '.join(KERNELS)}")
+        products = []
         for dequantize in Dequantize.all_in(model.graph):
-            for reader, index in list(dequantize.weight.uses()):
-                if Linear.matches(reader) and index == Linear.weight.index:
-                    _product(dequantize, Linear(reader))
-                elif op_name(reader) == "Gather" and index == 0 and reader.attributes["axis"].as_int() == 0:
-                    _lookup(dequantize, reader)
-                else:
-                    raise SpecError(
-                        f"no kernel reads codes for operand {index} of {describe(reader)}",
-                        where=self.name,
-                        fix="leave this weight in float32 in the recipe",
-                    )
+            readers = [(node, _is_product(node, index)) for node, index in dequantize.weight.uses()]
+            if not readers:  # the experts of the library read its codes
+                dequantize.remove()
+                continue
+            if self.kernels == G4OPS and g4_products.reads(dequantize):
+                lay_out(dequantize)
+                product, lookup = g4_products.product, g4_products.lookup
+            else:
+                product, lookup = _product, _lookup
+                model.graph.opset_imports[DOMAIN] = 1
+            for reader, is_product in readers:
+                made = [product(dequantize, Linear(reader))] if is_product else lookup(dequantize, reader)
+                _take_place(reader, *made)
+                products += made if is_product else []
             dequantize.remove()
-            model.graph.opset_imports[DOMAIN] = 1
+        g4_products.share_activations(products)
 
 
-def _product(dequantize: Dequantize, product: Linear) -> None:
+def rounds_activations(node: ir.Node) -> bool:
+    """Whether ``node`` is a product that rounds its operand to 8 bits."""
+    if (node.domain, node.op_type) == (DOMAIN, "MatMulNBits"):
+        return node.attributes["accuracy_level"].as_int() == _INT8
+    return g4_products.rounds_activations(node)
+
+
+def _is_product(node: ir.Node, index: int) -> bool:
+    """Whether operand ``index`` of ``node`` is multiplied with; else its rows are looked up. Raises SpecError when it
+    is neither."""
+    if Linear.matches(node) and index == Linear.weight.index:
+        return True
+    if op_name(node) == "Gather" and index == 0 and node.attributes["axis"].as_int() == 0:
+        return False
+    raise SpecError(
+        f"no kernel reads codes for operand {index} of {describe(node)}",
+        where=LowerQuantizedWeights.name,
+        fix="leave this weight in float32 in the recipe",
+    )
+
+
+def _product(dequantize: Dequantize, linear: Linear) -> ir.Node:
     bits = dequantize.bits
     rounded = dequantize.activation_bits == 8
     if bits != 4 and not rounded:
         raise InputError(
             f"there is no exact product with {bits}-bit weights here",
-            where=describe(product.node),
+            where=describe(linear.node),
             why="ONNX Runtime has one for 4 bits only; all others round activations to 8 bits",
             fix="write int8 for the activations in this weight's rule, or use int4",
         )
@@ -73,11 +114,10 @@ def _product(dequantize: Dequantize, product: Linear) -> None:
         "accuracy_level": _INT8 if rounded else _EXACT,
     }
     codes = list(dequantize.inputs.values())
-    node = ir.node("MatMulNBits", [product.x, *codes], attributes, domain=DOMAIN)
-    _take_place(product.node, node)
+    return ir.node("MatMulNBits", [linear.x, *codes], attributes, domain=DOMAIN)
 
 
-def _lookup(dequantize: Dequantize, gather: ir.Node) -> None:
+def _lookup(dequantize: Dequantize, gather: ir.Node) -> list[ir.Node]:
     codes, *scales = dequantize.inputs.values()
     *leading, blocks, stored = (static_size(codes, axis) for axis in range(len(codes.shape or ())))
     width = stored * 8 // dequantize.bits
@@ -90,11 +130,10 @@ def _lookup(dequantize: Dequantize, gather: ir.Node) -> None:
     build = Builder(dequantize.node)
     table = _as_rows(build.graph, codes)
     node = ir.node("GatherBlockQuantized", [table, gather.inputs[1], *scales], attributes, domain=DOMAIN)
-    nodes = [node]
     if blocks * width != dequantize.columns:  # drop the columns that only fill the last block
         bounds = [build.constant([bound]) for bound in (0, dequantize.columns, -1)]
-        nodes.append(ir.node("Slice", [node.outputs[0], *bounds]))
-    _take_place(gather, *nodes)
+        return [node, ir.node("Slice", [node.outputs[0], *bounds])]
+    return [node]
 
 
 def _as_rows(graph: ir.Graph, codes: ir.Value) -> ir.Value:

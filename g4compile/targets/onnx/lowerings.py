@@ -56,12 +56,17 @@ def _rope_key_value(op: RopeKeyValue, build: Builder) -> list[ir.Value]:
     return [rotated, _norm(split_heads(op.value_in, op.kv_heads, build), None, op.epsilon, build)]
 
 
+def rotated_queries(op: DualRopeAttention, build: Builder) -> ir.Value:
+    """Queries [B, N, S, D] as attention reads them."""
+    normed = _norm(split_heads(op.query, op.heads, build), op.query_norm, op.epsilon, build)
+    return rotate(normed, op.cos, op.sin, op.rotary, build)
+
+
 def _dual_rope_attention(op: DualRopeAttention, build: Builder) -> list[ir.Value]:
     mask = op.mask
     if mask is None:
         return inline_body(op, build)
-    normed = _norm(split_heads(op.query, op.heads, build), op.query_norm, op.epsilon, build)
-    rotated = rotate(normed, op.cos, op.sin, op.rotary, build)
+    rotated = rotated_queries(op, build)
     fold, folded = fold_of(op.heads, static_size(op.key, 1), op.window), rotated
     if fold > 1:
         folded, mask = fold_heads(rotated, mask, op.heads, fold, build)

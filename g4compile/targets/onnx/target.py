@@ -9,26 +9,35 @@ for 4,096 tokens, and no float32 weights.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from g4compile.bundle.folder import Bundle
-from g4compile.model.config import TextFacts
+from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
 from g4compile.passes.legalize import Legalize
-from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
+from g4compile.passes.lower_moe_to_gather_scatter import LOOP, NATIVE, LowerMoEToGatherScatter
 from g4compile.pipeline import Phase
+from g4compile.runtime.native import require_library
 from g4compile.runtime.session import Session
 from g4compile.targets.base import REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
-from g4compile.targets.onnx.bundle import emit_bundle
-from g4compile.targets.onnx.legal import DTYPES, LEGAL
-from g4compile.targets.onnx.lower_quantized_weights import LowerQuantizedWeights
+from g4compile.targets.onnx.bundle import emit_bundle, ring_slots
+from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
+from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
+from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
+from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import LOWERINGS
 from g4compile.targets.phases import frontend
+from g4compile.weights.formats.blocks import BFLOAT16
 
 
 class OnnxTarget(Target):
     """ONNX graphs `embed` and `decoder` over one data file."""
+
+    options_class = OnnxOptions
 
     def __init__(
         self,
@@ -40,19 +49,37 @@ class OnnxTarget(Target):
         self.name, self.default_weights, self.context = name, default_weights, context
         self.refuses = refuses or {}
 
+    def options(self, **given: Any) -> Options:
+        """As every target's; `kernels` that are not given are those that are here. Raises MachineError too."""
+        kernels = given.pop("kernels", None)
+        made = super().options(**given)
+        return OnnxOptions(**{**vars(made), "kernels": kernels_for(made.weights, kernels)})
+
     def legalize(self) -> Legalize:
         return Legalize(self.name, LEGAL, LOWERINGS, DTYPES)
 
+    def check(self, facts: ModelFacts, options: Options) -> None:
+        if _kernels(options) == G4OPS:
+            require_library("a compile with --kernels g4ops")
+
     def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
-        passes = (
-            LowerMoEToGatherScatter(layers=len(facts.layers) if facts.moe else 0),
-            LowerQuantizedWeights(),
-            self.legalize(),
-            CanonicalizeConstants(),
-            CanonicalizeDeadCode(),
+        kernels, weights = _kernels(options), options.recipe or options.weights
+        experts = LowerMoEToGatherScatter(
+            layers=len(facts.layers) if facts.moe else 0, form=LOOP if kernels == ONNXRUNTIME else NATIVE
         )
-        shared = frontend(facts, REWIND, options.shared_tail, options.recipe or options.weights, options.kv)
-        return (*shared, Phase(self.stage, passes, LEGAL))
+        after = CanonicalizeConstants(), CanonicalizeDeadCode()
+        if kernels == ONNXRUNTIME:
+            shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv)
+            passes: tuple[Pass, ...] = (experts, LowerQuantizedWeights(kernels), self.legalize(), *after)
+            return (*shared, Phase(self.stage, passes, LEGAL))
+        ring = max(ring_slots(layer) or 0 for layer in facts.layers)
+        shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv, ring, product_scales=BFLOAT16)
+        attention, legal = LowerCachedAttention(layers=len(facts.layers)), LEGAL | G4OPS_LEGAL
+        legalize = replace(self.legalize(), legal=legal, dtypes=DTYPES | G4OPS_DTYPES)
+        return (
+            *shared,
+            Phase(self.stage, (experts, attention, LowerQuantizedWeights(kernels), legalize, *after), legal),
+        )
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
         (decoder,) = lowered
@@ -60,6 +87,10 @@ class OnnxTarget(Target):
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         return Candidates(Session(bundle, threads))
+
+
+def _kernels(options: Options) -> str:
+    return options.kernels if isinstance(options, OnnxOptions) else ONNXRUNTIME
 
 
 ONNX_CPU = OnnxTarget("onnx-cpu")

@@ -79,7 +79,7 @@ class EngineTarget(Target):
     def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
         engines = engine_options(options)
         step = next(step for step in self.steps(engines) if step.name == variant.name)
-        shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts))
+        shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts), rotate_first=True)
         return (*shared, self._phase(facts, engines, step, variant.rank))
 
     def _phase(self, facts: TextFacts, options: EngineOptions, step: Step, rank: int) -> Phase:

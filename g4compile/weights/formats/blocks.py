@@ -3,7 +3,7 @@
 A matrix [N, K] is cut along K into blocks that share a scale; the last block of a row may be partly unused:
 
     codes       uint8 [N, blocks, block * bits / 8]    first weight in the lowest bits
-    scales      float32 [N, blocks]
+    scales      float32 [N, blocks]                    rounded to bfloat16 where the format says so
     zero_points uint8 [N, ceil(blocks * bits / 8)]     packed alike; absent when symmetric
     weight      scale * (code - zero_point), zero_point = 2^(bits-1) when absent
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from g4compile.errors import InputError
@@ -24,6 +25,7 @@ Array = np.ndarray[Any, Any]
 BITS = (2, 4, 8)
 BLOCKS = (32, 64, 128)
 WHOLE_ROW = 0  # one scale per row ("per channel")
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Codes:
 
 @dataclass(frozen=True)
 class BlockFormat:
-    """``bits`` a weight, ``block`` weights a scale (0: the whole row), with or without zero points."""
+    """``bits`` a weight, ``block`` weights a scale (0: the whole row), with or without zero points. ``scales``: the
+    dtype to which a scale is rounded, before codes are chosen for it."""
 
     bits: int
     block: int
     symmetric: bool = True
+    scales: str = FLOAT32
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:
@@ -81,6 +85,13 @@ class BlockFormat:
 
     def zero_points_shape(self, rows: int, columns: int) -> tuple[int, int]:
         return rows, -(-self.blocks(columns) * self.bits // 8)
+
+    def rounded(self, scales: Array) -> Array:
+        """float32 ``scales`` to the nearest that are stored, as float32."""
+        if self.scales == FLOAT32:
+            return scales
+        narrow: Array = scales.astype(ml_dtypes.bfloat16).astype(np.float32)
+        return narrow
 
     def pack(self, codes: Array, scales: Array, zero_points: Array | None) -> Codes:
         """Codes [N, blocks, width] and zero points [N, blocks], one a byte, packed."""

@@ -19,7 +19,7 @@ inline const Kernels& kernels(const Node& node) {
   return *chosen;
 }
 
-// Attention, CacheWrite and MoEExperts (layer_ops.cc).
+// Attention, CacheWrite and QMoEExperts (layer_ops.cc).
 std::vector<const OrtCustomOp*> layer_ops();
 
 // ONNX Runtime's table of functions of an op. An op has a name, the types of its inputs and outputs, how many of its

@@ -6,7 +6,7 @@
 //   Attention   (query float32 [B, N, S, D], positions int64 [B, S], keys, values [B, K, T, D],
 //                key_scales?, value_scales? float32 [B, K, T, 1]) -> y float32 [B, S, N * D]
 //               scale; window 0; ring 0
-//   MoEExperts  (x float32 [.., H], index int64 [.., k], weight float32 [.., k], gate_up_codes, gate_up_scales,
+//   QMoEExperts (x float32 [.., H], index int64 [.., k], weight float32 [.., k], gate_up_codes, gate_up_scales,
 //                down_codes, down_scales, gate_up_zero_points?, down_zero_points?) -> y float32 [.., H]
 //               experts, H, I; gate_up_bits, gate_up_block 0, down_bits, down_block 0; activations "int8" or "float32"
 //
@@ -144,14 +144,14 @@ struct AttentionOp {
   const FloatKernels& kernels;
 };
 
-struct MoEExperts {
-  static constexpr const char* name = "MoEExperts";
+struct QMoEExperts {
+  static constexpr const char* name = "QMoEExperts";
   static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kIds, kFloat, kBytes, kAny,
                                                          kBytes, kAny, kBytes, kBytes};
   static constexpr ONNXTensorElementDataType outputs[] = {kFloat};
   static constexpr std::size_t required = 7;
 
-  MoEExperts(const OrtApi* table, const OrtKernelInfo* info)
+  QMoEExperts(const OrtApi* table, const OrtKernelInfo* info)
       : node(table, info, name), count(integer(node, info, "experts")), H(integer(node, info, "H")),
         I(integer(node, info, "I")),
         gate_up(node, info, format(info, "gate_up", H, 2 * width()),
@@ -208,7 +208,7 @@ struct MoEExperts {
 }  // namespace
 
 std::vector<const OrtCustomOp*> layer_ops() {
-  return {Definition<CacheWrite>::get(), Definition<AttentionOp>::get(), Definition<MoEExperts>::get()};
+  return {Definition<CacheWrite>::get(), Definition<AttentionOp>::get(), Definition<QMoEExperts>::get()};
 }
 
 }  // namespace g4::ort

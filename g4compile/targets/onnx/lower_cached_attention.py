@@ -1,0 +1,145 @@
+"""lower-cached-attention: caches and attention are those of libg4ops.
+
+Before:                                                   After:
+    k = TensorScatter (past, new, at)                         k = g4.CacheWrite (new, position_ids, past)
+    mask = g4.CausalMask (positions, k)                       r = rope (rms_norm (split (q)))
+    y = g4.DualRopeAttention (q, .., k, v, mask)              y = g4.Attention (r, positions, k, v)
+
+    codes, scales = g4.QuantizeKV (new)                       c, s = g4.CacheWrite (new, position_ids, past, past_scale)
+    c = TensorScatter (past, codes, at)                       y = g4.Attention (r, positions, c, v, s, v_scales)
+    s = TensorScatter (past_scale, scales, at)
+    k = g4.DequantizeKV (c, s)
+    ...
+
+Where the mask is cut to the kept positions, so are the positions. No mask stands in memory, each key and value is read
+once for all heads that share it, and codes become numbers in registers. A ring (`TensorScatter <circular>`,
+g4.RingMask) becomes `ring = 1` and the window of the attention.
+Source: `native/README.md` (the ops), `native/LAYERS.md` (what they compute, to the bit).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from g4compile.errors import MatchError
+from g4compile.graph.build import Builder
+from g4compile.graph.edit import replace
+from g4compile.graph.stage import describe, op_name
+from g4compile.ops.causal_mask import CausalMask
+from g4compile.ops.dequantize_kv import DequantizeKV
+from g4compile.ops.dual_rope_attention import DualRopeAttention
+from g4compile.ops.quantize_kv import QuantizeKV
+from g4compile.ops.ring_mask import RingMask
+from g4compile.ops.schema import DOMAIN
+from g4compile.passes.base import expect
+from g4compile.targets.onnx.lowerings import rotated_queries
+
+_POSITIONS = "position_ids"
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a `CacheWrite` gives: the cache, its scales where it holds codes, and whether it is a ring."""
+
+    cache: ir.Value
+    scales: ir.Value | None
+    ring: bool
+
+
+@dataclass(frozen=True)
+class LowerCachedAttention:
+    """``layers``: how many attentions there are, or None."""
+
+    name: ClassVar[str] = "lower-cached-attention"
+    stages: ClassVar[tuple[str, ...]] = ("quantized",)
+    layers: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        positions = next((value for value in model.graph.inputs if value.name == _POSITIONS), None)
+        if positions is None:
+            raise MatchError(f"the graph has no input {_POSITIONS} to place keys by", where=self.name)
+        caches = _Caches(positions)
+        sites = DualRopeAttention.all_in(model.graph)
+        for site in sites:
+            _attend(site, caches.of(site.key, site), caches.of(site.value, site))
+        expect(self.name, "attentions", len(sites), self.layers, f"no {DualRopeAttention.name()} is left")
+
+
+@dataclass
+class _Caches:
+    """The caches of a graph, each written by one node, however many attentions read it."""
+
+    positions: ir.Value
+    made: dict[ir.Value, _Written] = field(default_factory=dict)
+
+    def of(self, keys: ir.Value, site: DualRopeAttention) -> _Written:
+        """What stands for ``keys`` (or values), which ``site`` reads."""
+        if keys not in self.made:
+            codes = DequantizeKV.producing(keys)
+            written = self._of_numbers(keys, site) if codes is None else self._of_codes(codes)
+            self.made[keys] = self.made[written.cache] = written  # readers may read either now
+        return self.made[keys]
+
+    def _of_numbers(self, keys: ir.Value, site: DualRopeAttention) -> _Written:
+        scatter = keys.producer()
+        if scatter is None or op_name(scatter) != "TensorScatter":
+            raise MatchError(
+                f"{keys.name} is no cache that is written in place", where=describe(site.node), why="TensorScatter is"
+            )
+        new, past = scatter.inputs[1], scatter.inputs[0]
+        (cache,) = self._write(scatter, new, (past,))
+        replace(keys, cache)
+        return _Written(cache, None, _is_ring(scatter))
+
+    def _of_codes(self, dequantize: DequantizeKV) -> _Written:
+        scatters = [value.producer() for value in (dequantize.codes, dequantize.scales)]
+        rounded = QuantizeKV.producing(scatters[0].inputs[1]) if scatters[0] is not None else None
+        if rounded is None or any(node is None or op_name(node) != "TensorScatter" for node in scatters):
+            raise MatchError(
+                f"{describe(dequantize.node)} does not read codes that g4.QuantizeKV wrote in place",
+                where=LowerCachedAttention.name,
+            )
+        first, second = (node for node in scatters if node is not None)
+        last = max(first, second, key=list(first.graph or ()).index)
+        cache, scales = self._write(last, rounded.x, (first.inputs[0], second.inputs[0]))
+        replace(dequantize.codes, cache)
+        replace(dequantize.scales, scales)
+        return _Written(cache, scales, _is_ring(first))
+
+    def _write(self, anchor: ir.Node, new: ir.Value | None, past: tuple[ir.Value | None, ...]) -> list[ir.Value]:
+        """A node that writes ``new`` into ``past`` (a cache, or codes and their scales), in front of ``anchor``."""
+        attributes = {"ring": int(_is_ring(anchor))}
+        node = ir.node("CacheWrite", [new, self.positions, *past], attributes, domain=DOMAIN, num_outputs=len(past))
+        for output, old in zip(node.outputs, past, strict=True):
+            output.type, output.shape = (old.type, old.shape) if old is not None else (None, None)
+        return Builder(anchor).insert(node)
+
+
+def _is_ring(scatter: ir.Node) -> bool:
+    return scatter.attributes["mode"].as_string() == "circular"
+
+
+def _query_positions(site: DualRopeAttention, ring: bool, build: Builder) -> ir.Value:
+    """The positions [B, S] that the mask of ``site`` was made for, cut as it was cut."""
+    cut, kind = site.mask.producer() if site.mask is not None else None, RingMask if ring else CausalMask
+    whole, bounds = site.mask, list[ir.Value | None]()
+    if cut is not None and op_name(cut) == "Slice":
+        whole, *bounds = cut.inputs
+    mask = kind.producing(whole)
+    if mask is None:
+        raise MatchError(f"{describe(site.node)} has no mask that goes with its keys", where=LowerCachedAttention.name)
+    return build.op("Slice", mask.position_ids, *bounds[:2], build.constant([1])) if bounds else mask.position_ids
+
+
+def _attend(site: DualRopeAttention, key: _Written, value: _Written) -> None:
+    build = Builder(site.node)
+    positions = _query_positions(site, key.ring, build)
+    query = rotated_queries(site, build)
+    scales = [key.scales, value.scales] if key.scales is not None else []
+    attributes = {"scale": site.scale, "window": site.window, "ring": int(key.ring)}
+    node = ir.node("Attention", [query, positions, key.cache, value.cache, *scales], attributes, domain=DOMAIN)
+    node.outputs[0].type, node.outputs[0].shape = site.out.type, site.out.shape
+    site.replace_by(*build.insert(node))
