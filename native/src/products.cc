@@ -55,6 +55,49 @@ void run_panel(void (*kernel)(const Job&), Job& job, const Format& f, std::int64
       std::memcpy(to + row * f.N, edge + row * kPanel, static_cast<std::size_t>(width) * sizeof(float));
 }
 
+// The products of one matrix with packed activations, panel by panel and tile by tile.
+struct Multiplier {
+  const Kernels& kernels;
+  const Weights& weights;
+  const Activations& shape;
+  const void* packed;
+  PanelJob job{};
+
+  Multiplier(const Kernels& k, const Weights& w, const Activations& a, const void* p)
+      : kernels(k), weights(w), shape(a), packed(p) {
+    job.depth = static_cast<int>(w.format.depth());
+    job.block = static_cast<int>(block() ? block() : w.format.depth());
+  }
+  std::int64_t block() const { return weights.format.block ? weights.format.block : shape.block; }  // 0: all of K
+
+  void to_tile(std::int64_t tile) {
+    const auto* bytes = static_cast<const std::uint8_t*>(packed);
+    const std::int64_t first = shape.first_row(tile);
+    job.rows = static_cast<int>(shape.first_row(tile + 1) - first);
+    job.q = reinterpret_cast<const std::int8_t*>(bytes) + first * shape.depth();
+    job.sums = reinterpret_cast<const std::int32_t*>(bytes + shape.sums_at(block())) + first * shape.blocks(block());
+    job.row_scales = reinterpret_cast<const float*>(bytes + shape.scales_at()) + first * shape.blocks(shape.block);
+  }
+
+  void to_panel(std::int64_t panel) {
+    set_panel(weights, panel, job);
+    job.block_scales_step = kPanel;
+    if (!weights.format.block) job.block_scales = kOnes.data(), job.block_scales_step = 0;
+  }
+
+  auto kernel() const {
+    const Spread spread = shape.block ? kBoth : weights.format.block ? kBlocks : kChannel;
+    return kernels.product[bits_index(weights.format.bits)][spread];
+  }
+
+  // Rows [job.rows][32] of the panel, one behind the other.
+  void multiply(float* to) {
+    job.y = to;
+    job.y_step = kPanel;
+    kernel()(job);
+  }
+};
+
 // Calls body(first panel, behind the last one) for all panels, some a task.
 template <class Body>
 void each_panels(const Parallel& parallel, std::int64_t panels, std::int64_t chunk, const Body& body) {
@@ -74,29 +117,13 @@ std::int64_t panels_a_task(const Format& f, std::int64_t M, std::int64_t panels)
 
 void product_panels(const Kernels& kernels, const Weights& weights, const Activations& shape, const void* packed,
                     std::int64_t begin, std::int64_t end, float* y) {
-  const Format& f = weights.format;
-  const Spread spread = shape.block ? kBoth : f.block ? kBlocks : kChannel;
-  const auto kernel = kernels.product[bits_index(f.bits)][spread];
-  const std::int64_t block = f.block ? f.block : shape.block;  // 0: all of K
-  const std::int64_t blocks = shape.blocks(block), scale_blocks = shape.blocks(shape.block);
-  const auto* bytes = static_cast<const std::uint8_t*>(packed);
-  const auto* sums = reinterpret_cast<const std::int32_t*>(bytes + shape.sums_at(block));
-  const auto* scales = reinterpret_cast<const float*>(bytes + shape.scales_at());
   float edge[kTile * kPanel];
-  PanelJob job{};
-  job.depth = static_cast<int>(f.depth());
-  job.block = static_cast<int>(block ? block : f.depth());
+  Multiplier matrix(kernels, weights, shape, packed);
   for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
-    const std::int64_t first = shape.first_row(tile);
-    job.rows = static_cast<int>(shape.first_row(tile + 1) - first);
-    job.q = reinterpret_cast<const std::int8_t*>(bytes) + first * shape.depth();
-    job.sums = sums + first * blocks;
-    job.row_scales = scales + first * scale_blocks;
+    matrix.to_tile(tile);
     for (std::int64_t panel = begin; panel < end; ++panel) {
-      set_panel(weights, panel, job);
-      job.block_scales_step = kPanel;
-      if (!f.block) job.block_scales = kOnes.data(), job.block_scales_step = 0;
-      run_panel(kernel, job, f, panel, first, y, edge);
+      matrix.to_panel(panel);
+      run_panel(matrix.kernel(), matrix.job, weights.format, panel, shape.first_row(tile), y, edge);
     }
   }
 }
@@ -125,6 +152,32 @@ void product(const Kernels& kernels, const Parallel& parallel, const Weights& we
   const std::int64_t panels = weights.format.panels(), chunk = panels_a_task(weights.format, shape.M, panels);
   each_panels(parallel, panels, chunk, [&](std::int64_t begin, std::int64_t end) {
     product_panels(kernels, weights, shape, packed, begin, end, y);
+  });
+}
+
+void gated_product(const Kernels& kernels, const Parallel& parallel, const Weights& gate, const Weights& up,
+                   const Activations& shape, const void* packed, float* y) {
+  const Format& f = gate.format;
+  const std::int64_t panels = f.panels();
+  const std::int64_t chunk = std::max<std::int64_t>(1, panels_a_task(f, shape.M, panels) / 2);
+  each_panels(parallel, panels, chunk, [&](std::int64_t begin, std::int64_t end) {
+    float gates[kTile * kPanel], ups[kTile * kPanel];
+    Multiplier first(kernels, gate, shape, packed), second(kernels, up, shape, packed);
+    for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
+      first.to_tile(tile);
+      second.to_tile(tile);
+      for (std::int64_t panel = begin; panel < end; ++panel) {
+        first.to_panel(panel);
+        first.multiply(gates);
+        second.to_panel(panel);
+        second.multiply(ups);
+        kernels.floats->geglu(gates, ups, first.job.rows * kPanel, gates);
+        const std::int64_t channel = panel * kPanel, width = std::min<std::int64_t>(kPanel, f.N - channel);
+        float* to = y + shape.first_row(tile) * f.N + channel;
+        for (int row = 0; row < first.job.rows; ++row)
+          std::memcpy(to + row * f.N, gates + row * kPanel, static_cast<std::size_t>(width) * sizeof(float));
+      }
+    }
   });
 }
 

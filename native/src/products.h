@@ -12,6 +12,10 @@ namespace g4 {
 void product(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const Activations& shape,
              const void* packed, float* y);
 
+// y = gelu_tanh(x * gate^T) * (x * up^T): two matrices of one size. Neither product is written to memory.
+void gated_product(const Kernels& kernels, const Parallel& parallel, const Weights& gate, const Weights& up,
+                   const Activations& shape, const void* packed, float* y);
+
 // With float32 activations x [M, K].
 void product_float(const Kernels& kernels, const Parallel& parallel, const Weights& weights, const float* x,
                    std::int64_t M, float* y);

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.native import graphs, reference
+from tests.native.layers import geglu
 
 FORMATS = [(2, 0, False), (4, 0, True), (8, 0, False), (2, 64, True), (4, 32, True), (4, 128, False), (8, 128, False)]
 
@@ -47,6 +48,50 @@ def test_an_exact_product(library, bits, block, zeros):
     session = graphs.session(library.path, graphs.linear(matrix, activations="float32"))
     right, size = reference.product_float64(x, matrix)
     assert (np.abs(session.run(None, {"x": x})[0] - right) <= 1e-6 * size).all()
+
+
+def gated(first, second, **more):
+    """y = QGeGLU (x) of two matrices of one size."""
+    arrays = {}
+    for prefix, matrix in (("gate", first), ("up", second)):
+        arrays |= {f"{prefix}_{name}": array for name, array in graphs.weights(matrix).items()}
+    order = ["gate_codes", "gate_scales", "up_codes", "up_scales", "gate_zero_points", "up_zero_points"]
+    names = [name if name in arrays else "" for name in order]
+    rows, columns = first.shape
+    given = {"K": columns, "N": rows, "gate_bits": first.bits, "gate_block": first.block, "up_bits": second.bits,
+             "up_block": second.block, **more}  # fmt: skip
+    nodes = [graphs.node("QGeGLU", ["x", *names], ["y"], **given)]
+    initializers = [graphs.initializer(name, array) for name, array in arrays.items()]
+    return graphs.model(nodes, {"x": (graphs.FLOAT, None)}, {"y": graphs.FLOAT}, initializers)
+
+
+@pytest.mark.parametrize("formats", [((4, 0, False), (4, 0, False)), ((4, 32, True), (8, 0, False)),
+                                     ((2, 0, False), (4, 128, True))])  # fmt: skip
+def test_a_gated_unit(library, formats):
+    """To the bit what two products and their activation give."""
+    first, second = (made(*one) for one in formats)
+    session = graphs.session(library.path, gated(first, second))
+    for shape in ((200,), (2, 3, 200), (37, 200), (2, 0, 200)):
+        x = numbers(shape)
+        (found,) = session.run(None, {"x": x})
+        assert found.shape == (*shape[:-1], 70)
+        if x.size:
+            np.testing.assert_array_equal(found, geglu(expected(x, first), expected(x, second)))
+
+
+def test_a_gated_unit_of_float32_operands(library):
+    first, second, x = made(4, 32, True), made(8, 0, False), numbers((5, 200))
+    (found,) = graphs.session(library.path, gated(first, second, activations="float32")).run(None, {"x": x})
+    right = geglu(*(reference.product_float64(x, one)[0].astype(np.float32) for one in (first, second)))
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
+
+
+@pytest.mark.parametrize(("given", "words"), [({"gate_bits": 3}, "bits"), ({"K": 100}, "gate_codes"),
+                                              ({"N": 32}, "gate_codes"), ({"activation_block": 64}, "activation_block"),
+                                              ({"up_bits": 8}, "up_codes")])  # fmt: skip
+def test_a_gated_unit_of_other_sizes(library, given, words):
+    with pytest.raises(Exception, match=f'QGeGLU "the QGeGLU": .*{words}'):
+        graphs.session(library.path, gated(made(4, 0, False), made(4, 0, False), **given))
 
 
 def test_a_scale_for_each_block_of_a_row(library):

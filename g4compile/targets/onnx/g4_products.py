@@ -52,7 +52,7 @@ def lookup(dequantize: Dequantize, gather: ir.Node) -> list[ir.Node]:
 
 def rounds_activations(node: ir.Node) -> bool:
     """Whether ``node`` is a product, or the experts, of the library that round their operand to 8 bits."""
-    rounding = op_name(node) in ("g4.QLinear", "g4.QMoEExperts")
+    rounding = op_name(node) in ("g4.QLinear", "g4.QGeGLU", "g4.QMoEExperts")
     return rounding and node.attributes["activations"].as_string() == _INT8
 
 

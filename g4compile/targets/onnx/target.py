@@ -25,6 +25,7 @@ from g4compile.runtime.native import require_library
 from g4compile.runtime.session import Session
 from g4compile.targets.base import REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.bundle import emit_bundle, ring_slots
+from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
@@ -74,12 +75,16 @@ class OnnxTarget(Target):
             return (*shared, Phase(self.stage, passes, LEGAL))
         ring = max(ring_slots(layer) or 0 for layer in facts.layers)
         shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv, ring, product_scales=BFLOAT16)
-        attention, legal = LowerCachedAttention(layers=len(facts.layers)), LEGAL | G4OPS_LEGAL
-        legalize = replace(self.legalize(), legal=legal, dtypes=DTYPES | G4OPS_DTYPES)
-        return (
-            *shared,
-            Phase(self.stage, (experts, attention, LowerQuantizedWeights(kernels), legalize, *after), legal),
+        legal = LEGAL | G4OPS_LEGAL
+        passes = (
+            experts,
+            LowerCachedAttention(layers=len(facts.layers)),
+            LowerQuantizedWeights(kernels),
+            FuseGatedProducts(),
+            replace(self.legalize(), legal=legal, dtypes=DTYPES | G4OPS_DTYPES),
+            *after,
         )
+        return (*shared, Phase(self.stage, passes, legal))
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
         (decoder,) = lowered

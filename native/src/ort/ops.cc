@@ -4,6 +4,9 @@
 //   QLinear              (x, codes, scales, zero_points?) -> y float32 [.., N]
 //                        x float32 [.., K], or what QuantizeActivations made of it
 //                        bits, K, N; block 0; activations "int8" or "float32"; activation_block 0
+//   QGeGLU               (x, gate_codes, gate_scales, up_codes, up_scales, gate_zero_points?, up_zero_points?)
+//                        -> y float32 [.., N]; as QLinear: gelu_tanh(x * gate^T) * (x * up^T)
+//                        gate_bits, up_bits, K, N; gate_block 0, up_block 0; activations, activation_block 0
 //   QuantizeActivations  (x float32 [.., K]) -> uint8 [.., bytes]; K; activation_block 0
 //   QGather              (ids int64 [..], codes, scales, zero_points?) -> y float32 [.., K]; bits, K, N; block 0
 #include <vector>
@@ -35,43 +38,106 @@ Shape with_last(Shape shape, std::int64_t last) {
   return shape;
 }
 
+// What a product reads: float32 rows, or rows that QuantizeActivations packed.
+struct Operand {
+  Operand(const Node& node, const OrtKernelInfo* info)
+      : exact(exact_activations(node, info)), block(activation_block(node, info)) {
+    if (exact && block) node.wrong("activation_block is for activations \"int8\"");
+  }
+
+  // The shape of the activations of a call; data: x, packed unless `exact` (null where x has no rows).
+  Activations read(const Node& node, Call& call, std::int64_t K, const void*& data) const {
+    const Tensor x = call.tensor(0, "x");
+    Activations shape{0, K, block};
+    const bool packed = x.type == kBytes && !exact;
+    if (!packed && x.type != kFloat) node.wrong("x is neither float32 nor packed activations of type uint8");
+    shape.M = rows(node, x, packed ? shape.row_bytes() : shape.K);
+    data = shape.M ? node.aligned("x", x) : nullptr;
+    if (exact || packed || !shape.M) return shape;
+    // One buffer a thread that calls: it lives as long as the thread, and is as large as its largest input.
+    thread_local std::vector<std::uint32_t> buffer;
+    if (buffer.size() * 4 < shape.bytes()) buffer.resize(shape.bytes() / 4 + 1);
+    quantize(kernels(node), call.parallel(), shape, static_cast<const float*>(data), buffer.data());
+    data = buffer.data();
+    return shape;
+  }
+
+  bool exact;
+  std::int64_t block;
+};
+
 struct QLinear {
   static constexpr const char* name = "QLinear";
   static constexpr ONNXTensorElementDataType inputs[] = {kAny, kBytes, kAny, kBytes}, outputs[] = {kFloat};
   static constexpr std::size_t required = 3;
 
-  QLinear(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name), weights(node, info, 1) {
-    exact = exact_activations(node, info);
-    block = activation_block(node, info);
-    if (exact && block) node.wrong("activation_block is for activations \"int8\"");
+  QLinear(const OrtApi* table, const OrtKernelInfo* info)
+      : node(table, info, name), weights(node, info, 1), operand(node, info) {
     kernels(node);
   }
 
-  void compute(Call& call) {
-    const Tensor x = call.tensor(0, "x");
+  void compute(Call& call) const {
     const Weights w = weights.read(node, call);
-    Activations shape{0, w.format.K, block};
-    const bool packed = x.type == kBytes && !exact;
-    if (!packed && x.type != kFloat) node.wrong("x is neither float32 nor packed activations of type uint8");
-    shape.M = rows(node, x, packed ? shape.row_bytes() : shape.K);
-    float* y = static_cast<float*>(call.output(with_last(x.shape, w.format.N)));
-    if (shape.M == 0) return;
-    const void* data = node.aligned("x", x);
-    if (exact) return product_float(kernels(node), call.parallel(), w, static_cast<const float*>(data), shape.M, y);
-    if (!packed) {
-      // One buffer a thread that calls: it lives as long as the thread, and is as large as its largest input.
-      thread_local std::vector<std::uint32_t> buffer;
-      if (buffer.size() * 4 < shape.bytes()) buffer.resize(shape.bytes() / 4 + 1);
-      quantize(kernels(node), call.parallel(), shape, static_cast<const float*>(data), buffer.data());
-      data = buffer.data();
-    }
-    product(kernels(node), call.parallel(), w, shape, data, y);
+    const void* x = nullptr;
+    const Activations shape = operand.read(node, call, w.format.K, x);
+    auto* y = static_cast<float*>(call.output(with_last(call.tensor(0, "x").shape, w.format.N)));
+    if (!shape.M) return;
+    if (operand.exact)
+      product_float(kernels(node), call.parallel(), w, static_cast<const float*>(x), shape.M, y);
+    else
+      product(kernels(node), call.parallel(), w, shape, x, y);
   }
 
   Node node;
   WeightOperands weights;
-  bool exact = false;
-  std::int64_t block = 0;
+  Operand operand;
+};
+
+struct QGeGLU {
+  static constexpr const char* name = "QGeGLU";
+  static constexpr ONNXTensorElementDataType inputs[] = {kAny, kBytes, kAny, kBytes, kAny, kBytes, kBytes};
+  static constexpr ONNXTensorElementDataType outputs[] = {kFloat};
+  static constexpr std::size_t required = 5;
+
+  QGeGLU(const OrtApi* table, const OrtKernelInfo* info)
+      : node(table, info, name),
+        gate(node, info, format(info, "gate"),
+             {{{"gate_codes", 1}, {"gate_scales", 2}, {"gate_zero_points", 5}}}, 0),
+        up(node, info, format(info, "up"), {{{"up_codes", 3}, {"up_scales", 4}, {"up_zero_points", 6}}}, 0),
+        operand(node, info) {
+    kernels(node);
+  }
+
+  void compute(Call& call) const {
+    const Weights first = gate.read(node, call), second = up.read(node, call);
+    const std::int64_t N = first.format.N;
+    const void* x = nullptr;
+    const Activations shape = operand.read(node, call, first.format.K, x);
+    auto* y = static_cast<float*>(call.output(with_last(call.tensor(0, "x").shape, N)));
+    if (!shape.M) return;
+    if (!operand.exact) return gated_product(kernels(node), call.parallel(), first, second, shape, x, y);
+    std::vector<float> ups(static_cast<std::size_t>(shape.M * N));
+    product_float(kernels(node), call.parallel(), first, static_cast<const float*>(x), shape.M, y);
+    product_float(kernels(node), call.parallel(), second, static_cast<const float*>(x), shape.M, ups.data());
+    auto row = [&](std::size_t index) {
+      const std::int64_t at = static_cast<std::int64_t>(index) * N;
+      kernels(node).floats->geglu(y + at, ups.data() + at, N, y + at);
+    };
+    call.parallel().each(static_cast<std::size_t>(shape.M), row);
+  }
+
+ private:
+  Format format(const OrtKernelInfo* info, const std::string& matrix) const {
+    return {integer(node, info, (matrix + "_bits").c_str()), integer(node, info, (matrix + "_block").c_str(), 0),
+            integer(node, info, "K"), integer(node, info, "N")};
+  }
+
+ public:
+  Node node;
+
+ private:
+  WeightOperands gate, up;
+  Operand operand;
 };
 
 struct QuantizeActivations {
@@ -134,7 +200,8 @@ struct Domain {
     status = api.CreateCustomOpDomain("g4", &domain);
     std::vector<const OrtCustomOp*> ops = layer_ops();
     ops.insert(ops.end(),
-               {Definition<QLinear>::get(), Definition<QuantizeActivations>::get(), Definition<QGather>::get()});
+               {Definition<QLinear>::get(), Definition<QGeGLU>::get(), Definition<QuantizeActivations>::get(),
+                Definition<QGather>::get()});
     for (const OrtCustomOp* op : ops)
       if (!status) status = api.CustomOpDomain_Add(domain, op);
   }
