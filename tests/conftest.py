@@ -229,17 +229,17 @@ def g4ops(g4ops_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def quantized(shared: Path, checkpoints: Callable[[str], Checkpoint], tmp_path: Path) -> Callable[..., Bundle]:
-    """Compiled bundles by preset, recipe and kernels (those of `g4ops` want the fixture); the recipe `exact` is the one
-    above."""
+    """Compiled bundles by preset, recipe, kernels (those of `g4ops` want the fixture) and dtype of KV; the recipe
+    `exact` is the one above."""
 
-    def get(variant: str, recipe: str, kernels: str = "onnxruntime") -> Bundle:
+    def get(variant: str, recipe: str, kernels: str = "onnxruntime", kv: str = "float32") -> Bundle:
         checkpoint = checkpoints(variant)
         weights = exact_recipe(checkpoint.facts.text, tmp_path) if recipe == "exact" else recipe
 
         def make(path: Path) -> None:
-            compile(checkpoint.folder, "onnx-cpu", path, weights=weights, kernels=kernels)
+            compile(checkpoint.folder, "onnx-cpu", path, weights=weights, kernels=kernels, kv=kv)
 
-        return Bundle.open(once(shared, f"{variant}-{recipe}-{kernels}-bundle", make))
+        return Bundle.open(once(shared, f"{variant}-{recipe}-{kernels}-{kv}-bundle", make))
 
     return get
 

@@ -51,6 +51,7 @@ def bundle_rows(bundle: Bundle) -> dict[str, str]:
         "context": f"{manifest.context:,} tokens",
         "KV": _kv(bundle),
         "graphs": ", ".join(graphs),
+        "requires": ", ".join(manifest.requires) or "ONNX alone",
         "made by": f"{manifest.generator} ({versions})",
         **{name: size(spec.bytes) for name, spec in manifest.files.items()},
     }
