@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <vector>
 
 namespace g4 {
 namespace {
@@ -39,6 +39,7 @@ class Split {
   std::int64_t parts() const { return parts_; }
   std::int64_t blocks() const { return shape_.cache.B * shape_.cache.K * blocks_; }
   std::int64_t first(std::int64_t block) const { return rows_ * block / blocks_; }
+  std::int64_t most_rows() const { return (rows_ + blocks_ - 1) / blocks_; }  // of a block
   std::int64_t blocks_a_head() const { return blocks_; }
   std::int64_t rows_a_head() const { return rows_; }
   Seen of_row(std::int64_t b, std::int64_t row) const {
@@ -175,9 +176,14 @@ void attention(const FloatKernels& kernels, const Parallel& parallel, const Atte
   const Split split(shape, positions);
   const Attention work{*chosen, shape, query, keys, values, split};
   const std::int64_t parts = split.parts(), in_head = split.blocks_a_head();
-  std::unique_ptr<Sums[]> sums(new Sums[static_cast<std::size_t>(parts > 1 ? split.blocks() * parts : 0)]);
-  std::unique_ptr<float[]> partial(
-      new float[static_cast<std::size_t>(parts > 1 ? split.blocks() * parts * kBlockRows * c.D : 0)]);
+  const std::int64_t shared = parts > 1 ? split.blocks() * parts : 0, most_rows = split.most_rows();
+  // Of the thread that calls, and kept: fresh pages at every call would cost more than the sums of a short context.
+  thread_local std::vector<Sums> sums;
+  thread_local std::vector<float> partial;
+  sums.resize(static_cast<std::size_t>(shared));
+  partial.resize(static_cast<std::size_t>(shared * most_rows * c.D));
+  Sums* const all_sums = sums.data();
+  float* const all_partial = partial.data();
 
   auto task = [&](std::size_t index) {
     const auto task_index = static_cast<std::int64_t>(index);
@@ -186,8 +192,8 @@ void attention(const FloatKernels& kernels, const Parallel& parallel, const Atte
     const Seen all = split.of_block(head / c.K, block);
     float* to[kBlockRows];
     if (parts > 1) {
-      for (int row = 0; row < rows; ++row) to[row] = partial.get() + (task_index * kBlockRows + row) * c.D;
-      return work.add_keys(head, block, split.of_part(all, task_index % parts), to, sums[index]);
+      for (int row = 0; row < rows; ++row) to[row] = all_partial + (task_index * most_rows + row) * c.D;
+      return work.add_keys(head, block, split.of_part(all, task_index % parts), to, all_sums[index]);
     }
     Sums own;
     work.rows_out(head, block, out, to);
@@ -205,13 +211,13 @@ void attention(const FloatKernels& kernels, const Parallel& parallel, const Atte
     for (int row = 0; row < rows; ++row) {
       float largest = kNoScore, total = 0;
       for (std::int64_t part = 0; part < parts; ++part)
-        largest = std::max(largest, sums[at * parts + part].largest[row]);
+        largest = std::max(largest, all_sums[at * parts + part].largest[row]);
       std::fill_n(to[row], c.D, 0.0f);
       for (std::int64_t part = 0; part < parts; ++part) {
-        const Sums& one = sums[at * parts + part];
+        const Sums& one = all_sums[at * parts + part];
         const float weight = std::exp(one.largest[row] - largest);
         total += weight * one.total[row];
-        chosen->weigh(weight, partial.get() + ((at * parts + part) * kBlockRows + row) * c.D, c.D, to[row]);
+        chosen->weigh(weight, all_partial + ((at * parts + part) * most_rows + row) * c.D, c.D, to[row]);
       }
       divide(to[row], c.D, total);
     }
