@@ -7,7 +7,9 @@ WORKERS ?= 2
 
 .PHONY: demo native test test-lowest nightly lint bench clean
 
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+# libg4ops is left to `native`, which builds it once and does not hide what the compiler says.
+EDITABLE := --config-settings wheel.cmake=false --editable
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(EDITABLE)
 NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
 
 NO_LIBRARY := echo 'libg4ops is not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
@@ -32,8 +34,7 @@ demo: .venv/compile
 native:
 	cmake -S native -B build/native -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/native --target g4ops --parallel $(WORKERS)
-	mkdir -p g4compile/lib
-	cp build/native/libg4ops.so g4compile/lib/
+	cmake --install build/native --prefix g4compile
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -48,7 +49,7 @@ LOWEST := .venv-lowest/bin
 .venv-lowest/done: pyproject.toml tests/lowest.txt
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --quiet --upgrade pip
-	$(LOWEST)/python -m pip install --quiet --constraint tests/lowest.txt --editable '.[dev]'
+	$(LOWEST)/python -m pip install --quiet --constraint tests/lowest.txt $(EDITABLE) '.[dev]'
 	touch $@
 
 test-lowest: .venv-lowest/done

@@ -1,7 +1,8 @@
 """The library libg4ops, whose ops the graphs of some bundles have: where it is, and whether it is the right one.
 
-It stands in the package, at `lib/libg4ops.so`, when it was built there (`native/README.md`). `G4OPS_LIBRARY` in the
-environment names another one, for work on the library itself. A bundle never says which file is loaded.
+It stands in the package, at `lib/libg4ops.so`, when the install found a compiler (`docs/design/0008-packaging.md`).
+`G4OPS_LIBRARY` in the environment names another one, for work on the library itself. A bundle never says which file is
+loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from g4compile.bundle.requires import G4OPS
 from g4compile.errors import MachineError
 
 VARIABLE = "G4OPS_LIBRARY"
-FIX = "in a clone of g4compile, with CMake and a C++ compiler: make native"
+# pip keeps a wheel that it built before there was a compiler.
+FIX = "with a C++20 compiler: pip install --force-reinstall --no-deps --no-cache-dir g4compile; in a clone: make native"
 _BESIDE = Path(__file__).parents[1] / "lib" / "libg4ops.so"
 
 

@@ -26,7 +26,7 @@ def test_none_is_here(nothing):
     assert native.find_library() is None
     with pytest.raises(MachineError, match="this bundle needs the library libg4ops") as refused:
         native.require_library("this bundle")
-    assert "C++ compiler" in refused.value.fix
+    assert "C++20 compiler" in refused.value.fix
 
 
 @pytest.mark.parametrize("name", ["text", "absent", "libc"])
