@@ -34,6 +34,7 @@ demo: .venv/compile
 native:
 	cmake -S native -B build/native -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/native --target g4ops --parallel $(WORKERS)
+	rm -f g4compile/lib/libg4ops.so  # sessions that run keep the old file
 	cmake --install build/native --prefix g4compile
 
 lint: .venv/dev
