@@ -93,9 +93,19 @@ def test_no_verb_runs_anything_of_the_current_folder(hostile):
 
 
 def test_the_module_takes_the_current_folder_off_its_path(hostile):
-    """But for a `g4compile` there, which Python runs before ours: see `-P`."""
-    (hostile / "g4compile.py").unlink()
-    done, modules = ran(hostile, sys.executable, "-m", "g4compile", "inspect", "bundle", "--json")
+    """But for what Python itself imports before ours, and a `g4compile` there: see `-P`."""
+    command = [sys.executable, "-P", "-m", "g4compile", "inspect", "bundle", "--json"]
+    done, modules = ran(hostile, *command)
     assert done.returncode == 0 and modules == "", done.stderr + modules
-    done, modules = ran(hostile, sys.executable, "-P", "-m", "g4compile", "inspect", "bundle", "--json")
+    first = subprocess.run(
+        [sys.executable, "-I", "-c", "import runpy, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    for name in ("g4compile", *first):
+        (hostile / f"{name}.py").unlink(missing_ok=True)
+    command.remove("-P")
+    done, modules = ran(hostile, *command)
     assert done.returncode == 0 and modules == "", done.stderr + modules
+    assert len(list(hostile.glob("*.py"))) > 20
