@@ -14,7 +14,7 @@ import hashlib
 import os
 import platform
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from g4compile.errors import BundleError, InputError
 from g4compile.runtime.native import add_ops
 from g4compile.runtime.prepacked import discard, prepacked
 
+Pages = tuple[int, int]  # addresses: from the first, before the second
 _DONTNEED = 4  # of madvise(2)
 _SAVE = {
     "session.save_external_prepacked_constant_initializers": "1",
@@ -74,7 +75,7 @@ def _opened(bundle: Bundle, name: str, threads: int, cache: Path | None, profile
         return _session(file, threads, profile=profile)
     # Loading compares the weights as compiled, which ONNX Runtime keeps beside the rearranged ones, and runs never
     # read them again.
-    release_pages(entry / DATA)
+    release_pages(mapped_pages(entry / DATA))
     return session
 
 
@@ -130,16 +131,21 @@ def _session(
         ) from error
 
 
-def release_pages(data: Path) -> None:
-    """Give back the mapped pages of ``data``: those that a run needs again come back from the system's file cache."""
+def mapped_pages(data: Path) -> set[Pages]:
+    """Where this process has the file ``data`` mapped; nothing where the system does not say."""
     try:
-        libc, maps = ctypes.CDLL(None), Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    except (OSError, TypeError):  # no Linux: the pages stay counted until the system wants them
-        return
-    for line in maps.splitlines():
-        if line.endswith(f" {data.resolve()}"):
-            start, end = (int(address, 16) for address in line.split(maxsplit=1)[0].split("-"))
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        return set()
+    found = (line.split(maxsplit=1)[0].split("-") for line in maps.splitlines() if line.endswith(f" {data.resolve()}"))
+    return {(int(start, 16), int(end, 16)) for start, end in found}
+
+
+def release_pages(pages: Iterable[Pages]) -> None:
+    """Give back mapped pages of a file: those that a run needs again come back from the system's file cache."""
+    libc = ctypes.CDLL(None)
+    for start, end in pages:
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
 
 
 def _digest(bundle: Bundle, name: str) -> str:

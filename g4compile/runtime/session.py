@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import Conversation, Logits
 from g4compile.runtime.failures import run_errors
-from g4compile.runtime.graphs import open_graph, release_pages, takes_cache
+from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
@@ -48,11 +47,13 @@ class Session(Conversation):
         self.chunk = arguments.integer("chunk", chunk, 1, _LARGEST_CHUNK)
         threads = arguments.threads(threads)
         paths = arguments.optional_path("cache", cache), arguments.optional_path("profile", profile)
+        before = mapped_pages(bundle.folder / DATA)
         self._embed = open_graph(bundle, EMBED, 1)
+        self._tables = (
+            mapped_pages(bundle.folder / DATA) - before
+        )  # the decoder maps what it reads at every step itself
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
-        # With a cache only lookups read the bundle's own file, and its pages can be given back; without one the
-        # decoder may read it too, at every step.
-        self._looked_up: float = 0 if cache is not None and takes_cache(bundle) else -math.inf
+        self._looked_up = 0
         self._embedded = [output.name for output in self._embed.get_outputs()]
         self._cache: KVCache | None = None
 
@@ -112,7 +113,7 @@ class Session(Conversation):
         embedded = self._embed.run_with_ort_values(None, {"input_ids": ort.OrtValue.ortvalue_from_numpy(ids)})
         self._looked_up += batch * new
         if self._looked_up > _LOOKUPS:
-            release_pages(self.bundle.folder / DATA)
+            release_pages(self._tables)
             self._looked_up = 0
         binding = self._decoder.io_binding()
         for name, value in zip(self._embedded, embedded, strict=True):
