@@ -49,9 +49,8 @@ class Session(Conversation):
         paths = arguments.optional_path("cache", cache), arguments.optional_path("profile", profile)
         before = mapped_pages(bundle.folder / DATA)
         self._embed = open_graph(bundle, EMBED, 1)
-        self._tables = (
-            mapped_pages(bundle.folder / DATA) - before
-        )  # the decoder maps what it reads at every step itself
+        # Those of lookups alone: the decoder, which reads its weights at every step, maps them itself.
+        self._tables = mapped_pages(bundle.folder / DATA) - before
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
         self._looked_up = 0
         self._embedded = [output.name for output in self._embed.get_outputs()]
