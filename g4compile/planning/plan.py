@@ -32,11 +32,13 @@ from g4compile.weights.writer import INLINE
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many.
+    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many: products on all
+    positions. Behind the last layer that writes KV one position is computed: ``decode_operations`` less
+    ``prefill_operations``, once a prompt.
 
     ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
-    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`. ``kernels``:
-    whose products read codes.
+    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
+    ``decode_kv_bytes``: what of ``decode_read_bytes`` attention reads. ``kernels``: whose products read codes.
     """
 
     model_type: str
@@ -53,6 +55,7 @@ class Plan(msgspec.Struct, frozen=True):
     kv_window_bytes: int
     memory: Memory
     decode_read_bytes: int
+    decode_kv_bytes: int
     decode_operations: int
     prefill_operations: int
     device: Device
@@ -105,7 +108,7 @@ def plan(
     read = sum(int(weight.share * storage.tensor_bytes(weight)) for weight in products)
     read += sum(storage.tensor_bytes(weight) for weight in found if weight.use == SMALL)
     read += sum(storage.tensor_bytes(weight) // weight.shape[0] for weight in found if weight.use == LOOKUP)
-    read += _kv_read(text, tokens, kv)
+    kv_read = _kv_read(text, tokens, kv)
     decode = sum(int(2 * weight.share * weight.elements) for weight in products)
     prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
     profile = device or DEVICES["server-2-cores"]
@@ -126,11 +129,12 @@ def plan(
             for layer in text.kv_layers
         ),
         memory=memory(text, found, storage, held, min(CHUNK, tokens)),
-        decode_read_bytes=read,
+        decode_read_bytes=read + kv_read,
+        decode_kv_bytes=kv_read,
         decode_operations=decode,
         prefill_operations=prefill,
         device=profile,
-        decode_tokens_per_second=round(profile.bandwidth / read, 2),
+        decode_tokens_per_second=round(profile.bandwidth / (read + kv_read), 2),
         prefill_tokens_per_second=round(profile.operations / max(prefill, 1), 2),
         recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
         kernels=taken_kernels,
