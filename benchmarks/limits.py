@@ -1,10 +1,13 @@
-"""What this machine can do at most, measured by `native/limits.cc`, and shares of it."""
+"""What this machine can do at most, measured by `native/limits.cc`, and how long something takes."""
 
 from __future__ import annotations
 
 import json
 import platform
+import statistics
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,3 +52,14 @@ def limits(program: Path, threads: int) -> Limits:
     done = subprocess.run([str(program), str(threads)], check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout)
     return Limits(found["read"], found["int8"])
+
+
+def median_seconds(run: Callable[[int], object], repeats: int) -> float:
+    """Of ``repeats`` calls, each with its number, after one to warm up."""
+    run(0)
+    found = []
+    for turn in range(repeats):
+        start = time.perf_counter()
+        run(turn)
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
