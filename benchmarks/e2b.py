@@ -11,7 +11,8 @@ medians are shown. --config takes another geometry: a folder with a config.json.
 
 Shares: prefill counts the operations of the products that are computed, those of all positions and, once, those of the
 shared tail, over time over the int8 limit. Decode counts the bytes that a token reads, codes, scales, norms and caches
-at the lengths that were run, over time over the read limit.
+at the lengths that were run, over time over the read limit. Beside them stand the speeds that `plan` gives for this
+machine, as it was measured at the begin of each round.
 """
 
 from __future__ import annotations
@@ -28,29 +29,15 @@ from pathlib import Path
 from typing import Any
 
 import peers
+from figures import Figures, medians, ratios, show
 from limits import Limits, built, limits, processor
 
 from g4compile.model.config import load_config, model_facts
-from g4compile.planning.plan import plan
+from g4compile.planning.device import Device, measure_device
+from g4compile.planning.plan import Plan, plan
 from g4compile.targets.onnx.kernels import kernels_for
 
 PROMPT, STEPS = 512, 32
-Figures = dict[str, float]
-SPEEDS = ("prefill_tokens_per_second", "decode_tokens_per_second")
-# What is shown: figure, unit, digits.
-SHOWN = {
-    "load, s": ("load_s", 1, 2),
-    "prefill, tokens/s": ("prefill_tokens_per_second", 1, 1),
-    "% of int8 limit": ("prefill_share", 0.01, 1),
-    "decode, tokens/s": ("decode_tokens_per_second", 1, 1),
-    "% of read limit": ("decode_share", 0.01, 1),
-    "resident, GB": ("resident_bytes", 1e9, 3),
-    "anonymous, GB": ("anonymous_bytes", 1e9, 3),
-    "above weights, GB": ("resident_above_weights_bytes", 1e9, 3),
-    "peak, GB": ("peak_resident_bytes", 1e9, 3),
-    "read, GB/s": ("read_limit", 1e9, 1),
-    "int8, GOP/s": ("int8_limit", 1e9, 0),
-}
 
 
 def g4(*arguments: object) -> dict[str, Any]:
@@ -64,12 +51,13 @@ def g4(*arguments: object) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A bundle. ``operations``: of the products of the prompt. ``weights``, ``reads``: bytes that a decoded token reads
-    of weights, and in all, the mean of the steps."""
+    """A bundle. ``planned``: its plan on a device. ``operations``: of the products of the prompt. ``weights``,
+    ``reads``: bytes that a decoded token reads of weights, and in all, the mean of the steps."""
 
     name: str
     bundle: Path
     cache: Path | None
+    planned: Callable[..., Plan]
     operations: float
     weights: float
     reads: float
@@ -80,16 +68,15 @@ class Case:
         checkpoint, bundle = work / "checkpoint", work / f"{recipe}-{kernels}"
         if not bundle.exists():
             g4("compile", checkpoint, "--target", "onnx-cpu", "--weights", recipe, "--kernels", kernels, "-o", bundle)
-        plans = [
-            plan(checkpoint, "onnx-cpu", recipe, PROMPT + step + 1, kernels=kernels, device=None)
-            for step in range(STEPS)
-        ]
+        planned = partial(plan, checkpoint, "onnx-cpu", recipe, kernels=kernels)
+        plans = [planned(context=PROMPT + step + 1) for step in range(STEPS)]
         first = plans[0]
         tail = first.decode_operations - first.prefill_operations
         return cls(
             f"{recipe}, {kernels}",
             bundle,
             work / f"{bundle.name}-cache" if kernels == "onnxruntime" else None,
+            planned,
             first.prefill_operations * PROMPT + tail,
             first.decode_read_bytes - first.decode_kv_bytes,
             statistics.mean(one.decode_read_bytes for one in plans),
@@ -100,6 +87,14 @@ class Case:
         found = g4("bench", self.bundle, *sizes, *(("--cache", self.cache) if self.cache else ()))
         return {**found, "resident_above_weights_bytes": found["resident_bytes"] - self.weights}
 
+    def plan(self, device: Device) -> Figures:
+        """What `plan` says of the speeds on ``device``."""
+        made = self.planned(context=PROMPT + STEPS, device=device)
+        return {
+            "planned_prefill_tokens_per_second": made.prefill_tokens_per_second,
+            "planned_decode_tokens_per_second": made.decode_tokens_per_second,
+        }
+
     def shares(self, found: Figures, limit: Limits) -> Figures:
         rates = {
             "prefill_share": (self.operations / found["time_to_first_token_s"], limit.int8),
@@ -108,51 +103,25 @@ class Case:
         return {name: rate / most for name, (rate, most) in rates.items() if most}
 
 
-def measured(run: Callable[[], Figures], case: Case | None, limit: Callable[[], Limits]) -> Figures:
-    """The figures of ``run``, with the limits before and after it."""
-    before, found, after = limit(), run(), limit()
-    both = before.mean(after)
-    for when, one in (("", both), ("_before", before), ("_after", after)):
-        found |= {f"read_limit{when}": one.read, f"int8_limit{when}": one.int8}
-    return {**found, **(case.shares(found, both) if case else {})}
+@dataclass(frozen=True)
+class Run:
+    """Something that is timed: a bundle, or another runtime."""
+
+    figures: Callable[[], Figures]
+    case: Case | None = None
+
+    def measured(self, limit: Callable[[], Limits], device: Device) -> Figures:
+        """With the limits before and after, and what is planned for ``device``."""
+        before, found, after = limit(), self.figures(), limit()
+        both = before.mean(after)
+        for when, one in (("", both), ("_before", before), ("_after", after)):
+            found |= {f"read_limit{when}": one.read, f"int8_limit{when}": one.int8}
+        return found if self.case is None else {**found, **self.case.shares(found, both), **self.case.plan(device)}
 
 
-def medians(rounds: list[Figures]) -> Figures:
-    """Of what are numbers."""
-    numbers = [name for name, value in rounds[0].items() if isinstance(value, int | float)]
-    return {name: statistics.median(one[name] for one in rounds) for name in numbers}
-
-
-def ratios(found: dict[str, Figures]) -> dict[str, Figures]:
-    """Speeds of each bundle over those of what it stands beside: the same recipe with ONNX Runtime's kernels, other
-    runtimes."""
-    pairs = [
-        (name, beside)
-        for name in found
-        for beside in found
-        if ", " in name and (", " not in beside or (name, beside) == _both_kernels(name))
-    ]
-    return {
-        f"{name} / {beside}": {one: found[name][one] / found[beside][one] for one in SPEEDS} for name, beside in pairs
-    }
-
-
-def _both_kernels(name: str) -> tuple[str, str]:
-    recipe = name.partition(", ")[0]
-    return f"{recipe}, g4ops", f"{recipe}, onnxruntime"
-
-
-def show(found: dict[str, Figures]) -> None:
-    first = max(map(len, found))
-    print(" " * first, *SHOWN, sep="  ")
-    for name, figures in found.items():
-        shown = [
-            (f"{figures[key] / unit:,.{digits}f}" if key in figures else "").rjust(len(title))
-            for title, (key, unit, digits) in SHOWN.items()
-        ]
-        print(name.ljust(first), *shown, sep="  ")
-    for name, pair in ratios(found).items():
-        print(f"{name}: prefill {pair[SPEEDS[0]]:.2f}, decode {pair[SPEEDS[1]]:.2f}")
+def one_round(runs: dict[str, Run], limit: Callable[[], Limits], threads: int) -> dict[str, Figures]:
+    device = measure_device(threads)
+    return {name: run.measured(limit, device) for name, run in runs.items()}
 
 
 def checkpoint_of(work: Path, source: str) -> Path:
@@ -182,19 +151,17 @@ def main() -> None:
     checkpoint_of(given.work, given.config)
     threads, kernels = given.threads, given.kernels.split(",")
     cases = [Case.made(given.work, recipe, one) for recipe in given.recipes.split(",") for one in kernels]
-    runs: dict[str, tuple[Callable[[], Figures], Case | None]] = {
-        case.name: (partial(case.measure, threads), case) for case in cases
-    }
+    runs = {case.name: Run(partial(case.measure, threads), case) for case in cases}
     if given.transformers:
-        runs["transformers bfloat16"] = partial(peers.transformers, given.work, PROMPT, threads), None
+        runs["transformers bfloat16"] = Run(partial(peers.transformers, given.work, PROMPT, threads))
     for name, script, python in (
         ("llama.cpp Q4_0", "llama_cpp.py", given.llama),
         ("LiteRT-LM int4", "litert_lm.py", given.litert),
     ):
         if python is not None:
-            runs[name] = partial(peers.other, script, given.work, python, threads), None
+            runs[name] = Run(partial(peers.other, script, given.work, python, threads))
     limit = partial(limits, built(given.work / "limits", "limits"), threads)
-    rounds = [{name: measured(run, case, limit) for name, (run, case) in runs.items()} for _ in range(given.rounds)]
+    rounds = [one_round(runs, limit, threads) for _ in range(given.rounds)]
     found = {name: medians([one[name] for one in rounds]) for name in runs}
     print(f"{given.config}, {threads} threads on {processor()}, {PROMPT} prompt tokens, {STEPS} new ones")
     show(found)
