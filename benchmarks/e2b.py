@@ -1,143 +1,173 @@
-"""The reference case: E2B at its real size (random weights, text only), beside transformers in the same run.
+"""The reference case: E2B at its real size (random weights, text only), beside what the machine can do at most.
 
-    python benchmarks/e2b.py WORK [--recipes int4,mobile] [--threads 2] [--without-transformers] [--llama PYTHON]
+    python benchmarks/e2b.py WORK [--recipes int4-channel,int4,mobile] [--kernels g4ops,onnxruntime] [--threads 2]
+        [--rounds 1] [--config FOLDER] [--json FILE] [--transformers] [--llama PYTHON] [--litert PYTHON]
 
-WORK keeps the checkpoint (9.3 GB), bundles and caches, so that a second run only measures. Prints one JSON object:
-for each recipe the timings of `g4compile bench --cache`, the speed `plan` allows on the bandwidth measured just
-before, and where the time of a decoded token goes; for transformers (bfloat16, eager) prefill and decode. PYTHON is the
-interpreter that `llama_cpp.py` wants, for llama.cpp's figures in the same run.
+WORK keeps the checkpoint (9.3 GB), bundles and caches, so that a second run only measures. Each recipe is measured with
+the kernels that are named (default: libg4ops where it is installed), in a process of its own: `g4compile bench`. The
+limits of the machine are measured right before and after. With several rounds everything is measured in turn, and
+medians are shown. --config takes another geometry: a folder with a config.json. PYTHON is the interpreter that
+`llama_cpp.py` or `litert_lm.py` wants, for their figures in the same run.
+
+Shares: prefill counts the operations of the products that are computed, those of all positions and, once, those of the
+shared tail, over time over the int8 limit. Decode counts the bytes that a token reads, codes, scales, norms and caches
+at the lengths that were run, over time over the read limit. Beside them stand the speeds that `plan` gives for this
+machine, as it was measured at the begin of each round.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
-from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ort_profile import last_nodes
+import peers
+from figures import Figures, medians, ratios, show
+from limits import Limits, built, limits, processor
 
-PROMPT, STEPS, PROFILED = 512, 32, 5
-G4 = [sys.executable, "-m", "g4compile"]
+from g4compile.model.config import load_config, model_facts
+from g4compile.planning.device import Device, measure_device
+from g4compile.planning.plan import Plan, plan
+from g4compile.targets.onnx.kernels import kernels_for
+
+PROMPT, STEPS = 512, 32
 
 
 def g4(*arguments: object) -> dict[str, Any]:
     """A verb's JSON, from a process of its own."""
-    done = subprocess.run([*G4, *map(str, arguments), "--json"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "g4compile", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"g4compile {' '.join(map(str, arguments))} failed: {done.stdout}{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(work: Path, recipe: str, threads: int) -> dict[str, Any]:
-    bundle, cache = work / recipe, work / f"{recipe}-cache"
-    if not bundle.exists():
-        g4("compile", work / "checkpoint", "--target", "onnx-cpu", "--weights", recipe, "-o", bundle)
-    plan = g4("plan", "e2b", "--target", "onnx-cpu", "--weights", recipe, "--context", PROMPT, "--measure-device")
-    sizes = ("--prompt-tokens", PROMPT, "--new-tokens", STEPS, "--threads", threads)
-    found = g4("bench", bundle, *sizes, "--cache", cache)
-    again = g4("plan", "e2b", "--target", "onnx-cpu", "--weights", recipe, "--context", PROMPT, "--measure-device")
-    bandwidth = (plan["device"]["bandwidth"] + again["device"]["bandwidth"]) / 2
-    return {
-        **found,
-        "bandwidth": bandwidth,
-        "decode_read_bytes": plan["decode_read_bytes"],
-        "share_of_roofline": found["decode_tokens_per_second"] * plan["decode_read_bytes"] / bandwidth,
-        "prefill_all_positions_tokens_per_second": all_positions(bundle, cache, threads),
-        "decode_ms_by_part": profile(bundle, cache, threads),
-    }
+@dataclass(frozen=True)
+class Case:
+    """A bundle. ``planned``: its plan on a device. ``operations``: of the products of the prompt. ``weights``,
+    ``reads``: bytes that a decoded token reads of weights, and in all, the mean of the steps."""
+
+    name: str
+    bundle: Path
+    cache: Path | None
+    planned: Callable[..., Plan]
+    operations: float
+    weights: float
+    reads: float
+
+    @classmethod
+    def made(cls, work: Path, recipe: str, kernels: str) -> Case:
+        """Compiled, unless it is there."""
+        checkpoint, bundle = work / "checkpoint", work / f"{recipe}-{kernels}"
+        if not bundle.exists():
+            g4("compile", checkpoint, "--target", "onnx-cpu", "--weights", recipe, "--kernels", kernels, "-o", bundle)
+        planned = partial(plan, checkpoint, "onnx-cpu", recipe, kernels=kernels)
+        plans = [planned(context=PROMPT + step + 1) for step in range(STEPS)]
+        first = plans[0]
+        tail = first.decode_operations - first.prefill_operations
+        return cls(
+            f"{recipe}, {kernels}",
+            bundle,
+            work / f"{bundle.name}-cache" if kernels == "onnxruntime" else None,
+            planned,
+            first.prefill_operations * PROMPT + tail,
+            first.decode_read_bytes - first.decode_kv_bytes,
+            statistics.mean(one.decode_read_bytes for one in plans),
+        )
+
+    def measure(self, threads: int) -> Figures:
+        sizes = ("--prompt-tokens", PROMPT, "--new-tokens", STEPS, "--threads", threads)
+        found = g4("bench", self.bundle, *sizes, *(("--cache", self.cache) if self.cache else ()))
+        return {**found, "resident_above_weights_bytes": found["resident_bytes"] - self.weights}
+
+    def plan(self, device: Device) -> Figures:
+        """What `plan` says of the speeds on ``device``."""
+        made = self.planned(context=PROMPT + STEPS, device=device)
+        return {
+            "planned_prefill_tokens_per_second": made.prefill_tokens_per_second,
+            "planned_decode_tokens_per_second": made.decode_tokens_per_second,
+        }
+
+    def shares(self, found: Figures, limit: Limits) -> Figures:
+        rates = {
+            "prefill_share": (self.operations / found["time_to_first_token_s"], limit.int8),
+            "decode_share": (self.reads * found["decode_tokens_per_second"], limit.read),
+        }
+        return {name: rate / most for name, (rate, most) in rates.items() if most}
 
 
-def all_positions(bundle: Path, cache: Path, threads: int) -> float:
-    """Prefill that computes every layer and the logits for all tokens: what the same kernels do without the shared
-    tail."""
-    code = (
-        "import sys, time, statistics, numpy as np; from g4compile.runtime.session import load\n"
-        "session = load(sys.argv[1], threads=int(sys.argv[3]), cache=sys.argv[2])\n"
-        f"ids = np.random.default_rng(0).integers(0, 1000, (1, {PROMPT}))\n"
-        "def run():\n"
-        "    session.reset(); start = time.perf_counter(); session.forward(ids, all_positions=True)\n"
-        "    return time.perf_counter() - start\n"
-        "print(statistics.median([run() for _ in range(6)][1:]))"
-    )
-    command = [sys.executable, "-c", code, bundle, cache, threads]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    return PROMPT / float(done.stdout.split()[-1])
+@dataclass(frozen=True)
+class Run:
+    """Something that is timed: a bundle, or another runtime."""
+
+    figures: Callable[[], Figures]
+    case: Case | None = None
+
+    def measured(self, limit: Callable[[], Limits], device: Device) -> Figures:
+        """With the limits before and after, and what is planned for ``device``."""
+        before, found, after = limit(), self.figures(), limit()
+        both = before.mean(after)
+        for when, one in (("", both), ("_before", before), ("_after", after)):
+            found |= {f"read_limit{when}": one.read, f"int8_limit{when}": one.int8}
+        return found if self.case is None else {**found, **self.case.shares(found, both), **self.case.plan(device)}
 
 
-def profile(bundle: Path, cache: Path, threads: int) -> dict[str, float]:
-    """Milliseconds of a decoded token, by op and part of the model, from ONNX Runtime's own profile."""
-    code = (
-        "import sys, numpy as np; from g4compile.runtime.session import load\n"
-        "session = load(sys.argv[1], threads=int(sys.argv[3]), cache=sys.argv[2], profile=sys.argv[4])\n"
-        "session.forward(np.random.default_rng(0).integers(0, 1000, (1, 512)))\n"
-        "[session.forward([5]) for _ in range(9)]\n"
-        "print(session.end_profiling())"
-    )
-    command = [sys.executable, "-c", code, bundle, cache, threads, cache / "profile"]
-    file = Path(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.split()[-1])
-    spent: Counter[str] = Counter()
-    for event in last_nodes(file, PROFILED):
-        part = next((name for name in ("self_attn", "mlp", "per_layer", "lm_head") if name in event["name"]), "other")
-        spent[f"{event['args']['op_name']} {part}"] += event["dur"] / 1e3 / PROFILED
-    return {name: round(value, 3) for name, value in spent.most_common(12)}
+def one_round(runs: dict[str, Run], limit: Callable[[], Limits], threads: int) -> dict[str, Figures]:
+    device = measure_device(threads)
+    return {name: run.measured(limit, device) for name, run in runs.items()}
 
 
-def transformers(work: Path, threads: int) -> dict[str, Any]:
-    """Prefill and decode of transformers, bfloat16 eager, on the same checkpoint."""
-    code = f"""
-import json, statistics, sys, time, torch, transformers
-torch.set_num_threads({threads})
-model = transformers.Gemma4ForConditionalGeneration.from_pretrained(
-    sys.argv[1], dtype=torch.bfloat16, attn_implementation="eager").eval()
-ids = torch.randint(0, 1000, (1, {PROMPT}))
-prefill, decode = [], []
-with torch.no_grad():
-    for _ in range(3):
-        start = time.perf_counter()
-        out = model(input_ids=ids, use_cache=True, logits_to_keep=1)
-        prefill.append(time.perf_counter() - start)
-    token = out.logits[:, -1:].argmax(-1)
-    for _ in range(8):
-        start = time.perf_counter()
-        out = model(input_ids=token, past_key_values=out.past_key_values, use_cache=True)
-        decode.append(time.perf_counter() - start)
-print(json.dumps({{"prefill_tokens_per_second": {PROMPT} / statistics.median(prefill),
-                  "decode_tokens_per_second": 1 / statistics.median(decode)}}))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(work / "checkpoint")], capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def llama(work: Path, python: Path, threads: int) -> dict[str, Any]:
-    script = Path(__file__).with_name("llama_cpp.py")
-    command = [str(python), str(script), str(work), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+def checkpoint_of(work: Path, source: str) -> Path:
+    """The checkpoint of ``source`` in ``work``, made unless it is there."""
+    checkpoint = work / "checkpoint"
+    if not checkpoint.exists():
+        g4("synth", source, "-o", checkpoint, "--dtype", "bfloat16", "--modalities", "text")
+    here, asked = (replace(model_facts(load_config(one)).text, dtype="") for one in (checkpoint, source))
+    if here != asked:
+        sys.exit(f"{checkpoint} is of another geometry than {source}: name another folder")
+    return checkpoint
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--recipes", default="int4,mobile")
+    parser.add_argument("--recipes", default="int4-channel,int4,mobile")
+    parser.add_argument("--kernels", default=kernels_for("int4", None))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--without-transformers", action="store_true")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--config", default="e2b")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--transformers", action="store_true")
     parser.add_argument("--llama", type=Path)
-    options = parser.parse_args()
-    checkpoint = options.work / "checkpoint"
-    if not checkpoint.exists():
-        g4("synth", "e2b", "-o", checkpoint, "--dtype", "bfloat16", "--modalities", "text")
-    found = {recipe: measure(options.work, recipe, options.threads) for recipe in options.recipes.split(",")}
-    if not options.without_transformers:
-        found["transformers bfloat16 eager"] = transformers(options.work, options.threads)
-    if options.llama is not None:
-        found["llama.cpp"] = llama(options.work, options.llama, options.threads)
-    print(json.dumps(found, indent=2))
+    parser.add_argument("--litert", type=Path)
+    given = parser.parse_args()
+    checkpoint_of(given.work, given.config)
+    threads, kernels = given.threads, given.kernels.split(",")
+    cases = [Case.made(given.work, recipe, one) for recipe in given.recipes.split(",") for one in kernels]
+    runs = {case.name: Run(partial(case.measure, threads), case) for case in cases}
+    if given.transformers:
+        runs["transformers bfloat16"] = Run(partial(peers.transformers, given.work, PROMPT, threads))
+    for name, script, python in (
+        ("llama.cpp Q4_0", "llama_cpp.py", given.llama),
+        ("LiteRT-LM int4", "litert_lm.py", given.litert),
+    ):
+        if python is not None:
+            runs[name] = Run(partial(peers.other, script, given.work, python, threads))
+    limit = partial(limits, built(given.work / "limits", "limits"), threads)
+    rounds = [one_round(runs, limit, threads) for _ in range(given.rounds)]
+    found = {name: medians([one[name] for one in rounds]) for name in runs}
+    print(f"{given.config}, {threads} threads on {processor()}, {PROMPT} prompt tokens, {STEPS} new ones")
+    show(found)
+    if given.json:
+        whole = {"processor": processor(), "medians": found, "ratios": ratios(found), "rounds": rounds}
+        given.json.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 if __name__ == "__main__":

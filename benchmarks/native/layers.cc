@@ -20,11 +20,6 @@ using namespace g4;
 
 namespace {
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 struct Bench {
   const Kernels& kernels;
   int threads, repeats;
@@ -42,21 +37,19 @@ struct Bench {
 
   // The median of `body`, and the best read rate around it.
   void run(const char* name, const std::function<void(std::size_t)>& body, std::size_t bytes) {
-    constexpr std::size_t kAhead[] = {0, 512, 2048, 4096};
     const std::size_t span = std::clamp<std::size_t>(bytes >> 20, 8, 128) << 20;
-    std::vector<double> found, rates[4];
+    std::vector<double> found, rates[limits::kLoops];
     for (int i = 0; i < repeats; ++i) {
       const auto turn = static_cast<std::size_t>(i);
       const std::size_t at = turn * 37 % ((memory.size() - span) >> 20) << 20;
       const char* from = reinterpret_cast<const char*>(&memory[at]);
-      rates[turn % 4].push_back(limits::read_rate(pool.parallel(), from, span, kAhead[turn % 4]));
+      const std::size_t kind = turn % limits::kLoops;
+      rates[kind].push_back(limits::read_rate(pool.parallel(), from, span, limits::kAhead[kind]));
       const double start = limits::now();
       body(turn);
       found.push_back(limits::now() - start);
     }
-    double best = 0;
-    for (const auto& values : rates) best = std::max(best, values.empty() ? 0 : median(values));
-    const double seconds = median(found);
+    const double best = limits::best(rates), seconds = limits::median(found);
     std::printf("{\"kernels\": \"%s\", \"threads\": %d, \"what\": \"%s\", ", kernels.name, threads, name);
     std::printf("\"ms\": %.4f, \"MB\": %.2f, \"read\": %.2f, \"share\": %.3f}\n", seconds * 1e3,
                 static_cast<double>(bytes) / 1e6, best / 1e9, static_cast<double>(bytes) / best / seconds);

@@ -1,8 +1,10 @@
 // What a machine can do at most: bytes read, and 8-bit products, a second. Each loop runs on all threads of a pool.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "parallel.h"
 #if defined(__x86_64__)
@@ -15,7 +17,24 @@ inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+inline double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 inline volatile std::uint64_t sink;
+
+// Which loop reads fastest changes with the machine: the best of these, by how many bytes each prefetches.
+inline constexpr std::size_t kAhead[] = {0, 512, 2048, 4096};
+constexpr std::size_t kLoops = 4;
+
+// The best of the loops: the largest median.
+inline double best(const std::vector<double> (&rates)[kLoops]) {
+  double found = 0;
+  for (const auto& values : rates) found = std::max(found, median(values));
+  return found;
+}
 
 // Reads bytes of a slice, `ahead` of them prefetched (0: none).
 #if defined(__x86_64__)

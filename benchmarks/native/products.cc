@@ -40,12 +40,6 @@ struct Bench {
   void run(std::int64_t rows, std::int64_t K, std::int64_t N, std::int64_t bits, std::int64_t block, bool exact);
 };
 
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void Bench::run(std::int64_t rows, std::int64_t K, std::int64_t N, std::int64_t bits, std::int64_t block, bool exact) {
   const Format f{bits, block, K, N};
   const auto codes = static_cast<std::size_t>(f.panels() * f.panel_bytes());
@@ -57,17 +51,17 @@ void Bench::run(std::int64_t rows, std::int64_t K, std::int64_t N, std::int64_t 
   quantize(kernels, parallel, shape, x.data(), packed.data());
   y.resize(static_cast<std::size_t>(rows * N));
 
-  constexpr std::size_t kAhead[] = {0, 512, 2048, 4096};
   const bool few = rows <= 8;
   const std::size_t span = std::min<std::size_t>(std::max<std::size_t>(bytes, 8 << 20), 64 << 20) >> 20 << 20;
-  std::vector<double> found, limits[4];
+  std::vector<double> found, rates[limits::kLoops];
   int turn = 0;
   const auto limit = [&] {
-    const auto kind = static_cast<std::size_t>(few ? turn % 4 : 0);
+    const std::size_t kind = few ? static_cast<std::size_t>(turn) % limits::kLoops : 0;
     const std::size_t places = (memory.size() - span) >> 20;
     const std::size_t at = static_cast<std::size_t>(turn) * 97 % (places ? places : 1) << 20;
-    limits[kind].push_back(few ? limits::read_rate(parallel, reinterpret_cast<char*>(&memory[at]), span, kAhead[kind])
-                               : limits::product_rate(parallel, threads, kernels.name));
+    const char* from = reinterpret_cast<const char*>(&memory[at]);
+    rates[kind].push_back(few ? limits::read_rate(parallel, from, span, limits::kAhead[kind])
+                              : limits::product_rate(parallel, threads, kernels.name));
     ++turn;
   };
   limit();
@@ -85,9 +79,7 @@ void Bench::run(std::int64_t rows, std::int64_t K, std::int64_t N, std::int64_t 
     found.push_back(work / seconds);
     limit();
   }
-  double best = 0;
-  for (const auto& values : limits) best = std::max(best, median(values));
-  const double rate = median(found);
+  const double best = limits::best(rates), rate = limits::median(found);
   std::printf(
       "{\"kernels\": \"%s\", \"threads\": %zu, \"rows\": %ld, \"K\": %ld, \"N\": %ld, \"bits\": %ld, \"block\": %ld, "
       "\"activations\": \"%s\", \"unit\": \"%s\", \"rate\": %.2f, \"limit\": %.2f, \"share\": %.3f}\n",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import onnxruntime as ort
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
+from benchmarks.limits import built, processor  # noqa: E402
 from benchmarks.products import model  # noqa: E402
 
 WEIGHTS = 150e6  # bytes of codes, in turn: more than caches hold
@@ -32,13 +32,7 @@ WEIGHTS = 150e6  # bytes of codes, in turn: more than caches hold
 
 def kernels(build: Path, threads: int, repeats: int) -> list[dict[str, Any]]:
     """Builds the benchmark, and runs it."""
-    settings = ["-DCMAKE_BUILD_TYPE=Release", "-DG4OPS_BENCHMARK=ON"]
-    for command in (
-        ["cmake", "-S", str(ROOT / "native"), "-B", str(build), *settings],
-        ["cmake", "--build", str(build), "--target", "products"],
-    ):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    command = [str(build / "products"), str(threads), str(repeats)]
+    command = [str(built(build, "products")), str(threads), str(repeats)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -93,7 +87,7 @@ def main() -> None:
             flush=True,
         )
     if given.json:
-        found = {"machine": platform.processor() or platform.machine(), "onnxruntime": ort.__version__, "lines": lines}
+        found = {"machine": processor(), "onnxruntime": ort.__version__, "lines": lines}
         given.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

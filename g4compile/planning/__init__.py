@@ -1,1 +1,1 @@
-"""What a compile would give, from `config.json` alone: bytes, memory, KV, operations, and the speed they allow."""
+"""What a compile would give, from `config.json` alone: bytes, memory, KV, operations, and the speed that follows."""

@@ -1,4 +1,4 @@
-"""Device profiles: what bounds a model's speed, and how to measure it on this machine."""
+"""Device profiles: what a model's speed depends on, and how to measure it on this machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import msgspec
 import numpy as np
 
 from g4compile.errors import InputError
+from g4compile.planning.product_rates import ProductRate, product_rates
+from g4compile.runtime.native import find_library
 
 
 class Device(msgspec.Struct, frozen=True):
-    """``bandwidth``: bytes per second of a long read. ``operations``: per second; a multiply-add counts as two."""
+    """``bandwidth``: bytes per second of a long read. ``operations``: per second in float32; a multiply-add counts as
+    two. ``products``: what those of libg4ops reached; none where they were not measured."""
 
     name: str
     bandwidth: float
     operations: float
+    products: tuple[ProductRate, ...] = ()
 
 
 # Round figures for planning without the machine; `--measure-device` takes this one's.
@@ -41,9 +45,11 @@ def device_named(name: str) -> Device:
 
 
 def measure_device(threads: int = 2, repeats: int = 5) -> Device:
-    """Read bandwidth and float32 matrix operations of this machine.
+    """Read bandwidth and float32 matrix operations of this machine, and the rates of the products of libg4ops where
+    that is installed.
 
-    The bandwidth is that of finding the largest of 512 MiB of numbers by ``threads`` threads.
+    The bandwidth is that of finding the largest of 512 MiB of numbers by ``threads`` threads. Raises MachineError for
+    a library that is here and cannot be used.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -52,7 +58,9 @@ def measure_device(threads: int = 2, repeats: int = 5) -> Device:
         read = _median(lambda: list(pool.map(np.max, parts)), repeats)
     matrix = np.ones((_SIZE, _SIZE), np.float32)
     product = _median(lambda: matrix @ matrix, repeats)
-    return Device("this machine", _BYTES / read, 2 * _SIZE**3 / product)
+    library = find_library()
+    rates = () if library is None else product_rates(library.file, threads)
+    return Device("this machine", _BYTES / read, 2 * _SIZE**3 / product, rates)
 
 
 def _median(run: Callable[[], object], repeats: int) -> float:

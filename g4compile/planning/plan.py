@@ -1,7 +1,7 @@
 """`plan`: bytes by part, KV at a context, traffic and operations per token, and the speed a device allows.
 
 Sizes are exact: they follow the rules by which `weights/writer.py` lays a data file out, and a test compares them
-with compiled bundles. Speeds are bounds: what memory and arithmetic allow, reached by no runtime.
+with compiled bundles. Speeds count reads and products alone (`speeds.py`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import msgspec
 
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts, load_config, model_facts
-from g4compile.model.inventory import LOOKUP, PRODUCT, SMALL, Weight, inventory
+from g4compile.model.inventory import LOOKUP, Weight, inventory
 from g4compile.model.keys import checkpoint_key
 from g4compile.planning.device import DEVICES, Device
 from g4compile.planning.memory import Memory, memory
+from g4compile.planning.speeds import operations, read_bytes, speeds
 from g4compile.planning.storage import FLOAT, Storage, paged
 from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
@@ -32,11 +33,15 @@ from g4compile.weights.writer import INLINE
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many.
+    """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many: products on all
+    positions. Behind the last layer that writes KV one position is computed: ``decode_operations`` less
+    ``prefill_operations``, once a prompt.
 
     ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
-    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`. ``kernels``:
-    whose products read codes.
+    ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
+    ``decode_kv_bytes``: what of ``decode_read_bytes`` attention reads. ``kernels``: whose products read codes.
+    ``speeds_from``: `device`: what reads at the bandwidth, and products at the operations of ``device`` would give;
+    `products`: an estimate, at the rates that the products of libg4ops reached on it.
     """
 
     model_type: str
@@ -53,11 +58,13 @@ class Plan(msgspec.Struct, frozen=True):
     kv_window_bytes: int
     memory: Memory
     decode_read_bytes: int
+    decode_kv_bytes: int
     decode_operations: int
     prefill_operations: int
     device: Device
     decode_tokens_per_second: float
     prefill_tokens_per_second: float
+    speeds_from: str
     recipe: tuple[str, ...] = ()
     kernels: str = ""
 
@@ -101,14 +108,8 @@ def plan(
     for weight in found:
         parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
     parts["constants"] = _constant_bytes(text)
-    products = [weight for weight in found if weight.use == PRODUCT]
-    read = sum(int(weight.share * storage.tensor_bytes(weight)) for weight in products)
-    read += sum(storage.tensor_bytes(weight) for weight in found if weight.use == SMALL)
-    read += sum(storage.tensor_bytes(weight) // weight.shape[0] for weight in found if weight.use == LOOKUP)
-    read += _kv_read(text, tokens, kv)
-    decode = sum(int(2 * weight.share * weight.elements) for weight in products)
-    prefill = sum(int(2 * weight.share * weight.elements) for weight in products if not weight.tail)
-    profile = device or DEVICES["server-2-cores"]
+    kv_read, profile = _kv_read(text, tokens, kv), device or DEVICES["server-2-cores"]
+    speed = speeds(found, storage, kv_read, profile)
     return Plan(
         model_type=facts.model_type,
         target=chosen.name,
@@ -126,12 +127,14 @@ def plan(
             for layer in text.kv_layers
         ),
         memory=memory(text, found, storage, held, min(CHUNK, tokens)),
-        decode_read_bytes=read,
-        decode_operations=decode,
-        prefill_operations=prefill,
+        decode_read_bytes=sum(read_bytes(weight, storage) for weight in found) + kv_read,
+        decode_kv_bytes=kv_read,
+        decode_operations=sum(map(operations, found)),
+        prefill_operations=sum(operations(weight) for weight in found if not weight.tail),
         device=profile,
-        decode_tokens_per_second=round(profile.bandwidth / read, 2),
-        prefill_tokens_per_second=round(profile.operations / max(prefill, 1), 2),
+        decode_tokens_per_second=round(speed.decode, 2),
+        prefill_tokens_per_second=round(speed.prefill, 2),
+        speeds_from=speed.source,
         recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
         kernels=taken_kernels,
     )

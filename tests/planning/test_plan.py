@@ -1,7 +1,10 @@
 """What `plan` says from a config alone is what `compile` then writes, to the byte."""
 
 import json
+import math
+from pathlib import Path
 
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -92,6 +95,33 @@ def test_a_prefilled_token_skips_the_shared_tail():
     behind = sum(2 * weight.elements for weight in inventory(facts) if weight.tail and weight.use == "product")
     assert planned.decode_operations - planned.prefill_operations == behind
     assert behind > 0.6 * planned.decode_operations
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-31b"])
+def test_operations_are_those_that_run(variant, quantized, checkpoints, tmp_path):
+    """Products of a prompt, as ONNX Runtime ran them: all positions, and the shared tail once."""
+    bundle, tokens = quantized(variant, "int4"), 40
+    session = Session(bundle, threads=1, profile=tmp_path / "profile")
+    session.forward([7] * tokens)
+    events = json.loads(Path(session.end_profiling()).read_text())
+    nodes = {node.name: node for node in onnx.load(bundle.folder / "decoder.onnx", load_external_data=False).graph.node}
+    ran = 0
+    for event in events:
+        if event["name"].endswith("_kernel_time") and event["args"]["op_name"] == "MatMulNBits":
+            sizes = {one.name: one.i for one in nodes[event["name"].removesuffix("_kernel_time")].attribute}
+            *rows, _ = event["args"]["output_type_shape"][0]["float"]
+            ran += 2 * math.prod(rows) * sizes["K"] * sizes["N"]
+    planned = plan(checkpoints(variant).folder, weights="int4", kernels="onnxruntime")
+    assert ran == planned.prefill_operations * tokens + planned.decode_operations - planned.prefill_operations
+
+
+def test_bytes_of_caches_are_told_apart():
+    """What a token reads of weights does not depend on the context; what it reads of full layers' caches grows."""
+    short, long = plan("e2b", weights="int4", context=1024), plan("e2b", weights="int4", context=2048)
+    assert short.decode_read_bytes - short.decode_kv_bytes == long.decode_read_bytes - long.decode_kv_bytes
+    text = model_facts(load_config("e2b")).text
+    token = sum(2 * 4 * layer.kv_heads * layer.head_dim for layer in text.layers if layer.window is None)
+    assert long.decode_kv_bytes - short.decode_kv_bytes == 1024 * token
 
 
 def test_the_mobile_layout_of_e2b_is_small():

@@ -6,6 +6,8 @@ from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.cli.render.tables import table
 from g4compile.planning.plan import Plan
+from g4compile.planning.product_rates import ROWS
+from g4compile.planning.speeds import OF_DEVICE
 
 
 def show_plan(source: str, made: Plan) -> None:
@@ -25,10 +27,31 @@ def show_plan(source: str, made: Plan) -> None:
         "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",
         "a prefilled token": f"{made.prefill_operations / 1e9:.2f} G operations",
         "device": f"{device.name}: {device.bandwidth / 1e9:.1f} GB/s, {device.operations / 1e9:,.0f} G operations/s",
-        "decode, at most": f"{made.decode_tokens_per_second:,.1f} tokens/s",
-        "prefill, at most": f"{made.prefill_tokens_per_second:,.1f} tokens/s",
+        **_speeds(made),
         **({"recipe": ""} if made.recipe else {}),
     }
     table(f"{source} for {made.target}, {made.weights} weights", rows)
     for rule in made.recipe:
         print(f"    {rule}")
+
+
+def _speeds(made: Plan) -> dict[str, str]:
+    """Figures of a device are no estimate of a runtime, and no bound either: codes may be multiplied faster than
+    float32. The rows say what the speeds follow from."""
+    decode, prefill = f"{made.decode_tokens_per_second:,.1f}", f"{made.prefill_tokens_per_second:,.1f}"
+    if made.speeds_from == OF_DEVICE:
+        return {
+            "decode, by reads": f"{decode} tokens/s at the bandwidth of the device",
+            "prefill, by products": f"{prefill} tokens/s at the operations of the device",
+        }
+    reads = _range([rate.read for rate in made.device.products], "GB/s with one row")
+    products = _range([rate.operations for rate in made.device.products], f"G operations/s with {ROWS}")
+    return {
+        "products of libg4ops": f"{reads}, {products}",
+        "decode, estimated": f"{decode} tokens/s at these rates, by format",
+        "prefill, estimated": f"{prefill} tokens/s at these rates, by format",
+    }
+
+
+def _range(rates: list[float], unit: str) -> str:
+    return f"{min(rates) / 1e9:,.1f} to {max(rates) / 1e9:,.1f} {unit}"

@@ -28,10 +28,12 @@ def plan(  # noqa: PLR0913 - a verb has one parameter per option
         str | None, typer.Option(help="Of products with codes: g4ops or onnxruntime. Default: those that are here.")
     ] = None,
     device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
-    measure_device: Annotated[bool, typer.Option("--measure-device", help="Measure this machine instead.")] = False,
+    measure_device: Annotated[
+        bool, typer.Option("--measure-device", help="Measure this machine instead, and libg4ops on it.")
+    ] = False,
     as_json: Json = False,
 ) -> Answer:
-    """Bytes, KV, operations and the speed they allow, from headers alone."""
+    """Bytes, KV, operations and the speed that follows, from headers alone."""
     import msgspec
 
     import g4compile
