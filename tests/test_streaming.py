@@ -22,7 +22,7 @@ def killed(shared, checkpoints, tmp_path):
 
     def make(path):
         path.mkdir()
-        killed_compile(checkpoints("tiny-31b").folder, path / "out", layer, weights="int4")
+        killed_compile(checkpoints("tiny-31b").folder, path / "out", layer, weights="int4", kernels="onnxruntime")
 
     left = once(shared, "tiny-31b-int4-killed", make) / ".out.g4partial"
     return shutil.copytree(left, tmp_path / ".out.g4partial"), tmp_path / "out"
