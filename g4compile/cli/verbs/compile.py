@@ -38,8 +38,8 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
     kernels: Annotated[
         str | None,
         typer.Option(
-            help="ONNX bundles of codes: products by g4ops (the library libg4ops) or onnxruntime. Default: g4ops where "
-            "the library is installed."
+            help="ONNX bundles of codes: products, experts, caches and attention by g4ops (the library libg4ops) or "
+            "onnxruntime. Default: g4ops where the library is installed."
         ),
     ] = None,
     sm: Annotated[

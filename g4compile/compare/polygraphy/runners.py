@@ -17,11 +17,7 @@ from polygraphy.logger import G_LOGGER
 from g4compile.errors import G4Error
 
 Array = np.ndarray[Any, Any]
-_TOLD = (
-    G4Error,
-    OSError,
-    ImportError,
-)  # what a folder or a machine lacks: no traceback, as for all that a user can mend
+_TOLD = (G4Error, OSError, ImportError)  # what a user can mend, a package that is missing too: no traceback
 
 
 class Runner(BaseRunner):  # type: ignore[misc]  # polygraphy is not typed
