@@ -44,7 +44,8 @@ for weight in inventory(facts.text):
     key = checkpoint_key(weight.parameter, facts)
     tensors[key] = StoredTensor(key, "F32", weight.shape, config)
 start = time.perf_counter()
-bundle = compile(Synthetic(folder, facts, tensors), "onnx-cpu", folder / "bundle", weights="int4", kernels="onnxruntime")
+source = Synthetic(folder, facts, tensors)
+bundle = compile(source, "onnx-cpu", folder / "bundle", weights="int4", kernels="onnxruntime")
 print(json.dumps({
     "seconds": time.perf_counter() - start,
     "peak_gb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - Synthetic.TABLE.nbytes) / 1e9,
