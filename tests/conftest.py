@@ -140,13 +140,13 @@ def traced(
 @pytest.fixture(scope="session")
 def legal(
     shared: Path, checkpoints: Callable[[str], Checkpoint], traced: Callable[[str], ir.Model]
-) -> Callable[[str], ir.Model]:
-    """The legal:onnx-cpu graph of a preset, weights unbound."""
+) -> Callable[..., ir.Model]:
+    """The legal:onnx-cpu graph of a preset, compiled with some options."""
 
-    def get(variant: str) -> ir.Model:
+    def get(variant: str, **options: str) -> ir.Model:
         target = TARGETS["onnx-cpu"]
         program = Program.decoder(traced(variant), checkpoints(variant).facts)
-        (lowered,) = lower(program, target, target.options())
+        (lowered,) = lower(program, target, target.options(**options))
         return lowered.model
 
     return get

@@ -21,7 +21,7 @@ from g4compile.runtime.kv_cache import KVCache
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
-CHUNK = 512  # new tokens per run: bounds the memory of attention scores in a long prompt
+CHUNK = 256  # new tokens per run: the values between nodes take memory in proportion
 _LARGEST_CHUNK = 1 << 20  # longer than any context
 
 

@@ -109,6 +109,27 @@ typedef struct G4Choices {
 G4OPS_EXPORT int g4ops_experts(const G4Kernels* kernels, G4Pool* pool, const G4Experts* experts, const float* x,
                                const G4Choices* choices, float* y);
 
+/* Rows of an RMS norm: x / sqrt(mean of squares + epsilon) * weight [width]. */
+typedef struct G4Norm {
+  int64_t width;
+  double epsilon;
+  const float* weight;
+} G4Norm;
+
+typedef struct G4Heads {
+  int64_t batch, tokens, heads, pairs; /* pairs (i, pairs + i) of a head are rotated; 0: none */
+} G4Heads;
+
+/* y [rows, width] = (residual + norm of x) * scale; y may be residual. */
+G4OPS_EXPORT int g4ops_norm_add(const G4Kernels* kernels, G4Pool* pool, const G4Norm* norm, int64_t rows,
+                                const float* x, const float* residual, double scale, float* y);
+/* What g4ops_quantize makes of the norm of x [rows, width]. */
+G4OPS_EXPORT int g4ops_norm_quantize(const G4Kernels* kernels, G4Pool* pool, const G4Norm* norm, int64_t rows,
+                                     int64_t block, const float* x, void* packed, size_t packed_bytes);
+/* x: [batch, tokens, heads * width]; cos, sin: [batch, tokens, pairs]; y: [batch, heads, tokens, width]. */
+G4OPS_EXPORT int g4ops_norm_heads(const G4Kernels* kernels, G4Pool* pool, const G4Norm* norm, const G4Heads* heads,
+                                  const float* x, const float* cos, const float* sin, float* y);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,9 +3,7 @@
 #include <cstring>
 
 namespace g4 {
-namespace {
 
-// One row into its place in its tile. Row `row` of the tile, which has `rows` and starts at row `first`.
 void quantize_row(const Kernels& kernels, const Activations& a, const float* x, std::uint8_t* packed,
                   std::int64_t first, std::int64_t rows, std::int64_t row) {
   std::int8_t bytes[kMaxK];
@@ -31,16 +29,8 @@ void quantize_row(const Kernels& kernels, const Activations& a, const float* x, 
   for (std::int64_t b = 0; b < blocks; ++b) to[b * rows] = scales[b];
 }
 
-}  // namespace
-
 void quantize(const Kernels& kernels, const Parallel& parallel, const Activations& a, const float* x, void* packed) {
-  auto tile = [&](std::size_t index) {
-    const auto t = static_cast<std::int64_t>(index);
-    const std::int64_t first = a.first_row(t), rows = a.first_row(t + 1) - first;
-    for (std::int64_t row = 0; row < rows; ++row)
-      quantize_row(kernels, a, x + (first + row) * a.K, static_cast<std::uint8_t*>(packed), first, rows, row);
-  };
-  parallel.each(static_cast<std::size_t>(a.tiles()), tile);
+  quantize_rows(kernels, parallel, a, packed, [&](std::int64_t row) { return x + row * a.K; });
 }
 
 }  // namespace g4

@@ -38,7 +38,24 @@ struct Activations {
 
 constexpr std::int64_t kMaxRows = 1 << 24;
 
-// x: float32 [M, K]; packed: bytes() bytes, aligned to 4.
+// One row x [K] into its place in its tile: row `row` of the tile, which has `rows` and starts at row `first`.
+void quantize_row(const Kernels& kernels, const Activations& shape, const float* x, std::uint8_t* packed,
+                  std::int64_t first, std::int64_t rows, std::int64_t row);
+
+// packed: bytes() bytes, aligned to 4. `row_of(i)` gives row i, float32 [K], on the thread that packs it.
+template <class Row>
+void quantize_rows(const Kernels& kernels, const Parallel& parallel, const Activations& shape, void* packed,
+                   const Row& row_of) {
+  auto tile = [&](std::size_t index) {
+    const auto t = static_cast<std::int64_t>(index);
+    const std::int64_t first = shape.first_row(t), rows = shape.first_row(t + 1) - first;
+    for (std::int64_t row = 0; row < rows; ++row)
+      quantize_row(kernels, shape, row_of(first + row), static_cast<std::uint8_t*>(packed), first, rows, row);
+  };
+  parallel.each(static_cast<std::size_t>(shape.tiles()), tile);
+}
+
+// x: float32 [M, K].
 void quantize(const Kernels& kernels, const Parallel& parallel, const Activations& shape, const float* x, void* packed);
 
 }  // namespace g4

@@ -1,4 +1,4 @@
-// What an instruction set brings for attention and for gated activations: one table of functions each, beside that of
+// What an instruction set brings for attention, gated activations and norms: one table of functions each, beside that of
 // the products (kernels.h, whose rule on what may be included holds here too).
 #pragma once
 #include <stddef.h>
@@ -32,12 +32,26 @@ struct AttentionBlock {
 };
 constexpr float kNoScore = -1e30f;  // finite, so that a row that sees no key yet gives no NaN
 
+// One row of an RMS norm: y = x / sqrt(mean of squares + epsilon) * weight; with a residual (residual + that) * scale.
+// y may be x or residual.
+struct NormRow {
+  const float* x;
+  const float* weight;
+  const float* residual;  // or null
+  float scale, epsilon;
+  int64_t count;
+  float* y;
+};
+
 struct FloatKernels {
   int lanes;
   const FloatKernels* narrower;  // for a depth that is no multiple of `lanes`; null in the narrowest
   void (*attend[kCacheTypes])(const AttentionBlock& block);
   void (*geglu)(const float* gate, const float* up, int64_t count, float* to);  // gelu_tanh(gate) * up
   void (*weigh)(float weight, const float* from, int64_t count, float* to);     // to += weight * from
+  void (*norm)(const NormRow& row);
+  // Pairs (i, half + i) of x by the angles whose cos and sin [half] are given.
+  void (*rotate)(float* x, const float* cos, const float* sin, int64_t half);
 };
 
 extern const FloatKernels kFloatScalar;

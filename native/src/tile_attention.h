@@ -3,6 +3,7 @@
 // some vectors of values), so that what was loaded is used several times.
 #pragma once
 #include "tile_exp.h"
+#include "tile_norm.h"
 
 namespace g4 {
 namespace {
@@ -175,7 +176,7 @@ void attend(const AttentionBlock& b) {
 #define G4_FLOAT_KERNELS(V, narrower)                                                                               \
   {                                                                                                                 \
     V::lanes, narrower, {attend<V, StoredFloat32>, attend<V, StoredBfloat16>, attend<V, StoredInt8>}, geglu<V>,     \
-        weigh<V>                                                                                                    \
+        weigh<V>, norm<V>, rotate<V>                                                                                \
   }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Attention, caches and experts of every instruction set of this machine against plain loops, through the C entry
+// Attention, caches, experts and norms of every instruction set of this machine against plain loops, through the C entry
 // points; then wrong sizes. For sanitizers, and for machines without Python: it runs under an emulator too. The last
-// line holds a hash of the results of experts and of what caches hold, which is the same on every machine.
+// line holds a hash of the results of experts and norms, and of what caches hold, which is the same on every machine.
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
@@ -186,6 +186,45 @@ void run_experts(const ExpertCase& c, Random& random, const std::vector<const G4
   }
 }
 
+struct NormCase {
+  int rows, heads, width, pairs;
+};
+
+void run_norms(const NormCase& c, Random& random, const std::vector<const G4Kernels*>& all,
+               const std::vector<G4Pool*>& pools) {
+  const auto some = [&](std::int64_t count) {
+    std::vector<float> values(whole(count));
+    for (float& value : values) value = random.number();
+    return values;
+  };
+  const std::int64_t count = std::int64_t{c.rows} * c.heads * c.width;
+  const std::vector<float> x = some(count), residual = some(count), weight = some(c.width);
+  const std::vector<float> cos = some(c.rows * c.pairs), sin = some(c.rows * c.pairs);
+  const G4Norm norm = {c.width, 1e-6, weight.data()};
+  const G4Heads heads = {1, c.rows, c.heads, c.pairs};
+  std::vector<float> sum(x.size()), turned(x.size()), first_sum, first_turned;
+  for (const G4Kernels* kernels : all)
+    for (G4Pool* pool : pools) {
+      const char* name = g4ops_kernels_name(kernels);
+      expect(!g4ops_norm_add(kernels, pool, &norm, c.rows * c.heads, x.data(), residual.data(), 0.5, sum.data()),
+             "status", name);
+      expect(!g4ops_norm_heads(kernels, pool, &norm, &heads, x.data(), cos.data(), sin.data(), turned.data()),
+             "status", name);
+      if (first_sum.empty()) first_sum = sum, first_turned = turned, add_to_hash(sum), add_to_hash(turned);
+      expect(std::memcmp(first_sum.data(), sum.data(), sum.size() * 4) == 0, "bits of a norm", name);
+      expect(std::memcmp(first_turned.data(), turned.data(), sum.size() * 4) == 0, "bits of heads", name);
+    }
+  for (int row = 0; row < c.rows * c.heads; ++row) {
+    double squares = 0;
+    for (int d = 0; d < c.width; ++d) squares += double{x[whole(row * c.width + d)]} * x[whole(row * c.width + d)];
+    for (int d = 0; d < c.width; ++d) {
+      const std::size_t at = whole(row * c.width + d);
+      const double right = (residual[at] + x[at] / std::sqrt(squares / c.width + 1e-6) * weight[whole(d)]) * 0.5;
+      expect(std::fabs(sum[at] - right) < 1e-5, "norm", "");
+    }
+  }
+}
+
 // Arrays of any size, and shapes that mostly do not fit them.
 void wrong_sizes(Random& random, const G4Kernels* kernels) {
   for (int i = 0; i < 4000; ++i) {
@@ -243,6 +282,10 @@ int main() {
         const int I = 8 + random.below(60);
         run_experts({count, each, tokens, H, I, bits, block}, random, all, pools), ++cases;
       }
+  for (const int width : {1, 7, 16, 40, 256, 1000}) {
+    run_norms({1 + random.below(40), 1 + random.below(4), width, width / 2}, random, all, pools), ++cases;
+    run_norms({1, 8, width, 0}, random, all, pools), ++cases;
+  }
   wrong_sizes(random, all.back());
   g4ops_pool_destroy(pools[1]);
   std::printf("%d cases, %d wrong\nhash %016llx\n", cases, failures, static_cast<unsigned long long>(hash));

@@ -19,16 +19,28 @@ PINNED = dict(
 )
 
 
-@pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     version("transformers") != PINNED["transformers"], reason="golden graphs are of the pinned transformers"
 )
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_legal_graph_is_the_golden_one(variant, legal, request):
-    file = FOLDER / f"{variant}.onnx-cpu.onnxtxt"
-    text = to_text(legal(variant))
+
+
+def check(name, model, request):
+    file = FOLDER / f"{name}.onnxtxt"
+    text = to_text(model)
     if request.config.getoption("--update-golden"):
         file.write_text(text)
     assert to_text(parse_graph(text)) == text
     golden = file.read_text() if file.exists() else ""
     difference = list(difflib.unified_diff(golden.splitlines(), text.splitlines(), "golden", "now", lineterm="", n=1))
     assert not difference, "\n".join([*difference[:40], "pytest tests/golden --update-golden accepts it"])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_legal_graph_is_the_golden_one(variant, legal, request):
+    check(f"{variant}.onnx-cpu", legal(variant), request)
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
+def test_legal_graph_with_the_library(variant, legal, request):
+    """`int4` for libg4ops: per-layer inputs and shared keys, and experts."""
+    check(f"{variant}.onnx-cpu.int4-g4ops", legal(variant, weights="int4", kernels="g4ops"), request)

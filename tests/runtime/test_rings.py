@@ -5,7 +5,7 @@ import pytest
 
 from g4compile.compare.verify import verify
 from g4compile.errors import InputError
-from g4compile.runtime.session import Session
+from g4compile.runtime.session import CHUNK, Session
 
 PROMPT = 900  # tokens; the ring of the tiny presets has 535 slots
 
@@ -23,7 +23,7 @@ def ids():
 
 def test_a_ring_has_room_for_a_chunk_beside_what_is_kept(bundle):
     layers = bundle.manifest.kv.layers
-    assert {layer.slots for layer in layers if layer.keep} == {8 - 1 + 16 + 512}
+    assert {layer.slots for layer in layers if layer.keep} == {8 - 1 + 16 + CHUNK}
     assert {layer.slots for layer in layers if layer.keep is None} == {None}
     assert {"ring-kv", "g4ops"} <= set(bundle.manifest.requires)
 
@@ -54,7 +54,7 @@ def test_a_ring_takes_back_what_windows_take_back(bundle, ids):
     np.testing.assert_array_equal(session.forward(ids[:, :1]), after[0])
 
 
-@pytest.mark.parametrize("tokens", [8, 540])
+@pytest.mark.parametrize("tokens", [8, 2 * CHUNK + 28])
 def test_an_error_behind_a_run_leaves_rings_as_they_were(bundle, ids, tokens, monkeypatch):
     """A short call writes behind what is seen, a long one into rings of its own."""
     session, runs, before = Session(bundle, threads=1), [], 400
@@ -72,7 +72,7 @@ def test_an_error_behind_a_run_leaves_rings_as_they_were(bundle, ids, tokens, mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(session, "_run", failing)
         session.forward(ids[:, :tokens])
-    assert session.length == before and len(runs) == -(-tokens // 512)
+    assert session.length == before and len(runs) == -(-tokens // CHUNK)
     np.testing.assert_array_equal(session.forward(ids[:, :4], all_positions=True), want)
 
 

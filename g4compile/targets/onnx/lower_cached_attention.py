@@ -2,7 +2,7 @@
 
 Before:                                                   After:
     k = TensorScatter (past, new, at)                         k = g4.CacheWrite (new, position_ids, past)
-    mask = g4.CausalMask (positions, k)                       r = rope (rms_norm (split (q)))
+    mask = g4.CausalMask (positions, k)                       r = g4.NormHeads (q, .., cos, sin)
     y = g4.DualRopeAttention (q, .., k, v, mask)              y = g4.Attention (r, positions, k, v)
 
     codes, scales = g4.QuantizeKV (new)                       c, s = g4.CacheWrite (new, position_ids, past, past_scale)
@@ -35,7 +35,7 @@ from g4compile.ops.quantize_kv import QuantizeKV
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.schema import DOMAIN
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.lowerings import rotated_queries
+from g4compile.targets.onnx.normed_heads import normed_queries
 
 _POSITIONS = "position_ids"
 
@@ -137,7 +137,7 @@ def _query_positions(site: DualRopeAttention, ring: bool, build: Builder) -> ir.
 def _attend(site: DualRopeAttention, key: _Written, value: _Written) -> None:
     build = Builder(site.node)
     positions = _query_positions(site, key.ring, build)
-    query = rotated_queries(site, build)
+    query = normed_queries(site, build)
     scales = [key.scales, value.scales] if key.scales is not None else []
     attributes = {"scale": site.scale, "window": site.window, "ring": int(key.ring)}
     node = ir.node("Attention", [query, positions, key.cache, value.cache, *scales], attributes, domain=DOMAIN)

@@ -18,6 +18,7 @@ from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.legalize import Lowerings, inline_body
 from g4compile.targets.lowering.heads import merge_heads, rotate, split_heads
 from g4compile.targets.onnx.head_fold import fold_heads, fold_of, unfold_heads
+from g4compile.targets.onnx.normed_heads import normed_key_value
 from g4compile.weights.references import CheckpointTensor
 
 
@@ -82,3 +83,4 @@ LOWERINGS: Lowerings = {
     RopeKeyValue: _rope_key_value,
     DualRopeAttention: _dual_rope_attention,
 }
+G4OPS_LOWERINGS: Lowerings = {**LOWERINGS, RopeKeyValue: normed_key_value}  # with the library libg4ops

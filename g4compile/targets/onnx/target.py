@@ -26,11 +26,14 @@ from g4compile.runtime.session import Session
 from g4compile.targets.base import REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.bundle import emit_bundle, ring_slots
 from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
+from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
+from g4compile.targets.onnx.fuse_norm_additions import FuseNormAdditions
+from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
-from g4compile.targets.onnx.lowerings import LOWERINGS
+from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
 from g4compile.targets.phases import frontend
 from g4compile.weights.formats.blocks import BFLOAT16
 
@@ -81,7 +84,10 @@ class OnnxTarget(Target):
             LowerCachedAttention(layers=len(facts.layers)),
             LowerQuantizedWeights(kernels),
             FuseGatedProducts(),
-            replace(self.legalize(), legal=legal, dtypes=DTYPES | G4OPS_DTYPES),
+            FuseLayerGates(gates=len(facts.layers) if facts.ple_dim else 0),
+            FuseNormAdditions(),
+            FuseRoundedNorms(),
+            replace(self.legalize(), legal=legal, lowerings=G4OPS_LOWERINGS, dtypes=DTYPES | G4OPS_DTYPES),
             *after,
         )
         return (*shared, Phase(self.stage, passes, legal))

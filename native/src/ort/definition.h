@@ -4,6 +4,7 @@
 #include <iterator>
 #include <vector>
 
+#include "../activations.h"
 #include "../kernels.h"
 #include "operands.h"
 
@@ -21,6 +22,13 @@ inline const Kernels& kernels(const Node& node) {
 
 // Attention, CacheWrite and QMoEExperts (layer_ops.cc).
 std::vector<const OrtCustomOp*> layer_ops();
+// NormAdd, NormQuantize, NormHeads and LayerGate (norm_ops.cc).
+std::vector<const OrtCustomOp*> norm_ops();
+
+// The attributes K and activation_block of a node that packs activations; M is 0.
+Activations packed_shape(const Node& node, const OrtKernelInfo* info);
+// The rows of x [.., width], few enough to be packed.
+std::int64_t packed_rows(const Node& node, const Tensor& x, std::int64_t width);
 
 // ONNX Runtime's table of functions of an op. An op has a name, the types of its inputs and outputs, how many of its
 // inputs are `required` (the others are optional, and so are all outputs but the first), and `compute`.

@@ -1,5 +1,5 @@
 // RegisterCustomOps, which ONNX Runtime calls when it loads this library, and the ops of domain g4 that multiply and
-// look up (attention and experts: layer_ops.cc):
+// look up (attention and experts: layer_ops.cc; norms: norm_ops.cc):
 //
 //   QLinear              (x, codes, scales, zero_points?) -> y float32 [.., N]
 //                        x float32 [.., K], or what QuantizeActivations made of it
@@ -24,15 +24,6 @@ std::int64_t activation_block(const Node& node, const OrtKernelInfo* info) {
   return block;
 }
 
-// x [.., width], its rows counted and few enough.
-std::int64_t rows(const Node& node, const Tensor& x, std::int64_t width) {
-  if (x.shape.empty() || x.shape.back() != width)
-    node.wrong("x has shape " + text(x.shape) + ", not [.., " + std::to_string(width) + "]");
-  const std::int64_t count = rows_of(x.shape);
-  if (count > kMaxRows) node.wrong("x has " + std::to_string(count) + " rows, more than " + std::to_string(kMaxRows));
-  return count;
-}
-
 Shape with_last(Shape shape, std::int64_t last) {
   shape.back() = last;
   return shape;
@@ -51,7 +42,7 @@ struct Operand {
     Activations shape{0, K, block};
     const bool packed = x.type == kBytes && !exact;
     if (!packed && x.type != kFloat) node.wrong("x is neither float32 nor packed activations of type uint8");
-    shape.M = rows(node, x, packed ? shape.row_bytes() : shape.K);
+    shape.M = packed_rows(node, x, packed ? shape.row_bytes() : shape.K);
     data = shape.M ? node.aligned("x", x) : nullptr;
     if (exact || packed || !shape.M) return shape;
     // One buffer a thread that calls: it lives as long as the thread, and is as large as its largest input.
@@ -145,18 +136,15 @@ struct QuantizeActivations {
   static constexpr ONNXTensorElementDataType inputs[] = {kFloat}, outputs[] = {kBytes};
   static constexpr std::size_t required = 1;
 
-  QuantizeActivations(const OrtApi* table, const OrtKernelInfo* info) : node(table, info, name) {
-    shape.K = integer(node, info, "K");
-    if (shape.K < 1 || shape.K > kMaxK)
-      node.wrong("K is " + std::to_string(shape.K) + ", not in 1.." + std::to_string(kMaxK));
-    shape.block = activation_block(node, info);
+  QuantizeActivations(const OrtApi* table, const OrtKernelInfo* info)
+      : node(table, info, name), shape(packed_shape(node, info)) {
     kernels(node);
   }
 
   void compute(Call& call) const {
     const Tensor x = call.tensor(0, "x");
     Activations all = shape;
-    all.M = rows(node, x, all.K);
+    all.M = packed_rows(node, x, all.K);
     void* packed = call.output(with_last(x.shape, all.row_bytes()));
     if (all.M == 0) return;
     quantize(kernels(node), call.parallel(), all, static_cast<const float*>(node.aligned("x", x)), packed);
@@ -198,7 +186,8 @@ struct QGather {
 struct Domain {
   explicit Domain(const Api& api) {
     status = api.CreateCustomOpDomain("g4", &domain);
-    std::vector<const OrtCustomOp*> ops = layer_ops();
+    std::vector<const OrtCustomOp*> ops = layer_ops(), norms = norm_ops();
+    ops.insert(ops.end(), norms.begin(), norms.end());
     ops.insert(ops.end(),
                {Definition<QLinear>::get(), Definition<QGeGLU>::get(), Definition<QuantizeActivations>::get(),
                 Definition<QGather>::get()});
@@ -211,6 +200,21 @@ struct Domain {
 };
 
 }  // namespace
+
+Activations packed_shape(const Node& node, const OrtKernelInfo* info) {
+  const std::int64_t K = integer(node, info, "K");
+  if (K < 1 || K > kMaxK) node.wrong("K is " + std::to_string(K) + ", not in 1.." + std::to_string(kMaxK));
+  return {0, K, activation_block(node, info)};
+}
+
+std::int64_t packed_rows(const Node& node, const Tensor& x, std::int64_t width) {
+  if (x.shape.empty() || x.shape.back() != width)
+    node.wrong("x has shape " + text(x.shape) + ", not [.., " + std::to_string(width) + "]");
+  const std::int64_t count = rows_of(x.shape);
+  if (count > kMaxRows) node.wrong("x has " + std::to_string(count) + " rows, more than " + std::to_string(kMaxRows));
+  return count;
+}
+
 }  // namespace g4::ort
 
 extern "C" {
