@@ -10,6 +10,7 @@ them, so a bundle of such weights needs no cache, and gets none.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
 import platform
@@ -99,6 +100,13 @@ def _check_tensors(kind: str, found: Sequence[Any], said: Sequence[TensorSpec], 
             )
 
 
+@functools.cache
+def _share_arena() -> None:
+    """One arena for all graphs of this process: the decoder takes what a lookup has left free. It never shrinks."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, None)
+
+
 def _session(
     file: Path,
     threads: int,
@@ -107,7 +115,9 @@ def _session(
     profile: Path | None = None,
     requires: Collection[str] = (),
 ) -> Any:
+    _share_arena()
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     add_ops(options, requires)
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)

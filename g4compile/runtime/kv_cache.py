@@ -21,7 +21,7 @@ from g4compile.errors import InputError
 from g4compile.runtime.failures import no_memory
 from g4compile.runtime.feeds import PAST, PRESENT
 
-BLOCK = 512  # slots by which full buffers grow: copying stays below 1/512 of what attention reads anyway
+BLOCK = 256  # slots by which full buffers grow: copying stays below 1/256 of what attention reads anyway
 
 
 class KVCache:

@@ -23,10 +23,11 @@ struct Avx2 : VectorAvx2 {
   template <int Bits>
   G4_INLINE Float scale_down(Float a, int) { return a; }
 
-  G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   G4_INLINE Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   G4_INLINE Int multiply(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
   G4_INLINE Int multiply_short(Int a, Int b) { return _mm256_madd_epi16(a, b); }  // the upper half of a is zero
+  G4_INLINE Int negative(Int a) { return _mm256_sub_epi32(_mm256_setzero_si256(), a); }
+  G4_INLINE Int negative_short(Int a) { return bit_and(negative(a), set(0xffff)); }  // what multiply_short takes
   G4_INLINE Int bit_and(Int a, Int b) { return _mm256_and_si256(a, b); }
   G4_INLINE Int shift_right(Int a, int n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(n)); }
   G4_INLINE Int maximum(Int a, Int b) { return _mm256_max_epi32(a, b); }

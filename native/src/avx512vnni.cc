@@ -26,10 +26,11 @@ struct Avx512Vnni : VectorAvx512 {
     return v == 1 ? _mm512_mul_ps(a, _mm512_set1_ps(1.0f / (1 << place(Bits)))) : a;
   }
 
-  G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   G4_INLINE Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   G4_INLINE Int multiply(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   G4_INLINE Int multiply_short(Int a, Int b) { return _mm512_madd_epi16(a, b); }  // the upper half of a is zero
+  G4_INLINE Int negative(Int a) { return _mm512_sub_epi32(_mm512_setzero_si512(), a); }
+  G4_INLINE Int negative_short(Int a) { return bit_and(negative(a), set(0xffff)); }  // what multiply_short takes
   G4_INLINE Int bit_and(Int a, Int b) { return _mm512_and_si512(a, b); }
   G4_INLINE Int shift_right(Int a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
   G4_INLINE Int maximum(Int a, Int b) { return _mm512_max_epi32(a, b); }

@@ -21,10 +21,11 @@ struct NeonDotprod : VectorNeon {
   template <int Bits>
   G4_INLINE Float scale_down(Float a, int) { return a; }
 
-  G4_INLINE int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   G4_INLINE Int add(Int a, Int b) { return vaddq_s32(a, b); }
   G4_INLINE Int multiply(Int a, Int b) { return vmulq_s32(a, b); }
   G4_INLINE Int multiply_short(Int a, Int b) { return vmulq_s32(a, b); }
+  G4_INLINE Int negative(Int a) { return vnegq_s32(a); }
+  G4_INLINE Int negative_short(Int a) { return negative(a); }  // what multiply_short takes
   G4_INLINE Int bit_and(Int a, Int b) { return vandq_s32(a, b); }
   G4_INLINE Int shift_right(Int a, int n) {
     return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-n)));

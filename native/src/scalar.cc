@@ -20,10 +20,11 @@ struct Scalar : VectorScalar {
   template <int Bits>
   static Float scale_down(Float a, int) { return a; }
 
-  static int32_t negative(int32_t a) { return static_cast<int32_t>(0u - static_cast<uint32_t>(a)); }
   static Int add(Int a, Int b) { return static_cast<Int>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
   static Int multiply(Int a, Int b) { return static_cast<Int>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
   static Int multiply_short(Int a, Int b) { return static_cast<int16_t>(a) * static_cast<int16_t>(b); }
+  static Int negative(Int a) { return -a; }
+  static Int negative_short(Int a) { return -a; }  // what multiply_short takes
   static Int bit_and(Int a, Int b) { return a & b; }
   static Int shift_right(Int a, int n) { return static_cast<Int>(static_cast<uint32_t>(a) >> n); }
   static Int maximum(Int a, Int b) { return a > b ? a : b; }

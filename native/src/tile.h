@@ -41,10 +41,10 @@ G4_INLINE void slice_rows(const PanelJob& job, int first, int slice) {
     for (int v = 0; v < V; ++v) {  // - zero * sum of q, times what the sums of this vector are too large
       const Int zero = I::template too_large<Bits>(
           I::add(I::load_bytes(zeros + I::channel(slice, v)), I::set(-I::template bias<Bits>())), v);
+      const Int negative = channel ? I::negative(zero) : I::negative_short(zero);
       G4_UNROLL
       for (int r = 0; r < R; ++r)
-        sum[r][v] = channel ? I::multiply(zero, I::set(I::negative(sums[r])))
-                            : I::multiply_short(zero, I::set(I::negative(sums[r])));
+        sum[r][v] = channel ? I::multiply(negative, I::set(sums[r])) : I::multiply_short(negative, I::set(sums[r]));
     }
     I::template segment<R, Bits, spread>(codes, slice, q, step, quads, sum);
     G4_UNROLL
