@@ -37,13 +37,11 @@ def test_all_cases_give_the_same_bits(arm64, built):
     same_bits(arm64, built, "max")
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("processor", RUN)
 def test_a_sample_gives_the_same_bits(arm64, built, processor):
     same_bits(arm64, built, processor, "quick")
 
 
-@pytest.mark.nightly
 def test_kernels_that_the_processor_lacks_are_refused(arm64):
     need_arm64("cortex-a76")
     said = emulated("cortex-a76", arm64 / "driver", "quick", G4OPS_INSTRUCTION_SET="neon_i8mm")
