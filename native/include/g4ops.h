@@ -40,9 +40,9 @@ G4OPS_EXPORT int g4ops_layout_version(void);
 /* What went wrong in the last call of this thread that returned -1 or NULL. */
 G4OPS_EXPORT const char* g4ops_last_error(void);
 
-/* The kernels of an instruction set by its name ("scalar", "avx2", "avx512vnni", "neon_dotprod"), or of the best one of
- * this machine where name is NULL. NULL: the library or this machine does not have it. G4OPS_INSTRUCTION_SET in the
- * environment replaces what NULL stands for. */
+/* The kernels of an instruction set by its name ("scalar", "avx2", "avx512vnni", "neon_dotprod", "neon_i8mm"), or of the
+ * best one of this machine where name is NULL. NULL: the library or this machine does not have it.
+ * G4OPS_INSTRUCTION_SET in the environment replaces what NULL stands for. */
 G4OPS_EXPORT const G4Kernels* g4ops_kernels(const char* name);
 G4OPS_EXPORT const char* g4ops_kernels_name(const G4Kernels* kernels);
 

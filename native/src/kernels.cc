@@ -22,14 +22,18 @@ bool has_avx512vnni() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 #elif defined(__aarch64__)
-bool has_dotprod() {
+// Whether Linux says that the processor has all of these: bits of HWCAP and of HWCAP2.
+bool has([[maybe_unused]] unsigned long first, [[maybe_unused]] unsigned long second) {
 #if defined(__linux__)
-  constexpr unsigned long kAsimdDp = 1ul << 20;  // HWCAP_ASIMDDP
-  return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
+  return (getauxval(AT_HWCAP) & first) == first && (getauxval(AT_HWCAP2) & second) == second;
 #else
   return false;
 #endif
 }
+constexpr unsigned long kAsimdDp = 1ul << 20, kI8mm = 1ul << 13;  // HWCAP_ASIMDDP, HWCAP2_I8MM
+
+bool has_dotprod() { return has(kAsimdDp, 0); }
+bool has_i8mm() { return has(kAsimdDp, kI8mm); }
 #endif
 
 const Entry kEntries[] = {  // the best first
@@ -37,6 +41,7 @@ const Entry kEntries[] = {  // the best first
     {&kAvx512Vnni, has_avx512vnni},
     {&kAvx2, has_avx2},
 #elif defined(__aarch64__)
+    {&kNeonI8mm, has_i8mm},
     {&kNeonDotprod, has_dotprod},
 #endif
     {&kScalar, [] { return true; }},

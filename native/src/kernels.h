@@ -62,7 +62,7 @@ extern const Kernels kScalar;
 #if defined(__x86_64__)
 extern const Kernels kAvx2, kAvx512Vnni;
 #elif defined(__aarch64__)
-extern const Kernels kNeonDotprod;
+extern const Kernels kNeonDotprod, kNeonI8mm;
 #endif
 
 // The kernels called ``name``, or null: unknown, or this machine cannot run them.

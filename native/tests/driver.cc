@@ -1,6 +1,7 @@
 // Compares the kernels of every instruction set of this machine with plain loops, bit by bit, through the C entry
 // points; then feeds them wrong sizes. For sanitizers, and for machines without Python: it runs under an emulator too.
-// The last line holds a hash of all results, which is the same on every machine. `driver quick`: fewer cases.
+// The first line says which kernels run here, the second which of them are chosen; the last one holds a hash of all
+// results, which is the same on every machine. `driver quick`: fewer cases.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -137,8 +138,10 @@ void two_callers(Random& random, const G4Kernels* kernels, G4Pool* pool) {
 int main(int count, char** arguments) {
   const bool quick = count > 1 && std::string(arguments[1]) == "quick";
   std::vector<const G4Kernels*> all;
-  for (const char* name : {"scalar", "avx2", "avx512vnni", "neon_dotprod"})
+  for (const char* name : {"scalar", "avx2", "avx512vnni", "neon_dotprod", "neon_i8mm"})
     if (const G4Kernels* kernels = g4ops_kernels(name)) all.push_back(kernels), std::printf("%s ", name);
+  const G4Kernels* chosen = g4ops_kernels(nullptr);
+  std::printf("\nchosen %s\n", chosen ? g4ops_kernels_name(chosen) : g4ops_last_error());
   std::vector<G4Pool*> pools = {nullptr, g4ops_pool_create(3)};
   Random random{88172645463325252u};
   int cases = 0;
@@ -152,6 +155,11 @@ int main(int count, char** arguments) {
               run({bits, block, activation_block, rows[random.below(13)], K[random.below(7)], 1 + random.below(100),
                    zeros, extreme},
                   random, all, pools);
+  for (const int bits : {2, 4, 8})  // kernels have forms for numbers of rows: all that a tile can have
+    for (const int block : {0, 64})
+      for (const int activation_block : {0, 128})
+        for (int r = 1; r <= 12; ++r, ++cases)
+          run({bits, block, activation_block, r, 160, 40, block != 0, false}, random, all, pools);
   if (!quick)  // the largest K: sums stay within 32 bits
     for (const int bits : {2, 4, 8}) run({bits, 0, 0, 2, 65536, 33, false, true}, random, all, pools), ++cases;
   wrong_sizes(random, all.back());

@@ -260,7 +260,7 @@ void wrong_sizes(Random& random, const G4Kernels* kernels) {
 
 int main() {
   std::vector<const G4Kernels*> all;
-  for (const char* name : {"scalar", "avx2", "avx512vnni", "neon_dotprod"})
+  for (const char* name : {"scalar", "avx2", "avx512vnni", "neon_dotprod", "neon_i8mm"})
     if (const G4Kernels* kernels = g4ops_kernels(name)) all.push_back(kernels), std::printf("%s ", name);
   const std::vector<G4Pool*> pools = {nullptr, g4ops_pool_create(3)};
   Random random{88172645463325252u};

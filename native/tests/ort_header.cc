@@ -26,13 +26,53 @@ SAME(ORT_INVALID_ARGUMENT)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16)
 SAME(INPUT_OUTPUT_REQUIRED)
 SAME(INPUT_OUTPUT_OPTIONAL)
 SAME(OrtMemTypeDefault)
 
-#define MEMBER(name) static_assert(offsetof(::OrtCustomOp, name) == offsetof(ours::OurCustomOp, name), #name);
+// A type of ours as theirs: what both define is replaced, wherever it stands in a pointer or a function.
+template <class T>
+struct Theirs {
+  using type = T;
+};
+template <>
+struct Theirs<ours::OurCustomOp> {
+  using type = ::OrtCustomOp;
+};
+template <>
+struct Theirs<ours::ONNXTensorElementDataType> {
+  using type = ::ONNXTensorElementDataType;
+};
+template <>
+struct Theirs<ours::OrtCustomOpInputOutputCharacteristic> {
+  using type = ::OrtCustomOpInputOutputCharacteristic;
+};
+template <>
+struct Theirs<ours::OrtMemType> {
+  using type = ::OrtMemType;
+};
+template <class T>
+struct Theirs<const T> {
+  using type = const typename Theirs<T>::type;
+};
+template <class T>
+struct Theirs<T*> {
+  using type = typename Theirs<T>::type*;
+};
+template <class Result, class... Arguments>
+struct Theirs<Result(Arguments...)> {
+  using type = typename Theirs<Result>::type(typename Theirs<Arguments>::type...);
+};
+
+// The runtime calls what we put there, so the types are equal.
+#define MEMBER_OF(theirs, our, name)                                    \
+  static_assert(offsetof(theirs, name) == offsetof(our, name), #name); \
+  static_assert(std::is_same_v<decltype(theirs::name), Theirs<decltype(our::name)>::type>, #name);
+#define MEMBER(name) MEMBER_OF(::OrtCustomOp, ours::OurCustomOp, name)
 MEMBER(version)
 MEMBER(CreateKernel)
 MEMBER(GetName)
@@ -57,3 +97,7 @@ MEMBER(GetStartVersion)
 MEMBER(GetEndVersion)
 
 static_assert(offsetof(::OrtApiBase, GetApi) == offsetof(ours::OrtApiBase, GetApi));
+static_assert(offsetof(::OrtApiBase, GetVersionString) == offsetof(ours::OrtApiBase, GetVersionString));
+static_assert(std::is_convertible_v<decltype(::OrtApiBase::GetApi), decltype(ours::OrtApiBase::GetApi)>);
+static_assert(
+    std::is_convertible_v<decltype(::OrtApiBase::GetVersionString), decltype(ours::OrtApiBase::GetVersionString)>);

@@ -28,6 +28,13 @@ def build(folder, *targets, **settings):
     return folder
 
 
+def output(*command, **environment):
+    """What a command says; it must succeed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return done.stdout
+
+
 def need_compiler():
     if not shutil.which("cmake"):
         pytest.skip("no cmake: the library cannot be built")
@@ -35,12 +42,12 @@ def need_compiler():
         pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
 
 
-def build_once(shared):
+def build_once(shared, name="native", **settings):
     """The folder with libg4ops.so and the test driver, built by whichever worker of a run comes first."""
     need_compiler()
-    folder = shared / "native"
-    with FileLock(shared / "native.lock"):
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
         if not (folder / "done").exists():
-            build(folder, "g4ops", "driver", G4OPS_TESTS="ON")
+            build(folder, "g4ops", "driver", G4OPS_TESTS="ON", **settings)
             (folder / "done").touch()
     return folder

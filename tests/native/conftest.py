@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.native.building import build_once
-from tests.native.library import Library
+from tests.native.library import SETS, Library
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def library(g4ops_file):
     return Library(g4ops_file)
 
 
-@pytest.fixture(scope="session", params=("avx512vnni", "avx2", "neon_dotprod", "scalar"))
+@pytest.fixture(scope="session", params=SETS)
 def kernels(request, library):
     if request.param not in library.instruction_sets():
         pytest.skip(f"this machine does not run {request.param}")

@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 
 LIMIT = 1 << 62
-SETS = ("avx512vnni", "avx2", "neon_dotprod", "scalar")
+SETS = ("avx512vnni", "avx2", "neon_i8mm", "neon_dotprod", "scalar")
 
 
 class Weights(ctypes.Structure):

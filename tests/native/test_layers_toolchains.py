@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from tests.native.building import NATIVE, build, need_compiler
-from tests.native.test_toolchains import output
+from tests.native.arm64 import TOOLCHAIN, emulated, need_arm64
+from tests.native.building import build, need_compiler, output
 
 
 def driver(folder, **settings):
@@ -26,10 +24,7 @@ def test_the_layers_under_sanitizers(tmp_path, sanitizers):
 @pytest.mark.nightly
 def test_arm64_gives_the_same_caches_and_experts(tmp_path):
     """Cross-compiled and emulated: the hash of caches and of experts' results is that of this machine."""
-    for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
-        if not shutil.which(tool):
-            pytest.skip(f"no {tool}: install g++-aarch64-linux-gnu and qemu-user")
-    arm = driver(tmp_path / "arm", CMAKE_TOOLCHAIN_FILE=NATIVE / "cmake" / "aarch64-linux-gnu.cmake")
-    emulated = output("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(arm))
-    assert "neon_dotprod" in emulated and " 0 wrong" in emulated
-    assert emulated.splitlines()[-1] == output(str(driver(tmp_path / "own"))).splitlines()[-1]
+    need_arm64()
+    found = emulated("max", driver(tmp_path / "arm", CMAKE_TOOLCHAIN_FILE=TOOLCHAIN))
+    assert "neon_dotprod neon_i8mm" in found and " 0 wrong" in found
+    assert found.splitlines()[-1] == output(str(driver(tmp_path / "own"))).splitlines()[-1]
