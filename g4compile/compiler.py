@@ -49,13 +49,14 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     """Compile ``checkpoint`` (a folder, a Hub id, or one that is open) for ``target`` into the new folder ``output``.
 
     ``weights``: float32, a built-in recipe (int8, int4, int4-channel, int2, mobile) or a recipe file; of a checkpoint
-    that holds codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, or int8 with a
-    scale per token and head; the default is the target's. ``context`` limits how many tokens a session may hold;
-    default: the target's, or what the model was made for. ``kernels`` of ONNX bundles multiply with codes: `g4ops`,
-    those of the library libg4ops, which every machine that runs the bundle then needs, or `onnxruntime`; the default is
-    g4ops where the library is installed. Of engines alone: ``batch`` sequences at most, ``chunk`` tokens per prefill
-    step, the ``compute_capabilities`` (89 for 8.9) of the GPUs they are for, and ``tensor_parallel`` ranks that share a
-    model out; another target refuses them. ``max_memory``: bytes for weights in flight. A compile that was killed is
+    that holds codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, int8 with a
+    scale per token and head, or bfloat16, which the kernels g4ops alone can read; the default is the target's.
+    ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
+    ``kernels`` of ONNX bundles multiply with codes: `g4ops`, those of the library libg4ops, which every machine that
+    runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of engines alone:
+    ``batch`` sequences at most, ``chunk`` tokens per prefill step, the ``compute_capabilities`` (89 for 8.9) of the
+    GPUs they are for, and ``tensor_parallel`` ranks that share a model out; another target refuses them.
+    ``max_memory``: bytes for weights in flight. A compile that was killed is
     taken up where it stopped.
 
     Raises InputError (arguments, config), CheckpointError (tensors that do not fit the config or hold a NaN, files that

@@ -6,12 +6,13 @@ import msgspec
 
 from g4compile.bundle.manifest import KVLayer, KVSpec
 
+FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"  # dtypes of KV
 PAST, PRESENT = "past_key_values.", "present."  # begin of the names of inputs and outputs: `past_key_values.N.key`
 # By dtype of KV: the tensors of a layer, with their dtypes. A scale has one number per token and head.
 PARTS: dict[str, dict[str, str]] = {
-    "float32": {"key": "float", "value": "float"},
-    "bfloat16": {"key": "bfloat16", "value": "bfloat16"},
-    "int8": {"key": "int8", "key_scale": "float", "value": "int8", "value_scale": "float"},
+    FLOAT32: {"key": "float", "value": "float"},
+    BFLOAT16: {"key": "bfloat16", "value": "bfloat16"},
+    INT8: {"key": "int8", "key_scale": "float", "value": "int8", "value_scale": "float"},
 }
 _BYTES = {"float": 4, "bfloat16": 2, "int8": 1, "int64": 8}
 

@@ -81,9 +81,9 @@ class KVLayer(msgspec.Struct, frozen=True):
 
 
 class KVSpec(msgspec.Struct, frozen=True):
-    """``dtype``: float32; bfloat16 in engines; or int8, and then each key and value has a float32 scale per token
-    and head, `[.., tokens, 1]`, as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding layers
-    can take back."""
+    """``dtype``: float32; bfloat16, as engines always have; or int8, and then each key and value has a float32 scale
+    per token and head, `[.., tokens, 1]`, as `past_key_values.N.key_scale` and so on. ``rewind``: tokens that sliding
+    layers can take back."""
 
     dtype: KVDType
     rewind: Index

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from g4compile.bundle.kv import BFLOAT16, INT8
 from g4compile.bundle.manifest import BLOCKS, PANELS, EngineSpec, KVSpec
 
 WEIGHT_STEPS = "weight-steps"
 HOST_TABLES = "host-tables"
 RING_KV = "ring-kv"
 TENSOR_PARALLEL = "tensor-parallel"
+BFLOAT16_KV = "bfloat16-kv"
 INT8_KV = "int8-kv"
 ONNXRUNTIME_OPS = "onnxruntime-ops"
 G4OPS = "g4ops"
@@ -23,6 +25,7 @@ KNOWN = {
     HOST_TABLES: "rows of tables are looked up by the host in the checkpoint, and fed to the graph",
     RING_KV: "a sliding layer's KV is a ring: the token at position p stands in slot p modulo the ring's size",
     TENSOR_PARALLEL: "several devices compute one model together, each with graphs and weights of its rank",
+    BFLOAT16_KV: "keys and values of ONNX graphs are bfloat16; those of engines always are, without this word",
     INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
     ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read codes and scales",
     G4OPS: "graphs have ops of the library libg4ops, in domain `g4`",
@@ -34,14 +37,16 @@ def required(kv: KVSpec, engine: EngineSpec | None = None, layouts: Iterable[str
     """What a runtime must understand for a decoder with ``kv``, with an ``engine``, and with ONNX graphs that read
     codes in ``layouts``."""
     found, rings = set(layouts), any(layer.slots is not None for layer in kv.layers)
+    bfloat16 = kv.dtype == BFLOAT16 and engine is None
     asked = {
         WEIGHT_STEPS: engine is not None,
         HOST_TABLES: engine is not None and bool(engine.host.tables),
         RING_KV: engine is not None or rings,
         TENSOR_PARALLEL: engine is not None and engine.ranks > 1,
-        INT8_KV: kv.dtype == "int8",
+        BFLOAT16_KV: bfloat16,
+        INT8_KV: kv.dtype == INT8,
         ONNXRUNTIME_OPS: BLOCKS in found,
-        G4OPS: PANELS in found or rings,
+        G4OPS: PANELS in found or rings or bfloat16,
         PANELS: PANELS in found,
     }
     return tuple(word for word, needed in asked.items() if needed)

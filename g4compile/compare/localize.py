@@ -93,17 +93,19 @@ def _bundle_layers(bundle: Bundle, input_ids: Ids, count: int) -> list[Ids]:
         "session.model_external_initializers_file_folder_path", str(bundle.folder.resolve())
     )
     graph = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    outputs = graph.run([last[index] for index in range(count)], _empty_feeds(bundle, input_ids))
-    return [output[:, -1] for output in outputs]
+    outputs = graph.run_with_ort_values([last[index] for index in range(count)], _empty_feeds(bundle, input_ids))
+    return [output.numpy()[:, -1] for output in outputs]
 
 
-def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Ids]:
+def _empty_feeds(bundle: Bundle, input_ids: Ids) -> dict[str, Any]:
+    """OrtValues by name."""
     batch, new = input_ids.shape
     embed = open_graph(bundle, EMBED, 1)
     rows = embed.run(None, {"input_ids": input_ids})
-    feeds: dict[str, Ids] = {
+    arrays = {
         **dict(zip((output.name for output in embed.get_outputs()), rows, strict=True)),
         POSITIONS: positions(0, batch, new),
         KEEP: keep(1),
     }
+    feeds = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
     return {**feeds, **empty_past(bundle.manifest.kv, batch, slots=new)}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from g4compile.bundle.kv import BFLOAT16, FLOAT32, INT8
 from g4compile.errors import CheckpointError, InputError
 from g4compile.model.keys import checkpoint_key
 from g4compile.weights.checkpoint import Checkpoint
@@ -24,8 +25,9 @@ class Reference:
 
     def __init__(self, checkpoint: str | Path, weights: Iterable[tuple[str, Logits]] = (), kv: str = "float32") -> None:
         """``weights``: by checkpoint key, what to put in the place of the stored ones. ``kv``: int8 rounds keys and
-        values as `ops/quantize_kv.py` does, before they are kept or read. Raises CheckpointError and InputError for a
-        checkpoint that a compile would refuse, too, and for ``weights`` that are not this checkpoint's."""
+        values as `ops/quantize_kv.py` does, bfloat16 to the nearest number of that type, before they are kept or read.
+        Raises CheckpointError and InputError for a checkpoint that a compile would refuse, too, and for ``weights``
+        that are not this checkpoint's."""
         import torch
 
         source = Checkpoint.open(checkpoint)  # transformers would follow links out, and wait for pipes
@@ -45,7 +47,7 @@ class Reference:
                     )
                 else:
                     parameters[key].copy_(torch.from_numpy(array))
-        self._rounds_kv, self.vocabulary = kv == "int8", facts.text.vocab_size
+        self._round, self.vocabulary = _ROUNDINGS[kv], facts.text.vocab_size
         self.reset()
 
     def _parameters(self) -> Iterator[tuple[str, Any]]:
@@ -60,7 +62,8 @@ class Reference:
         return getattr(inner, "language_model", inner).layers
 
     def reset(self) -> None:
-        self._cache: Any = _rounded_cache(self.model.config.get_text_config()) if self._rounds_kv else None
+        config = self.model.config.get_text_config()
+        self._cache: Any = _rounded_cache(config, self._round) if self._round is not None else None
 
     def unrounded(self, input_ids: Logits) -> Logits:
         """float32 logits [B, S, V] of a new conversation whose keys and values are not rounded."""
@@ -115,18 +118,25 @@ def _loaded(source: Checkpoint) -> Any:
         ) from error
 
 
-def _rounded_cache(config: Any) -> Any:
+def _rounded_cache(config: Any, rounded: Callable[[Any], Any]) -> Any:
     """HF's own cache, its keys and values rounded on their way in."""
     import transformers
 
     class RoundedCache(transformers.DynamicCache):
         def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
-            return super().update(_rounded(key_states), _rounded(value_states), *args, **kwargs)
+            return super().update(rounded(key_states), rounded(value_states), *args, **kwargs)
 
     return RoundedCache(config=config)
 
 
-def _rounded(x: Any) -> Any:
+def _to_codes(x: Any) -> Any:
     scale = x.abs().amax(-1, keepdim=True) / 127
     safe = scale.masked_fill(scale == 0, 1)
     return (x / safe).round() * scale
+
+
+def _to_bfloat16(x: Any) -> Any:
+    return x.bfloat16().to(x.dtype)  # to nearest, halves to even
+
+
+_ROUNDINGS: dict[str, Callable[[Any], Any] | None] = {FLOAT32: None, BFLOAT16: _to_bfloat16, INT8: _to_codes}

@@ -18,6 +18,7 @@ import onnxruntime as ort
 from g4compile.model.config import ModelFacts
 from g4compile.ops.registry import attach_bodies
 from g4compile.runtime import feeds
+from g4compile.runtime.kv_tensors import tensor_of, zeros
 from g4compile.weights.writer import write_graphs
 
 Array = np.ndarray[Any, Any]
@@ -40,24 +41,28 @@ class StageRunner:
         self.reset()
 
     def reset(self) -> None:
-        self.length, self._past = 0, dict[str, Array]()
+        self.length, self._past = 0, dict[str, Any]()  # OrtValues
 
     def forward(self, input_ids: Array, keep: int | None = None) -> Array:
         """Append int64 [B, S]; float32 logits [B, S, V], or of the last ``keep`` positions where the graph can."""
         batch, new = input_ids.shape
         if not self._past:
             self._past = {name: self._start(name, batch) for name in feeds.past_names(self._inputs)}
-        fed = {"input_ids": input_ids, feeds.POSITIONS: feeds.positions(self.length, batch, new), **self._past}
+        ids = np.ascontiguousarray(input_ids)
+        arrays = {"input_ids": ids, feeds.POSITIONS: feeds.positions(self.length, batch, new)}
         if feeds.KEEP in self._inputs:
-            fed[feeds.KEEP] = feeds.keep(keep or new)
-        outputs: dict[str, Array] = dict(zip(self._outputs, self._session.run(None, fed), strict=True))
+            arrays[feeds.KEEP] = feeds.keep(keep or new)
+        fed = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()} | self._past
+        outputs = dict(zip(self._outputs, self._session.run_with_ort_values(None, fed), strict=True))
         self._past = feeds.carried(self._past, outputs)
         self.length += new
-        logits = outputs[feeds.LOGITS]
+        logits: Array = outputs[feeds.LOGITS].numpy()
         return logits
 
-    def _start(self, name: str, batch: int) -> Array:
+    def _start(self, name: str, batch: int) -> Any:
         layer = next(layer for layer in self._layers if name.startswith(f"{feeds.PAST}{layer.index}."))
-        slots = self._capacity if self._inputs[name].shape[2] == "capacity" else 0
-        dtype = np.int8 if self._inputs[name].type == "tensor(int8)" else np.float32
-        return np.zeros((batch, layer.kv_heads, slots, self._inputs[name].shape[3]), dtype)
+        _, _, slots, width = self._inputs[name].shape
+        if not isinstance(slots, int):  # else a ring
+            slots = self._capacity if slots == "capacity" else 0
+        kind = self._inputs[name].type.removeprefix("tensor(").removesuffix(")")
+        return tensor_of(kind, zeros(kind, (batch, layer.kv_heads, slots, width)))

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
+from g4compile.bundle.kv import BFLOAT16, FLOAT32, INT8
 from g4compile.bundle.manifest import Manifest
 from g4compile.compare.dequantized import dequantized, holds_made_codes
 from g4compile.compare.localize import LayerDifference, localize
-from g4compile.compare.parity import Meter, Parity, limits_of
+from g4compile.compare.parity import Meter, Parity, limits_of, rounded_kv
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.errors import InputError
@@ -90,7 +91,7 @@ def _count(bundle: Bundle, layers: bool) -> int:
     """How many pieces of work `verify` reports: opening, loading and three scenarios, and what a bundle has beside
     them."""
     manifest = bundle.manifest
-    extra = (layers, manifest.kv.dtype == "int8", manifest.engine is not None)
+    extra = (layers, rounded_kv(manifest) != FLOAT32, manifest.engine is not None)
     return 5 + sum(extra) + 2 * holds_made_codes(bundle)
 
 
@@ -152,7 +153,7 @@ def _judge(
 ) -> _Judged:
     """All that needs the HF module with the weights that the bundle's codes stand for."""
     progress("load the Hugging Face module in float32")
-    reference, ids = Reference(checkpoint, dequantized(bundle), kv=bundle.manifest.kv.dtype), trial.ids
+    reference, ids = Reference(checkpoint, dequantized(bundle), kv=rounded_kv(bundle.manifest)), trial.ids
     if reference.vocabulary != bundle.manifest.vocab_size:
         raise InputError(
             f"the bundle has a vocabulary of {bundle.manifest.vocab_size:,} tokens, and the checkpoint one of "
@@ -172,7 +173,7 @@ def _judge(
         progress("compare layer by layer")
         found = localize(bundle, reference, ids)
     kv_cost = bfloat16 = None
-    if bundle.manifest.kv.dtype == "int8":
+    if rounded_kv(bundle.manifest) != FLOAT32:
         progress("what the rounded KV cache costs")
         kv_cost = _compare(reference.unrounded(ids), expected)
     if rounded is not None:
@@ -202,7 +203,8 @@ def _judge_in_words(bundle: Bundle) -> str:
         held = "the checkpoint's own codes, which the bundle holds too"
     elif holds_made_codes(bundle):
         held = "the dequantised weights: what the bundle's codes stand for, not the checkpoint's original weights"
-    rounded = "; keys and values rounded to 8 bits, as the bundle's are" if manifest.kv.dtype == "int8" else ""
+    kept = {FLOAT32: "", BFLOAT16: "to bfloat16", INT8: "to 8 bits"}[rounded_kv(manifest)]
+    rounded = f"; keys and values rounded {kept}, as the bundle's are" if kept else ""
     return f"Hugging Face eager float32 with {held}{rounded}"
 
 

@@ -1,13 +1,17 @@
-"""quantize-kv-cache: keys and values are kept as 8-bit codes, a scale per token and head.
+"""quantize-kv-cache: keys and values are kept in fewer bits: as bfloat16, or as 8-bit codes with a scale per token and
+head.
 
-Before, a sliding layer:             After:
+Before, a sliding layer:             After, `dtype=int8`:
     k = Concat (past, new)               codes, scales = g4.QuantizeKV (new)
     present = Slice (k, ...)             c = Concat (past, codes);           present = Slice (c, ...)
     ... (k)                              s = Concat (past_scale, scales);    present_scale = Slice (s, ...)
                                          k = g4.DequantizeKV (c, s)
                                          ... (k)
+                                     After, `dtype=bfloat16`:
+                                         c = Concat (past, Cast (new));      present = Slice (c, ...)
+                                         ... (Cast (c))
 
-A full layer's TensorScatter is doubled in the same way. Readers see what the codes stand for, the newest tokens
+A TensorScatter, of a full layer or a ring, is changed in the same way. Readers see what is kept, the newest tokens
 included, so that nothing depends on how a prompt is cut into steps. Inputs `past_key_values.N.key_scale` and outputs
 `present.N.key_scale` stand beside those of the codes, and so for values.
 """
@@ -19,7 +23,8 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from g4compile.errors import MatchError
+from g4compile.bundle.kv import BFLOAT16, INT8, PAST
+from g4compile.errors import InputError, MatchError
 from g4compile.graph.axes import sizes_of
 from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
@@ -27,61 +32,77 @@ from g4compile.ops.dequantize_kv import DequantizeKV
 from g4compile.ops.quantize_kv import QuantizeKV
 from g4compile.passes.base import expect
 
-_PAST, _PRESENT, SCALE = "past_key_values.", "present.", "_scale"
+_SCALE = "_scale"
+_KEPT = {INT8: ir.DataType.INT8, BFLOAT16: ir.DataType.BFLOAT16}
 
 
 @dataclass(frozen=True)
 class QuantizeKVCache:
-    """``caches``: how many K and V the model writes, or None."""
+    """``dtype``: int8, codes with scales, or bfloat16. ``caches``: how many K and V the model writes, or None."""
 
     name: ClassVar[str] = "quantize-kv-cache"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
+    dtype: str = INT8
     caches: int | None = None
 
     def apply(self, model: ir.Model) -> None:
+        if self.dtype not in _KEPT:
+            raise InputError(f"keys and values are not kept as {self.dtype}", fix=f"dtypes: {', '.join(_KEPT)}")
         found = 0
-        for past in [value for value in model.graph.inputs if str(value.name).startswith(_PAST)]:
+        for past in [value for value in model.graph.inputs if str(value.name).startswith(PAST)]:
             nodes = list(past.consumers())
             if len(nodes) != 1 or nodes[0].op_type not in ("Concat", "TensorScatter"):
                 readers = ", ".join(describe(node) for node in nodes) or "nothing"
                 raise MatchError(
                     f"{past.name} is read by {readers}, not by the one node that adds new tokens", where=self.name
                 )
-            _double(model.graph, past, nodes[0])
+            _keep(model.graph, past, nodes[0], _KEPT[self.dtype])
             found += 1
-        expect(self.name, "KV caches", found, self.caches, f"no other input is named {_PAST}N.key or .value")
+        expect(self.name, "KV caches", found, self.caches, f"no other input is named {PAST}N.key or .value")
 
 
-def _double(graph: ir.Graph, past: ir.Value, node: ir.Node) -> None:
+def _keep(graph: ir.Graph, past: ir.Value, node: ir.Node, dtype: ir.DataType) -> None:
+    """Let ``node``, which adds new tokens to ``past``, add them in ``dtype``; its readers read numbers again."""
     build = Builder(node)
     new, *position = node.inputs[1:]
-    codes, scales = QuantizeKV.insert_all(build, new)
-    past.type = ir.TensorType(ir.DataType.INT8)
-    one = [*sizes_of(past)[:-1], 1]
-    past_scale = ir.Value(name=f"{past.name}{SCALE}", shape=ir.Shape(one), type=ir.TensorType(ir.DataType.FLOAT))
-    graph.inputs.insert(graph.inputs.index(past) + 1, past_scale)
+    past.type = ir.TensorType(dtype)
+    added = _rounded(build, new, dtype)
+    pasts = [past, *(_scales_of(graph, past) for _ in added[1:])]
     old = node.outputs[0]
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    both = []
-    for kept, added in ((past, codes), (past_scale, scales)):
-        doubled = build.op(node.op_type, kept, added, *position, **attributes)
-        doubled.shape = _with_width(old.shape, kept)
-        both.append(doubled)
-    keys = DequantizeKV.insert(build, *both)
+    whole = []
+    for kept, one in zip(pasts, added, strict=True):
+        joined = build.op(node.op_type, kept, one, *position, **attributes)
+        joined.shape = _with_width(old.shape, kept)
+        whole.append(joined)
+    read = build.cast(whole[0], ir.DataType.FLOAT) if len(whole) == 1 else DequantizeKV.insert(build, *whole)
     kept_ones = [old] if old.is_graph_output() else [node.outputs[0] for node in old.consumers() if _is_kept(node)]
     if len(kept_ones) != 1:
         raise MatchError(f"the graph gives back {len(kept_ones)} slices of {past.name}, not one", where=describe(node))
-    present, outputs, replaced = kept_ones[0], both, [node]
+    present, outputs, replaced = kept_ones[0], whole, [node]
     cut = present.producer()
     if present is not old and cut is not None:
         replaced, outputs = [cut, node], []
-        for whole, kept in zip(both, (past, past_scale), strict=True):
-            sliced = build.op("Slice", whole, *list(cut.inputs)[1:])
+        for one, kept in zip(whole, pasts, strict=True):
+            sliced = build.op("Slice", one, *list(cut.inputs)[1:])
             sliced.shape = _with_width(present.shape, kept)
             outputs.append(sliced)
     _give(graph, present, outputs)
-    old.replace_all_uses_with(keys)
+    old.replace_all_uses_with(read)
     graph.remove(replaced, safe=True)
+
+
+def _rounded(build: Builder, new: ir.Value | None, dtype: ir.DataType) -> list[ir.Value]:
+    """What is kept of ``new`` [B, K, S, D]: bfloat16 numbers, or int8 codes and their scales."""
+    return QuantizeKV.insert_all(build, new) if dtype == _KEPT[INT8] else [build.op("Cast", new, to=int(dtype))]
+
+
+def _scales_of(graph: ir.Graph, past: ir.Value) -> ir.Value:
+    """The input for the scales of ``past``, which now stands behind it."""
+    one = [*sizes_of(past)[:-1], 1]
+    scales = ir.Value(name=f"{past.name}{_SCALE}", shape=ir.Shape(one), type=ir.TensorType(ir.DataType.FLOAT))
+    graph.inputs.insert(graph.inputs.index(past) + 1, scales)
+    return scales
 
 
 def _with_width(shape: ir.Shape | None, like: ir.Value) -> ir.Shape | None:
@@ -94,9 +115,9 @@ def _is_kept(reader: ir.Node) -> bool:
 
 
 def _give(graph: ir.Graph, present: ir.Value, outputs: list[ir.Value]) -> None:
-    """Codes take the place and name of ``present`` among the graph's outputs, scales the place behind it."""
+    """The first output takes the place and name of ``present`` among the graph's, scales the place behind it."""
     name, present.name = str(present.name), None
     place = graph.outputs.index(present)
-    graph.outputs[place] = outputs[0]
-    graph.outputs.insert(place + 1, outputs[1])
-    outputs[0].name, outputs[1].name = name, f"{name}{SCALE}"
+    graph.outputs[place : place + 1] = outputs
+    for output, end in zip(outputs, ("", _SCALE), strict=False):
+        output.name = f"{name}{end}"

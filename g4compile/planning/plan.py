@@ -101,7 +101,7 @@ def plan(
     recipe = _recipe(taken, source, found)
     if recipe is not None:
         recipe.check(weight.module for weight in found if len(weight.shape) > 1)
-    taken_kernels = kernels_for(weights, kernels)
+    taken_kernels = kernels_for(weights, kernels, kv)
     rings = taken_kernels == G4OPS
     storage, held = Storage(recipe, panels=rings), kv_bytes(text, tokens, kv, rings)
     parts: dict[str, int] = {}

@@ -13,13 +13,13 @@ import math
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from g4compile.bundle.kv import PARTS
 from g4compile.bundle.manifest import KVLayer, KVSpec
 from g4compile.errors import InputError
 from g4compile.runtime.failures import no_memory
 from g4compile.runtime.feeds import PAST, PRESENT
+from g4compile.runtime.kv_tensors import array_of, dtype_of, tensor_of, zeros
 
 BLOCK = 256  # slots by which full buffers grow: copying stays below 1/256 of what attention reads anyway
 
@@ -30,8 +30,8 @@ class KVCache:
     def __init__(self, spec: KVSpec, batch: int, context: int) -> None:
         self.spec, self.batch, self.context = spec, batch, context
         self.length, self.capacity = 0, 0
-        self._parts = tuple(PARTS[spec.dtype])
-        self._values: dict[str, ort.OrtValue] = {}
+        self._parts = PARTS[spec.dtype]
+        self._values: dict[str, Any] = {}  # OrtValues
         self._held = dict.fromkeys((layer.layer for layer in spec.layers if layer.keep is not None), 0)
         for layer in spec.layers:
             for part in self._parts:
@@ -79,7 +79,7 @@ class KVCache:
                     for part in self._parts:
                         grown = self._empty(layer, part, capacity)
                         grown[:, :, : self.length] = self._array(layer, part)[:, :, : self.length]
-                        values[f"{layer.layer}.{part}"] = ort.OrtValue.ortvalue_from_numpy(grown)
+                        values[f"{layer.layer}.{part}"] = tensor_of(self._parts[part], grown)
         self._values, self.capacity = values, capacity
 
     def bind(self, binding: Any) -> None:
@@ -93,8 +93,8 @@ class KVCache:
                 else:
                     binding.bind_output(f"{PRESENT}{layer.layer}.{part}")
 
-    def advance(self, tokens: int, outputs: dict[str, ort.OrtValue]) -> None:
-        """Take over what a run of ``tokens`` new tokens gave back, by output name."""
+    def advance(self, tokens: int, outputs: dict[str, Any]) -> None:
+        """Take over the OrtValues that a run of ``tokens`` new tokens gave back, by output name."""
         for layer in self.spec.layers:
             if layer.keep is not None:
                 self._held[layer.layer] = min(self._held[layer.layer] + tokens, layer.keep)
@@ -146,7 +146,7 @@ class KVCache:
     def _bytes_at(self, capacity: int) -> int:
         """Bytes of all full layers' buffers of ``capacity`` slots."""
         shapes = (
-            (*_shape(layer, part, self.batch, capacity), _dtype(self.spec, part).itemsize)
+            (*_shape(layer, part, self.batch, capacity), dtype_of(self._parts[part]).itemsize)
             for layer in self.spec.layers
             if layer.keep is None
             for part in self._parts
@@ -157,23 +157,22 @@ class KVCache:
         return f"keys and values of {self.batch:,} sequences of {capacity:,} tokens"
 
     def _array(self, layer: KVLayer, part: str) -> np.ndarray[Any, Any]:
-        array: np.ndarray[Any, Any] = self._values[f"{layer.layer}.{part}"].numpy()
-        return array
+        return array_of(self._values[f"{layer.layer}.{part}"])
 
     def _set(self, layer: KVLayer, part: str, array: np.ndarray[Any, Any]) -> None:
-        self._values[f"{layer.layer}.{part}"] = ort.OrtValue.ortvalue_from_numpy(array)
+        self._values[f"{layer.layer}.{part}"] = tensor_of(self._parts[part], array)
 
     def _empty(self, layer: KVLayer, part: str, tokens: int) -> np.ndarray[Any, Any]:
-        return _zeros(self.spec, layer, part, self.batch, tokens)
+        return zeros(self._parts[part], _shape(layer, part, self.batch, tokens))
 
 
-def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs of a first run, by name; full layers have ``slots``."""
+def empty_past(spec: KVSpec, batch: int, slots: int) -> dict[str, Any]:
+    """Inputs of a first run, OrtValues by name; full layers have ``slots``."""
     held = {layer: slots if layer.keep is None else layer.slots or 0 for layer in spec.layers}
     return {
-        f"{PAST}{layer.layer}.{part}": _zeros(spec, layer, part, batch, held[layer])
+        f"{PAST}{layer.layer}.{part}": tensor_of(kind, zeros(kind, _shape(layer, part, batch, held[layer])))
         for layer in spec.layers
-        for part in PARTS[spec.dtype]
+        for part, kind in PARTS[spec.dtype].items()
     }
 
 
@@ -187,13 +186,5 @@ def _spare(ring: KVLayer) -> int:
     return (ring.slots or 0) - (ring.keep or 0)
 
 
-def _zeros(spec: KVSpec, layer: KVLayer, part: str, batch: int, tokens: int) -> np.ndarray[Any, Any]:
-    return np.zeros(_shape(layer, part, batch, tokens), _dtype(spec, part))
-
-
 def _shape(layer: KVLayer, part: str, batch: int, tokens: int) -> tuple[int, ...]:
     return batch, layer.heads, tokens, 1 if part.endswith("_scale") else layer.head_dim
-
-
-def _dtype(spec: KVSpec, part: str) -> np.dtype[Any]:
-    return np.dtype(np.int8 if spec.dtype == "int8" and not part.endswith("_scale") else np.float32)

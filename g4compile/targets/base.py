@@ -40,9 +40,9 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Options:
     """What every target is told, checked. ``weights``: float32, bfloat16, stored, or the name of the ``recipe``,
-    which was read once. ``kv``: how keys and values are kept. ``context``: most tokens of a session; 0 for what the
-    model was made for. ``shared_tail``: behind the last layer that writes keys and values, only the positions asked
-    for are computed."""
+    which was read once. ``kv``: how keys and values are kept (`bundle/kv.py`). ``context``: most tokens of a session;
+    0 for what the model was made for. ``shared_tail``: behind the last layer that writes keys and values, only the
+    positions asked for are computed."""
 
     weights: str = FLOAT32
     kv: str = FLOAT32

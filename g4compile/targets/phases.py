@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from g4compile.bundle.kv import FLOAT32
 from g4compile.model.config import FULL, TextFacts
 from g4compile.model.inventory import GATE, LOOKUP, NORM, PRODUCT, inventory, scale_free_norms
 from g4compile.passes.base import Pass
@@ -64,12 +65,12 @@ def scheduled(
 
 def quantized(facts: TextFacts, weights: Recipe | str, kv: str, product_scales: str = "float32") -> Phase:
     """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file, with
-    scales as `QuantizeWeights` has them; the KV cache as ``kv``: float32 or int8."""
+    scales as `QuantizeWeights` has them; the KV cache as ``kv``: float32, bfloat16 or int8."""
     passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(weights, product_scales)]
     if weights == STORED:
         passes.append(InsertActivationRounding())
-    if kv == "int8":
-        passes.append(QuantizeKVCache(caches=2 * len(facts.kv_layers)))
+    if kv != FLOAT32:
+        passes.append(QuantizeKVCache(kv, caches=2 * len(facts.kv_layers)))
     return Phase.to("quantized", *passes)
 
 

@@ -88,7 +88,7 @@ CONTRADICTIONS = [
     (("activations",), "bfloat16", "activations is bfloat16, which only engines have"),
     (("parts", "decoder", "kv"), None, "no decoder with a KV cache"),
     ((*KV, "dtype"), "int8", "requires does not have int8-kv"),
-    ((*KV, "dtype"), "bfloat16", "has bytes_per_token 128"),
+    ((*KV, "dtype"), "bfloat16", "requires does not have bfloat16-kv, g4ops"),
     (LAYERS, [], r"kv.layers has the layers \[\]"),
     (LAYERS, lambda old: [old[0], old[0], old[2]], r"has the layers \[0, 0, 2\]"),
     (LAYERS, lambda old: [old[1], old[0], old[2]], r"has the layers \[1, 0, 2\]"),
@@ -144,6 +144,24 @@ def test_rings_of_an_onnx_bundle(bundles, tmp_path, layer, slots, message):
         manifest["requires"] += ["g4ops", "ring-kv"]
 
     refused(linked(bundles("tiny-e2b").folder, tmp_path / "bundle"), edit, message)
+
+
+BFLOAT16_LIES = [
+    (("requires",), lambda old: [word for word in old if word != "bfloat16-kv"], "requires does not have bfloat16-kv"),
+    (("activations",), "bfloat16", "activations is bfloat16, which only engines have"),
+    ((*KV, "dtype"), "float32", "kv layer 0 has bytes_per_token 64"),
+    ((*KV, "dtype"), "int8", "requires does not have int8-kv"),
+    ((*LAYERS, 2, "bytes_per_token"), 256, "32 in bfloat16 are 128 bytes, key and value together"),
+    ((*LAYERS, 0, "slots"), None, r"past_key_values.0.key, an input of decoder, .* by the other fields .*bfloat16\["),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BFLOAT16_LIES)
+def test_a_bfloat16_cache(g4ops, quantized, tmp_path, path, value, message):
+    """Its bytes are exact, and other runtimes see by a word that they must know it."""
+    folder = linked(quantized("tiny-e2b", "exact", "g4ops", "bfloat16").folder, tmp_path / "bundle")
+    assert [layer.bytes_per_token for layer in Bundle.open(folder).manifest.kv.layers] == [64, 64, 128]
+    refused(folder, put(path, value), message)
 
 
 ENGINE = ("engine",)

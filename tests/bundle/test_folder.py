@@ -268,7 +268,9 @@ def test_what_is_required(engine_bundle):
     manifest = engine_bundle.manifest
     assert required(KVSpec("float32", 16, ())) == ()
     assert required(KVSpec("int8", 16, ())) == ("int8-kv",)
+    assert required(KVSpec("bfloat16", 16, ())) == ("bfloat16-kv", "g4ops")
     assert required(KVSpec("float32", 16, ()), layouts={"blocks"}) == ("onnxruntime-ops",)
     assert required(KVSpec("float32", 16, ()), layouts={"panels-1"}) == ("g4ops", "panels-1")
     two = msgspec.structs.replace(manifest.engine, ranks=2)
-    assert set(required(manifest.kv, two)) == set(KNOWN) - {"int8-kv", "onnxruntime-ops", "g4ops", "panels-1"}
+    of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "panels-1"}
+    assert manifest.kv.dtype == "bfloat16" and set(required(manifest.kv, two)) == set(KNOWN) - of_onnx

@@ -143,6 +143,24 @@ def test_an_unknown_kv_type_is_refused(checkpoints, tmp_path):
     refused(g4("plan", folder, "--target", "onnx-cpu", "--kv", "fp8"), 2, "KV cache of fp8")
 
 
+def test_bfloat16_kv_needs_libg4ops(checkpoints, tmp_path, monkeypatch):
+    """What can be chosen otherwise is said; a library that is not here is the machine's lack."""
+    monkeypatch.delenv("G4OPS_LIBRARY", raising=False)
+    folder, out = checkpoints("tiny-31b").folder, tmp_path / "out"
+    for verb, *rest in (["compile", folder, "-o", out], ["plan", folder]):
+        asked = [verb, *rest, "--target", "onnx-cpu", "--kv", "bfloat16"]
+        refused(g4(*asked), 2, "do not go with float32 weights", "--weights int8 or int4, or --kv float32 or int8")
+        other = g4(*asked, "--weights", "int4", "--kernels", "onnxruntime")
+        refused(other, 2, "ONNX Runtime have no bfloat16 keys and values", "--kernels g4ops, or --kv float32 or int8")
+        refused(g4(*asked, "--weights", "int4", "--kernels", "fast"), 2, "there are no kernels fast")
+    lacking = g4("compile", folder, "-o", out, "--target", "onnx-mobile", "--kv", "bfloat16")
+    refused(lacking, 3, "a compile with --kv bfloat16 needs the library libg4ops", "make native")
+    planned = g4("plan", folder, "--target", "onnx-mobile", "--kv", "bfloat16", "--json")
+    found = json.loads(planned.stdout)
+    assert planned.exit_code == 0 and (found["kv"], found["kernels"]) == ("bfloat16", "g4ops")
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("option", [["--sm", "89"], ["--batch", 2], ["--chunk", 64], ["--tensor-parallel", 2]])
 def test_options_of_engines_are_not_taken_in_silence(checkpoints, tmp_path, option):
     folder = checkpoints("tiny-31b").folder

@@ -38,6 +38,19 @@ def test_smoke(tmp_path):
     assert again.stdout.rstrip("\n") == made["text"].rstrip("\n")
 
 
+def test_keys_and_values_in_bfloat16(g4ops, checkpoints, tmp_path):
+    """Asked for by one option: what is planned is compiled, shown and run."""
+    folder, out = checkpoints("tiny-31b").folder, tmp_path / "bundle"
+    options = ["--target", "onnx-cpu", "--weights", "int4", "--kv", "bfloat16"]
+    made, planned = as_json("compile", folder, *options, "-o", out), as_json("plan", folder, *options)
+    assert made["kv"] == planned["kv"] == "bfloat16" and made["kernels"] == planned["kernels"] == "g4ops"
+    for field in ("kv_bytes_per_token", "kv_window_bytes"):
+        assert made[field] == planned[field] > 0
+    shown = g4("inspect", out).stdout
+    assert "KV " in shown and " bfloat16, " in shown and "bfloat16-kv" in shown
+    assert 1 <= len(as_json("run", out, "--ids", "2,5,6", "--max-new-tokens", 5)["token_ids"]) <= 5
+
+
 def test_run_with_ids_prints_ids(bundles):
     folder = bundles("tiny-e2b").folder
     made = as_json("run", folder, "--ids", "2,5,6", "--max-new-tokens", 5)

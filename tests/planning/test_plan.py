@@ -115,6 +115,16 @@ def test_operations_are_those_that_run(variant, quantized, checkpoints, tmp_path
     assert ran == planned.prefill_operations * tokens + planned.decode_operations - planned.prefill_operations
 
 
+def test_bfloat16_halves_what_is_kept_and_read():
+    """All other bytes are those of a plan for the same kernels, which follow from it."""
+    wide, narrow = (plan("e2b", weights="int4", kernels="g4ops", kv=kv, context=2048) for kv in ("float32", "bfloat16"))
+    for field in ("kv_bytes", "kv_bytes_per_token", "kv_window_bytes", "decode_kv_bytes"):
+        assert getattr(wide, field) == 2 * getattr(narrow, field) > 0
+    assert narrow.data_bytes == wide.data_bytes
+    assert narrow.decode_read_bytes - narrow.decode_kv_bytes == wide.decode_read_bytes - wide.decode_kv_bytes
+    assert narrow == plan("e2b", weights="int4", kv="bfloat16", context=2048)
+
+
 def test_bytes_of_caches_are_told_apart():
     """What a token reads of weights does not depend on the context; what it reads of full layers' caches grows."""
     short, long = plan("e2b", weights="int4", context=1024), plan("e2b", weights="int4", context=2048)

@@ -61,6 +61,8 @@ def test_what_a_compile_takes(nothing, monkeypatch):
         cpu.options(kernels="g4ops")
     with pytest.raises(InputError, match="there are no kernels fast"):
         cpu.options(weights="int4", kernels="fast")
+    with pytest.raises(MachineError, match="a compile with --kv bfloat16 needs the library"):
+        cpu.check(None, cpu.options(weights="int4", kv="bfloat16"))
     with pytest.raises(InputError, match="--kernels is no option of the target tensorrt-rtx"):
         TARGETS["tensorrt-rtx"].options(kernels="g4ops")
 

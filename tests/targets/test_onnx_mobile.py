@@ -25,6 +25,26 @@ def test_it_has_the_mobile_layout_by_default(mobile, quantized):
     np.testing.assert_array_equal(Session(mobile, 1).forward(ids), Session(cpu, 1).forward(ids))
 
 
+def test_its_cache_can_be_bfloat16(g4ops, shared, checkpoints):
+    """The library's kernels follow from it, and what runs is near float32 KV."""
+    folder = checkpoints("tiny-e2b").folder
+    made = {
+        kv: Bundle.open(
+            once(
+                shared,
+                f"tiny-e2b-onnx-mobile-{kv}",
+                lambda path, kv=kv: compile(folder, "onnx-mobile", path, kv=kv) and None,
+            )
+        )
+        for kv in ("float32", "bfloat16")
+    }
+    manifest = made["bfloat16"].manifest
+    assert (manifest.target, manifest.weights, manifest.kv.dtype) == ("onnx-mobile", "mobile", "bfloat16")
+    assert {"bfloat16-kv", "ring-kv", "g4ops"} <= set(manifest.requires)
+    wide, narrow = (Session(bundle, 1).forward([[5, 6, 7, 8]]) for bundle in made.values())
+    assert 0 < np.abs(wide - narrow).max() < 0.1 * np.abs(wide).max()
+
+
 def test_its_context_is_bounded():
     assert plan("e2b", "onnx-mobile").context == 4096
     assert plan("e2b", "onnx-mobile").weights == "mobile"

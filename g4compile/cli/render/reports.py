@@ -31,7 +31,7 @@ def show_report(bundle: str, report: Report, where: str) -> None:
     for name, parity in (report.quantisation_cost or {}).items():
         rows[f"{name}, original weights"] = _figures(parity)
     if report.kv_cost:
-        rows["int8 KV costs"] = f"against float32 KV: {_figures(report.kv_cost)}"
+        rows["rounded KV costs"] = f"against float32 KV: {_figures(report.kv_cost)}"
     if report.codes:
         rows["weights"] = report.codes
     if where:

@@ -29,7 +29,8 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
         ),
     ] = None,
     kv: Annotated[
-        str | None, typer.Option(help="How keys and values are kept: float32 or int8; in engines bfloat16.")
+        str | None,
+        typer.Option(help="How keys and values are kept: float32, int8, or bfloat16 with g4ops; in engines bfloat16."),
     ] = None,
     modalities: Annotated[str, typer.Option(help="What the bundle can take in: text.")] = "text",
     context: Annotated[

@@ -23,7 +23,9 @@ def plan(  # noqa: PLR0913 - a verb has one parameter per option
         ),
     ] = None,
     context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
-    kv: Annotated[str | None, typer.Option(help="How keys and values are kept: float32 or int8.")] = None,
+    kv: Annotated[
+        str | None, typer.Option(help="How keys and values are kept: float32, int8, or bfloat16 with g4ops.")
+    ] = None,
     kernels: Annotated[
         str | None, typer.Option(help="Of products with codes: g4ops or onnxruntime. Default: those that are here.")
     ] = None,

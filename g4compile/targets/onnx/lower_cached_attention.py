@@ -11,9 +11,13 @@ Before:                                                   After:
     k = g4.DequantizeKV (c, s)
     ...
 
+    c = TensorScatter (past, Cast (new), at)                  c = g4.CacheWrite (new, position_ids, past)
+    k = Cast (c)                    (c in bfloat16)           y = g4.Attention (r, positions, c, v)
+    ...
+
 Where the mask is cut to the kept positions, so are the positions. No mask stands in memory, each key and value is read
-once for all heads that share it, and codes become numbers in registers. A ring (`TensorScatter <circular>`,
-g4.RingMask) becomes `ring = 1` and the window of the attention.
+once for all heads that share it, and codes, or bfloat16, become float32 in registers. A ring (`TensorScatter
+<circular>`, g4.RingMask) becomes `ring = 1` and the window of the attention.
 Source: `native/README.md` (the ops), `native/LAYERS.md` (what they compute, to the bit).
 """
 
@@ -78,8 +82,11 @@ class _Caches:
     def of(self, keys: ir.Value, site: DualRopeAttention) -> _Written:
         """What stands for ``keys`` (or values), which ``site`` reads."""
         if keys not in self.made:
-            codes = DequantizeKV.producing(keys)
-            written = self._of_numbers(keys, site) if codes is None else self._of_codes(codes)
+            codes, narrow = DequantizeKV.producing(keys), _cast_from(keys, ir.DataType.BFLOAT16)
+            if codes is not None:
+                written = self._of_codes(codes)
+            else:
+                written = self._of_numbers(keys if narrow is None else narrow, site)
             self.made[keys] = self.made[written.cache] = written  # readers may read either now
         return self.made[keys]
 
@@ -89,7 +96,14 @@ class _Caches:
             raise MatchError(
                 f"{keys.name} is no cache that is written in place", where=describe(site.node), why="TensorScatter is"
             )
-        new, past = scatter.inputs[1], scatter.inputs[0]
+        past, new = scatter.inputs[:2]
+        if past is not None and past.dtype == ir.DataType.BFLOAT16:
+            new = _cast_from(new, ir.DataType.FLOAT)  # `CacheWrite` rounds
+            if new is None:
+                raise MatchError(
+                    f"{describe(scatter)} does not add float32 numbers that a Cast rounds",
+                    where=LowerCachedAttention.name,
+                )
         (cache,) = self._write(scatter, new, (past,))
         replace(keys, cache)
         return _Written(cache, None, _is_ring(scatter))
@@ -116,6 +130,13 @@ class _Caches:
         for output, old in zip(node.outputs, past, strict=True):
             output.type, output.shape = (old.type, old.shape) if old is not None else (None, None)
         return Builder(anchor).insert(node)
+
+
+def _cast_from(value: ir.Value | None, dtype: ir.DataType) -> ir.Value | None:
+    """What in ``dtype`` the value is the cast of; None when it is no such cast."""
+    node = value.producer() if value is not None else None
+    x = node.inputs[0] if node is not None and op_name(node) == "Cast" else None
+    return x if x is not None and x.dtype == dtype else None
 
 
 def _is_ring(scatter: ir.Node) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from g4compile.bundle.folder import Bundle
+from g4compile.bundle.kv import BFLOAT16, INT8
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
@@ -23,7 +24,7 @@ from g4compile.passes.lower_moe_to_gather_scatter import LOOP, NATIVE, LowerMoET
 from g4compile.pipeline import Phase
 from g4compile.runtime.native import require_library
 from g4compile.runtime.session import Session
-from g4compile.targets.base import REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
+from g4compile.targets.base import FLOAT32, REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.bundle import emit_bundle, ring_slots
 from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
 from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
@@ -35,13 +36,14 @@ from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
 from g4compile.targets.phases import frontend
-from g4compile.weights.formats.blocks import BFLOAT16
+from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
 
 
 class OnnxTarget(Target):
     """ONNX graphs `embed` and `decoder` over one data file."""
 
     options_class = OnnxOptions
+    kv = (FLOAT32, BFLOAT16, INT8)
 
     def __init__(
         self,
@@ -57,14 +59,15 @@ class OnnxTarget(Target):
         """As every target's; `kernels` that are not given are those that are here. Raises MachineError too."""
         kernels = given.pop("kernels", None)
         made = super().options(**given)
-        return OnnxOptions(**{**vars(made), "kernels": kernels_for(made.weights, kernels)})
+        return OnnxOptions(**{**vars(made), "kernels": kernels_for(made.weights, kernels, made.kv)})
 
     def legalize(self) -> Legalize:
         return Legalize(self.name, LEGAL, LOWERINGS, DTYPES)
 
     def check(self, facts: ModelFacts, options: Options) -> None:
         if _kernels(options) == G4OPS:
-            require_library("a compile with --kernels g4ops")
+            asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
+            require_library(f"a compile with {asked}")
 
     def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
         kernels, weights = _kernels(options), options.recipe or options.weights
@@ -77,7 +80,7 @@ class OnnxTarget(Target):
             passes: tuple[Pass, ...] = (experts, LowerQuantizedWeights(kernels), self.legalize(), *after)
             return (*shared, Phase(self.stage, passes, LEGAL))
         ring = max(ring_slots(layer) or 0 for layer in facts.layers)
-        shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv, ring, product_scales=BFLOAT16)
+        shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv, ring, product_scales=BFLOAT16_SCALES)
         legal = LEGAL | G4OPS_LEGAL
         passes = (
             experts,
