@@ -34,7 +34,7 @@ class PatchSpec(msgspec.Struct, frozen=True):
 class VideoSpec(msgspec.Struct, frozen=True):
     """Frames that are taken from a video, and how each becomes patches."""
 
-    num_frames: Annotated[int, Meta(ge=1, le=4096)]
+    num_frames: Annotated[int, Meta(ge=1, le=256)]
     patches: PatchSpec
 
 

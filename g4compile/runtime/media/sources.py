@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
-from g4compile.inputs.files import Kind, read_bytes
+from g4compile.inputs.files import Kind, open_file, read_bytes
 from g4compile.runtime import arguments
 
 Source = str | Path | bytes
@@ -17,15 +18,29 @@ def read_source(source: Source, kind: Kind) -> tuple[bytes, str]:
     Raises InputError for a file that is missing, no regular file or too large, and for bytes that are too many or none.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data, where = bytes(source), "bytes that were given"
-        if len(data) > kind.limit:
-            raise kind.refuse(f"{kind.name} has {len(data):,} bytes, more than the {kind.limit:,} that are read", where)
+        data, where = _given(source, kind)
     else:
         path = arguments.path(kind.name, source)
         data, where = read_bytes(path, kind), str(path)
     if not data:
         raise kind.refuse(f"{kind.name} is empty", where, "it has no bytes")
     return data, where
+
+
+def open_source(source: Source, kind: Kind) -> tuple[BinaryIO, str]:
+    """As `read_source`, of a file that is read in pieces; the caller closes it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        data, where = _given(source, kind)
+        return BytesIO(data), where
+    path = arguments.path(kind.name, source)
+    return open_file(path, kind), str(path)
+
+
+def _given(data: bytes | bytearray | memoryview, kind: Kind) -> tuple[bytes, str]:
+    where = "bytes that were given"
+    if len(data) > kind.limit:
+        raise kind.refuse(f"{kind.name} has {len(data):,} bytes, more than the {kind.limit:,} that are read", where)
+    return bytes(data), where
 
 
 def refuse(kind: Kind, where: str, error: BaseException, fix: str) -> NoReturn:
