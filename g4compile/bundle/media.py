@@ -17,6 +17,7 @@ Pixels = Annotated[int, Meta(ge=1, le=1024)]
 Samples = Annotated[int, Meta(ge=1, le=1 << 24)]
 Rate = Annotated[int, Meta(ge=1000, le=384_000)]
 Hertz = Annotated[float, Meta(ge=0, le=192_000)]
+Word = Annotated[str, Meta(min_length=1, max_length=64)]
 TokenId = Annotated[int, Meta(ge=0, le=1 << 31)]
 
 
@@ -62,22 +63,23 @@ class WaveSpec(msgspec.Struct, frozen=True, tag="wave"):
 
 
 class TokenSpec(msgspec.Struct, frozen=True):
-    """A token as it is written in a prompt, and its id."""
+    """A token that stands for outputs of an encoder: as it is written in a prompt, and its id."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=64)]
+    text: Word
     id: TokenId
 
 
 class MediaTokens(msgspec.Struct, frozen=True):
-    """Tokens that stand for outputs of encoders, and those at the beginning and the end of each image and sound."""
+    """Tokens of prompts with media. ``boi`` and ``eoi`` stand around each image and each frame of a video, ``boa`` and
+    ``eoa`` around each sound."""
 
     image: TokenSpec
-    boi: TokenSpec
-    eoi: TokenSpec
     video: TokenSpec
     audio: TokenSpec
-    boa: TokenSpec
-    eoa: TokenSpec
+    boi: Word
+    eoi: Word
+    boa: Word
+    eoa: Word
 
 
 class MediaSpec(msgspec.Struct, frozen=True):
