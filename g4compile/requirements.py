@@ -85,7 +85,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     _require("torch", "2.13", "trace the model; verify", COMPILE),
     _require("transformers", "5.14", "the model's code; verify", COMPILE),
     _require("cuda.bindings", "13.0", "run engines", GPU, "cuda-bindings", "cuda-python"),
-    _require("av", "14.0", "videos in prompts", MEDIA),
+    _require("av", "14.2", "videos in prompts", MEDIA),
     _require("PIL", "11.3", "images in prompts", MEDIA, "pillow"),
     _require("soundfile", "0.13", "audio in prompts", MEDIA),
     _require("soxr", "0.5", "audio in prompts", MEDIA),

@@ -4,6 +4,8 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
 from g4compile.bundle.media import MediaSpec, MediaTokens, PatchSpec, TokenSpec, WaveSpec
@@ -11,6 +13,7 @@ from g4compile.errors import CheckpointError, InputError
 from g4compile.model import presets
 from g4compile.model.config import model_facts
 from g4compile.synth.processor import write_processor
+from g4compile.weights import processor_schema
 from g4compile.weights.processors import read_media
 from tests.conftest import VARIANTS
 from tests.runtime.media.specs import MEL, TOWER, UNIFIED, UNIFIED_VIDEO, VIDEO, WAVE
@@ -218,12 +221,12 @@ def test_files_that_are_refused(name, content, message, tmp_path):
 def test_names_of_tokens(tmp_path):
     """Where tokenizer files may have them."""
     config = written(tmp_path, "e2b")
-    for settings in (
+    for named in (
         {"image_token": "<i>", "boi_token": {"content": "<b>"}},
         {"extra_special_tokens": {"image_token": "<i>", "boi_token": "<b>"}},
         {"model_specific_special_tokens": {"image_token": "<i>", "boi_token": "<b>"}, "extra_special_tokens": ["x"]},
     ):
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
         tokens = read(tmp_path, config).tokens
         assert (tokens.image, tokens.boi, tokens.eoi) == (TokenSpec("<i>", 258_880), "<b>", "<image|>")
 
@@ -232,3 +235,37 @@ def test_ids_of_tokens(tmp_path):
     config = {**written(tmp_path, "e2b"), "image_token_id": 7, "video_token_id": None}
     tokens = read(tmp_path, config).tokens
     assert (tokens.image.id, tokens.video.id, tokens.audio.id) == (7, 258_884, 258_881)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5000), st.integers(), st.floats(), st.text(max_size=5),
+    st.lists(st.floats(), max_size=4), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+FIELDS = {name: sorted(read_part) for name, read_part in (
+    ("image_processor", processor_schema.PATCHES), ("video_processor", processor_schema.VIDEO),
+    ("feature_extractor", {**processor_schema.MEL, **processor_schema.WAVE}),
+)}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    preset=st.sampled_from(["tiny-e2b", "tiny-12b"]),
+    edits=st.lists(
+        st.sampled_from([(part, name) for part, names in FIELDS.items() for name in names]).flatmap(
+            lambda place: st.tuples(st.just(place), VALUES)
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_any_values_are_a_record_or_an_error_of_ours(preset, edits, tmp_path):
+    """And what is taken is what a manifest may hold."""
+    config = written(tmp_path, preset)
+    for (part, name), value in edits:
+        change(tmp_path, part, {name: value})
+    try:
+        found = read(tmp_path, config)
+    except InputError as error:
+        assert error.code == 2
+    else:
+        assert msgspec.json.decode(msgspec.json.encode(found), type=MediaSpec) == found

@@ -66,7 +66,7 @@ def decode_image(source: Source) -> DecodedImage:
         heif = data[8:12] in _HEIF
         why = "it is a HEIF image, which Pillow does not read" if heif else "Pillow knows no file that begins so"
         raise _KIND.refuse("the file is no image that can be read", where, why, _FIX) from error
-    except Exception as error:
+    except Exception as error:  # Pillow reads many formats in Python, and bad bytes lead it to any error there is
         refuse(_KIND, where, error, "give the whole file, or save the image again")
     return DecodedImage(pixels, notes)
 

@@ -55,7 +55,7 @@ def decode_sound(source: Source, sampling_rate: int, max_samples: int) -> Decode
         raise
     except MemoryError as error:
         raise MachineError("there is not enough memory to decode the sound", where=where) from error
-    except Exception as error:
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
         refuse(_KIND, where, error, _FIX)
     check_wave(wave, where)
     notes = [f"{channels} channels were averaged to one"] if channels > 1 else []
@@ -119,11 +119,12 @@ def _is_cut(data: bytes) -> bool:
 def _mono(opened: Any, most: int) -> Array:
     """The mean of all channels, float32 [samples], at most ``most`` of them whatever the header states."""
     blocks: list[Array] = []
-    while sum(map(len, blocks)) < most:
-        block = opened.read(_BLOCK, dtype="float32", always_2d=True).T
-        if not block.size:
-            break
-        blocks.append(block.mean(axis=0) if len(block) > 1 else block[0])
+    with np.errstate(invalid="ignore"):  # of what is not finite; `check_wave` names it
+        while sum(map(len, blocks)) < most:
+            block = opened.read(_BLOCK, dtype="float32", always_2d=True).T
+            if not block.size:
+                break
+            blocks.append(block.mean(axis=0) if len(block) > 1 else block[0])
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 

@@ -41,7 +41,7 @@ def video_inputs(source: Source, spec: VideoSpec, frames: int | None = None, bud
     """
     count = spec.num_frames if frames is None else arguments.integer("frames", frames, 1, MOST_SAMPLED)
     patches = with_budget(spec.patches, budget)
-    library("av", "reading a video")
+    av = library("av", "reading a video")
     file, where = open_source(source, _KIND)
     try:
         with file:
@@ -50,7 +50,7 @@ def video_inputs(source: Source, spec: VideoSpec, frames: int | None = None, bud
         raise
     except MemoryError as error:
         raise MachineError("there is not enough memory to decode the video", where=where) from error
-    except Exception as error:
+    except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
         refuse(_KIND, where, error, _FIX)
 
 
@@ -119,6 +119,7 @@ def _decoded(
     with _opened(file) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # where the container does not state a size
         for found, frame in enumerate(container.decode(stream), 1):
             if found - 1 in wanted:
                 _check_size(frame.width, frame.height, where)

@@ -82,7 +82,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(pieces=PIECES)
 def test_prompts_are_those_of_transformers(pieces, tokenizer):
     kinds = {ImageInputs: [], VideoInputs: [], AudioInputs: []}

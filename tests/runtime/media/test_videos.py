@@ -7,6 +7,7 @@ import sys
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn, load_video
@@ -97,6 +98,7 @@ def test_a_budget_and_a_count_of_frames():
     assert video_inputs(cached(40), UNIFIED_VIDEO, frames=2).pixel_values.shape == (2, 70, 6912)
 
 
+@pytest.mark.skipif(not hasattr(VideoStream, "set_display_rotation"), reason="this PyAV writes no such video")
 def test_a_video_that_is_turned_says_so():
     ours = video_inputs(clip(4, turned=90), VIDEO)
     assert any("turned by" in note and "90 degrees" in note for note in ours.notes)
@@ -204,6 +206,15 @@ def test_frames_that_are_too_large(monkeypatch):
     monkeypatch.setattr(videos, "MOST_PIXELS", 64 * 48 - 1)
     with pytest.raises(InputError, match=r"(?s)frames of the video are too large.*64 pixels wide and 48 high"):
         video_inputs(cached(40), VIDEO)
+
+
+def test_frames_that_are_larger_than_the_container_says(monkeypatch):
+    """The decoder has the limit too."""
+    monkeypatch.setattr(videos, "_check_size", lambda *_: None)
+    assert len(video_inputs(cached(7), VIDEO).seconds) == 7
+    monkeypatch.setattr(videos, "MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        video_inputs(cached(7), VIDEO)
 
 
 def test_frames_of_several_sizes():
