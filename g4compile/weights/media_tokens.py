@@ -25,20 +25,30 @@ _TOKENS = {
     "boa_token": "<|audio>",
     "eoa_token": "<audio|>",
 }
+_FIX = "take the file of the published checkpoint"
 _VIDEO_TOKEN = "<|video|>"  # transformers' processor has it written in its code
 
 
 def media_tokens(config: Mapping[str, Any], settings: Mapping[str, Any], where: Path) -> MediaTokens:
     """Those of a model with this ``config``, and with these ``settings`` in the tokenizer_config.json at ``where``.
 
-    Raises InputError, and CheckpointError for a token that is no word.
+    Raises InputError, and CheckpointError for a token that is no word and for two that are one.
     """
     fields = read_fields(config, schema.PLACEHOLDERS, "config.json")
     ids = {name: schema.PLACEHOLDERS[name].default if found is None else found for name, found in fields.items()}
     for nested in ("extra_special_tokens", "model_specific_special_tokens"):
         if isinstance(settings.get(nested), dict):
             settings = {**settings, **settings[nested]}
-    words = {name: _word(name, settings.get(name, published), where) for name, published in _TOKENS.items()}
+    words = {
+        "video": _VIDEO_TOKEN,
+        **{name: _word(name, settings.get(name, published), where) for name, published in _TOKENS.items()},
+    }
+    for found, file in ((ids, "config.json"), (words, str(where))):
+        same = [name for name, value in found.items() if list(found.values()).count(value) > 1]
+        if same:
+            raise CheckpointError(
+                f"{' and '.join(same)} are one token", where=file, why=f"it is {found[same[0]]}", fix=_FIX
+            )
     return MediaTokens(
         image=TokenSpec(words["image_token"], ids["image_token_id"]),
         video=TokenSpec(_VIDEO_TOKEN, ids["video_token_id"]),
@@ -58,5 +68,5 @@ def _word(name: str, value: Any, where: Path) -> str:
         f"{name} of {where.name} is {shown(value)}",
         where=str(where),
         why="it must be a string of 1 to 64 characters, or an object with one as content",
-        fix="take the file of the published checkpoint",
+        fix=_FIX,
     )

@@ -207,9 +207,11 @@ def test_fields_that_are_refused(preset, part, values, message, tmp_path):
         ("tokenizer_config.json", b'{"image_token": 5}', "image_token of tokenizer_config.json is 5"),
         ("tokenizer_config.json", b'{"eoi_token": ""}', "eoi_token of tokenizer_config.json is ''"),
         ("tokenizer_config.json", b'{"boa_token": {"content": null}}', "boa_token of"),
+        ("tokenizer_config.json", b'{"audio_token": "<|image|>"}', "image_token and audio_token are one token"),
+        ("tokenizer_config.json", b'{"eoi_token": "<|video|>"}', "video and eoi_token are one token"),
         ("tokenizer_config.json", b"5", "does not hold a JSON object"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_files_that_are_refused(name, content, message, tmp_path):
     config = written(tmp_path, "e2b")
@@ -235,6 +237,8 @@ def test_ids_of_tokens(tmp_path):
     config = {**written(tmp_path, "e2b"), "image_token_id": 7, "video_token_id": None}
     tokens = read(tmp_path, config).tokens
     assert (tokens.image.id, tokens.video.id, tokens.audio.id) == (7, 258_884, 258_881)
+    with pytest.raises(CheckpointError, match="image_token_id and audio_token_id are one token"):
+        read(tmp_path, {**config, "audio_token_id": 7})
 
 
 VALUES = st.one_of(

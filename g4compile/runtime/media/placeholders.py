@@ -84,14 +84,12 @@ def place(input_ids: Sequence[int] | Array, media: Media, tokens: MediaTokens) -
         places = np.flatnonzero(ids == token.id)
         kinds[places] = kind
         found = [run for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(run)]
-        wanted = media.runs(kind)
-        if [len(run) for run in found] != wanted:
-            has, had = (
-                f"{sum(map(int, runs)):,} in {len(runs)} places" for runs in ([len(run) for run in found], wanted)
-            )
+        lengths, wanted = [len(run) for run in found], media.runs(kind)
+        if lengths != wanted:
+            has, had = (f"{sum(runs):,} times in {len(runs)} runs" for runs in (lengths, wanted))
             raise BundleError(
                 f"the ids of the prompt do not hold {token.text} as it was written out",
-                why=f"they have token {token.id} {has}, and {had} were written",
+                why=f"token {token.id} stands there {has}, and was written {had}",
                 fix="take tokenizer and config of one checkpoint",
             )
         spans += [Span(kind, number, int(run[0]), int(run[-1]) + 1) for number, run in enumerate(found)]

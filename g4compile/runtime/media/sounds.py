@@ -111,9 +111,10 @@ def _check_header(opened: Any, sampling_rate: int, max_samples: int, where: str)
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether a WAV is shorter than its header says, which libsndfile corrects. A writer to a pipe states no size."""
+    """Whether a WAV is shorter than its header says, which libsndfile corrects. A writer to a pipe states no size, and
+    some leave out the last byte, which fills up to an even count."""
     stated = int.from_bytes(data[4:8], "little")
-    return data[:4] == b"RIFF" and len(data) - 8 < stated < 0xFFFFFF00
+    return data[:4] == b"RIFF" and len(data) - 7 < stated < 0xFFFFFF00
 
 
 def _mono(opened: Any, most: int) -> Array:

@@ -50,7 +50,7 @@ def video_inputs(source: Source, spec: VideoSpec, frames: int | None = None, bud
         raise
     except MemoryError as error:
         raise MachineError("there is not enough memory to decode the video", where=where) from error
-    except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
+    except (av.error.FFmpegError, OSError, ValueError, LookupError, RuntimeError) as error:
         refuse(_KIND, where, error, _FIX)
 
 
@@ -98,6 +98,10 @@ def _looked_at(file: BinaryIO, where: str) -> tuple[int, float]:
         if not container.streams.video:
             raise _KIND.refuse("the file holds no video", where, "it has no video stream", _FIX)
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise _KIND.refuse(
+                "the video cannot be decoded", where, "FFmpeg does not know how its frames are coded", _FIX
+            )
         _check_size(stream.codec_context.width, stream.codec_context.height, where)
         rate, total = float(stream.average_rate or 0), 0
         for packet in container.demux(stream):

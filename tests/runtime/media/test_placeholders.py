@@ -203,11 +203,14 @@ def test_more_of_one_than_of_the_other(text, media, message):
     ("ids", "message"),
     [
         ([5, 6, 7], "hold .*image.* as it was written out"),
-        ([1002, 1002], r"(?s)as it was written out.*token 1002 2 in 1 places, and 3 in 2 places"),
-        ([1002, 1002, 1002], "3 in 1 places, and 3 in 2 places"),
+        (
+            [1002, 1002],
+            r"(?s)as it was written out.*token 1002 stands there 2 times in 1 runs, and was written 3 times in 2 runs",
+        ),
+        ([1002, 1002, 1002], "3 times in 1 runs, and was written 3 times in 2 runs"),
         ([1002, 5, 1002, 1002], "as it was written out"),
         ([1002, 1002, 5, 1002, 9, 1002], "as it was written out"),
-        ([1002, 1002, 5, 1002, 1005], "token 1005 1 in 1 places, and 0 in 0 places"),
+        ([1002, 1002, 5, 1002, 1005], "token 1005 stands there 1 times in 1 runs, and was written 0 times"),
     ],
     ids=range(6),
 )

@@ -153,11 +153,12 @@ def sound_only():
         (b"", "cannot be decoded"),
         (b"no video at all", r"(?s)cannot be decoded.*try: give the whole file, as MP4"),
         (cached(40)[:600], "cannot be decoded"),
+        (cached(40).replace(b"avc1", b"none"), r"(?s)cannot be decoded.*not know how its frames are coded"),
         (sound_only(), r"(?s)holds no video.*no video stream"),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "cannot be decoded"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "cannot be decoded"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_no_videos(data, message):
     with pytest.raises(InputError, match=message) as found:
