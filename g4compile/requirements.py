@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 from g4compile.errors import MachineError
 
-BASE, COMPILE, GPU = "", "compile", "gpu"
+BASE, COMPILE, GPU, MEDIA = "", "compile", "gpu", "media"
 RUNTIME, BROKEN = "runtime", "broken"
 _MARK = "onnx_ir"
 
@@ -85,6 +85,10 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     _require("torch", "2.13", "trace the model; verify", COMPILE),
     _require("transformers", "5.14", "the model's code; verify", COMPILE),
     _require("cuda.bindings", "13.0", "run engines", GPU, "cuda-bindings", "cuda-python"),
+    _require("av", "14.2", "videos in prompts", MEDIA),
+    _require("PIL", "11.3", "images in prompts", MEDIA, "pillow"),
+    _require("soundfile", "0.13", "audio in prompts", MEDIA),
+    _require("soxr", "0.5", "audio in prompts", MEDIA),
     _require("polygraphy", "0.49", "compare backends", "polygraphy"),
     _require("tensorrt", "10.16", "target tensorrt: engines", "tensorrt", "tensorrt-cu13", "tensorrt"),
     _require("triton", "3.6", "target tensorrt: kernels in the engines", "tensorrt"),

@@ -11,6 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from g4compile.errors import InputError
 from g4compile.inputs.system import system_errors
@@ -55,13 +56,17 @@ def read_bytes(path: Path, kind: Kind, within: Path | None = None) -> bytes:
     Raises ``kind.error`` for a file that is missing, no regular file, too large, or outside; MachineError when the
     machine fails.
     """
-    with system_errors(f"reading {kind.name}", path, kind.error):
-        descriptor = _open(path, kind, within)
-        with os.fdopen(descriptor, "rb") as opened:
-            data = opened.read(kind.limit + 1)
+    with system_errors(f"reading {kind.name}", path, kind.error), open_file(path, kind, within) as opened:
+        data = opened.read(kind.limit + 1)
     if len(data) > kind.limit:  # it has grown since
         raise _too_large(path, kind, len(data))
     return data
+
+
+def open_file(path: Path, kind: Kind, within: Path | None = None) -> BinaryIO:
+    """The regular file at ``path``, opened to be read in pieces. Raises as `read_bytes`."""
+    with system_errors(f"reading {kind.name}", path, kind.error):
+        return os.fdopen(_open(path, kind, within), "rb")
 
 
 def check_file(path: Path, kind: Kind, within: Path | None = None) -> os.stat_result:

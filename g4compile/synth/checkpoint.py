@@ -27,6 +27,7 @@ from g4compile.inputs.system import system_errors
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import ModelFacts, load_config, model_facts
 from g4compile.model.contents import stale_of_shared
+from g4compile.synth.processor import write_processor
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.synth.tokenizer import write_tokenizer
@@ -86,6 +87,7 @@ def synthesize(
     with _writing(folder), _new(folder):
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         write_tokenizer(folder, config, facts.text.vocab_size)
+        write_processor(folder, config)
         _write_shards(folder, tensors, shard_bytes, progress)
     return facts
 

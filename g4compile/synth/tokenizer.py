@@ -46,16 +46,15 @@ _MODAL = {
 _NEWLINE, _FIRST_BYTE, _SPACE = 107, 238, "\u2581"
 SMALLEST_VOCABULARY = 600
 
-CHAT_TEMPLATE = """\
-{{- bos_token -}}
-{%- for message in messages -%}
-{%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
-{{- '<|turn>' + role + '\\n' + (message['content'] | trim) + '<turn|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|turn>model\\n' -}}
-{%- endif -%}
-"""
+# As transformers' processors ask a tokenizer for them.
+_NAMES = {
+    "boi_token_id": "boi_token",
+    "image_token_id": "image_token",
+    "eoi_token_id": "eoi_token",
+    "boa_token_id": "boa_token",
+    "audio_token_id": "audio_token",
+    "eoa_token_id": "eoa_token",
+}
 
 
 def write_tokenizer(folder: Path, config: Mapping[str, Any], vocab_size: int) -> bool:
@@ -73,13 +72,15 @@ def write_tokenizer(folder: Path, config: Mapping[str, Any], vocab_size: int) ->
     if vocab_size < SMALLEST_VOCABULARY:
         return False
     _build(config, vocab_size).save(str(folder / "tokenizer.json"))
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    template = resources.files("g4compile.synth").joinpath("chat_template.jinja").read_text(encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     names = {
         "bos_token": "<bos>",
         "eos_token": "<eos>",
         "pad_token": "<pad>",
         "unk_token": "<unk>",
         "mask_token": "<mask>",
+        **{_NAMES[key]: token for _, key, token in _modal(config, vocab_size) if key in _NAMES},
     }
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -92,14 +93,7 @@ def write_tokenizer(folder: Path, config: Mapping[str, Any], vocab_size: int) ->
 
 
 def _build(config: Mapping[str, Any], vocab_size: int) -> Tokenizer:
-    special = {
-        **SPECIAL,
-        **{
-            int(config[key]): token
-            for key, token in _MODAL.items()
-            if isinstance(config.get(key), int) and config[key] < vocab_size
-        },
-    }
+    special = {**SPECIAL, **{index: token for index, _, token in _modal(config, vocab_size)}}
     fixed = {**special, _NEWLINE: "\n", **{_FIRST_BYTE + byte: f"<0x{byte:02X}>" for byte in range(256)}}
     pieces, merges = _train(min(vocab_size - len(fixed), 4096))
     free = iter(index for index in range(vocab_size) if index not in fixed)
@@ -118,6 +112,12 @@ def _build(config: Mapping[str, Any], vocab_size: int) -> Tokenizer:
         [AddedToken(token, special=True, normalized=False) for _, token in sorted(special.items())]
     )
     return tokenizer
+
+
+def _modal(config: Mapping[str, Any], vocab_size: int) -> list[tuple[int, str, str]]:
+    """Id, field of the config and text of the tokens of other modalities that the vocabulary has."""
+    found = ((config.get(key), key, token) for key, token in _MODAL.items())
+    return [(index, key, token) for index, key, token in found if isinstance(index, int) and index < vocab_size]
 
 
 def _train(budget: int) -> tuple[list[str], list[tuple[str, str]]]:

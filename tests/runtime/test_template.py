@@ -122,8 +122,10 @@ def test_renders_as_transformers_does(bundle, named):
 
 def test_the_template_of_synthetic_checkpoints_too(bundle, codec):
     theirs = transformers.AutoTokenizer.from_pretrained(bundle.folder)
-    for chat in CHATS[:3]:
-        assert codec.render_chat(chat) == theirs.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    for chat in CHATS:
+        for tools in (None, TOOLS):
+            want = theirs.apply_chat_template(chat, tools=tools, add_generation_prompt=True, tokenize=False)
+            assert codec.render_chat(chat, tools) == want
 
 
 HOSTILE = {
