@@ -44,10 +44,9 @@ class FuseNormAdditions:
 
 def _only_reader(value: ir.Value, op: str) -> ir.Node | None:
     """The node of type ``op`` that alone reads ``value``."""
-    uses = value.uses()
-    if len(uses) != 1 or value.is_graph_output():
-        return None
-    return uses[0].node if op_name(uses[0].node) == op else None
+    readers = [node for node, _ in value.uses()]
+    alone = len(readers) == 1 and not value.is_graph_output()
+    return readers[0] if alone and op_name(readers[0]) == op else None
 
 
 def _fuse(site: RMSNorm, added: ir.Node) -> bool:
