@@ -12,7 +12,7 @@ namespace {
 struct Avx2 : VectorAvx2 {
   using VectorAvx2::multiply;
   static constexpr int slices = 2, vectors = 2;
-  static constexpr int channel_rows = 6, block_rows = 6;
+  static constexpr int channel_rows = 6, block_rows = 6, long_block_rows = 6;
   static constexpr int float_rows = 3, float_vectors = 4;
   static constexpr ptrdiff_t ahead = 1024;
   G4_INLINE int channel(int slice, int v) { return 8 * slice + 16 * v; }

@@ -10,7 +10,8 @@ namespace {
 struct Avx512Vnni : VectorAvx512 {
   using VectorAvx512::multiply;
   static constexpr int slices = 1, vectors = 2;
-  static constexpr int channel_rows = 12, block_rows = 6;  // 24 sums, or 12 sums and 12 totals, of 32 registers
+  // 24 sums, or 12 sums and 12 totals, of 32 registers. In long blocks totals are read and written seldom: in memory.
+  static constexpr int channel_rows = 12, block_rows = 6, long_block_rows = 12;
   static constexpr int float_rows = 8, float_vectors = 2;
   static constexpr ptrdiff_t ahead = 8192;  // bytes that are prefetched ahead, into the next panel too
   G4_INLINE int channel(int, int v) { return 16 * v; }

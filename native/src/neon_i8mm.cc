@@ -6,7 +6,7 @@ namespace g4 {
 namespace {
 
 struct NeonI8mm : NeonDotprod {
-  static constexpr int channel_rows = 6, block_rows = 4;  // 24 sums, or 16 and as many totals, of 32 registers
+  static constexpr int channel_rows = 6, block_rows = 4, long_block_rows = 4;  // 24 sums, or 16 and as many totals, of 32 registers
   template <int Bits>
   G4_INLINE constexpr int bias() { return 0; }
 

@@ -10,7 +10,7 @@ namespace {
 // Sums wrap like those of vectors, so they are unsigned where they could leave the range.
 struct Scalar : VectorScalar {
   using VectorScalar::multiply;
-  static constexpr int slices = 32, vectors = 1, channel_rows = 4, block_rows = 4;
+  static constexpr int slices = 32, vectors = 1, channel_rows = 4, block_rows = 4, long_block_rows = 4;
   static constexpr int float_rows = 4, float_vectors = 1;
   static int channel(int slice, int) { return slice; }
   template <int Bits>

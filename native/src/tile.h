@@ -1,7 +1,8 @@
 // Products of one panel with the rows of one tile, over an instruction set I. LAYOUT.md defines every rounding, so all
 // instruction sets give the same bits.
 //
-// I has: Int and Float, vectors of `lanes` int32 and float32. A panel is read in `slices`, each of which fills
+// I has: how many rows share a panel at once, `channel_rows`, `block_rows` and, from blocks of 128 on,
+// `long_block_rows`. Int and Float, vectors of `lanes` int32 and float32. A panel is read in `slices`, each of which fills
 // `vectors` of sums, for the channels from channel(slice, vector) on. `segment` adds the integer products of some K to
 // sums; it may use codes less a `bias`, and the sums of a vector may come out too large by a power of two: `too_large`
 // makes a zero point fit them, `scale_down` a scale.
@@ -106,11 +107,12 @@ G4_INLINE void share(const PanelJob& job, int first, int rows) {
 
 template <class I, int Bits, Spread spread>
 void product(const PanelJob& job) {
-  constexpr int limit = spread == kChannel ? I::channel_rows : I::block_rows;
+  constexpr int most = spread == kChannel ? I::channel_rows : I::long_block_rows;
+  const int limit = spread != kChannel && job.block < 128 ? I::block_rows : most;
   const int parts = (job.rows + limit - 1) / limit;
   for (int part = 0; part < parts; ++part) {
     const int first = job.rows * part / parts;
-    share<I, Bits, spread, limit>(job, first, job.rows * (part + 1) / parts - first);
+    share<I, Bits, spread, most>(job, first, job.rows * (part + 1) / parts - first);
   }
 }
 

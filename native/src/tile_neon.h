@@ -12,7 +12,7 @@ namespace {
 struct NeonDotprod : VectorNeon {
   using VectorNeon::multiply;
   static constexpr int slices = 2, vectors = 4;
-  static constexpr int channel_rows = 4, block_rows = 4;  // 16 sums of 32 registers
+  static constexpr int channel_rows = 4, block_rows = 4, long_block_rows = 4;  // 16 sums of 32 registers
   static constexpr int float_rows = 4, float_vectors = 4;
   G4_INLINE int channel(int slice, int v) { return 8 * slice + 4 * (v % 2) + 16 * (v / 2); }
   template <int Bits>
