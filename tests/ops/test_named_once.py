@@ -15,7 +15,7 @@ PACKAGE = Path(g4compile.__file__).parent
 TRACED = {"trace/aten.py"}  # makes the ops that the model's code is traced to
 # What a family of targets says of ops: as standard ops, or as layers of its own.
 LOWERINGS = {
-    "onnx": {"targets/onnx/lowerings.py", "targets/onnx/g4_products.py"},
+    "onnx": {"targets/onnx/lowerings.py", "targets/onnx/normed_heads.py", "targets/onnx/g4_products.py"},
     "tensorrt": {
         "targets/tensorrt/lowerings.py",
         "targets/tensorrt/network/layers.py",

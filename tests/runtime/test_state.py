@@ -112,7 +112,7 @@ def test_more_memory_than_there_is_is_refused_before_anything_runs(bundles, monk
     cache = KVCache(manifest.kv, 1, manifest.context)
     cache.batch = 10**12
     for room in (cache.check_room, cache.reserve):
-        with pytest.raises(MachineError, match=r"1,000,000,000,000 sequences of 512 tokens need [\d,]{15,} bytes"):
+        with pytest.raises(MachineError, match=r"1,000,000,000,000 sequences of 256 tokens need [\d,]{15,} bytes"):
             room(1)
     cache.batch = 10**17  # more bytes than there are addresses
     with pytest.raises(MachineError, match="need"):
@@ -150,7 +150,7 @@ def test_a_process_without_memory(bundles):
     lines = done.stdout.splitlines()
     assert lines[-1] == "goes on"
     assert "200000 there is not enough memory for this call" in lines[0]  # for the ids
-    assert "200000 keys and values of 200,000 sequences of 512 tokens need" in lines[1]
+    assert "200000 keys and values of 200,000 sequences of 256 tokens need" in lines[1]
     assert len(lines) == 5 and all(line.startswith("refused") for line in lines[:4]), lines
 
 
