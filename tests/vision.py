@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import torch
+from PIL import Image
 
 from g4compile.bundle.media import PatchSpec
 from g4compile.compare.reference import Reference
@@ -26,6 +28,13 @@ def picture(width, height, seed=0):
     random = np.random.default_rng(seed)
     ramp = np.add.outer(np.arange(height) / height, np.arange(width) / width)[..., None] * [90, 60, 30]
     return (ramp + random.integers(0, 70, (height, width, 3))).astype(np.uint8)
+
+
+def png(width=40, height=30, seed=0) -> bytes:
+    """`picture` as the bytes of a file."""
+    out = io.BytesIO()
+    Image.fromarray(picture(width, height, seed)).save(out, "PNG")
+    return out.getvalue()
 
 
 def spec_of(checkpoint) -> PatchSpec:

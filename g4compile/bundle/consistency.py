@@ -12,7 +12,7 @@ from pathlib import Path
 from g4compile.bundle.engine_consistency import engine_faults
 from g4compile.bundle.faults import Faults, repeated
 from g4compile.bundle.kv import PARTS, PAST, PRESENT, token_bytes, width
-from g4compile.bundle.manifest import ANY, DECODER, EMBED, KVLayer, KVSpec, Manifest, TensorSpec
+from g4compile.bundle.manifest import ANY, DECODER, EMBED, VISION, KVLayer, KVSpec, Manifest, TensorSpec
 from g4compile.bundle.requires import required
 from g4compile.errors import BundleError
 
@@ -142,6 +142,23 @@ def _onnx_faults(manifest: Manifest) -> Faults:
     yield from _misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
     yield from _misfits("an input of decoder", decoder.inputs, inputs)
     yield from _misfits("an output of decoder", decoder.outputs, outputs)
+    yield from _vision_faults(manifest, fed)
+
+
+def _vision_faults(manifest: Manifest, fed: Expected) -> Faults:
+    """``fed``: what the decoder reads of token ids, in whose place features stand."""
+    graph = next((graph for graph in manifest.graphs.values() if graph.part == VISION), None)
+    patches = None if manifest.media is None else manifest.media.image
+    if len({"image" in manifest.modalities, graph is not None, patches is not None}) > 1:
+        yield "modalities, the graphs and media.image do not agree on whether images are taken", ""
+    if graph is None or patches is None or manifest.media is None:
+        return
+    if manifest.media.tokens.image.id >= manifest.vocab_size:
+        yield f"media.tokens.image.id is {manifest.media.tokens.image.id:,}, beyond the vocabulary", ""
+    pixels, width = 3 * patches.patch_size**2, fed["inputs_embeds"][1][-1]
+    inputs: Expected = {"pixel_values": ("float", (None, pixels)), "pixel_position_ids": ("int64", (None, 2))}
+    yield from _misfits("an input of vision", graph.inputs, inputs)
+    yield from _misfits("an output of vision", graph.outputs, {"image_features": ("float", (None, width))})
 
 
 def _kv_tensors(kv: KVSpec, begin: str) -> Expected:

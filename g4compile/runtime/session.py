@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
 from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
-from g4compile.runtime.conversation import Conversation, Logits
+from g4compile.runtime.conversation import Conversation, Images, Logits
 from g4compile.runtime.failures import run_errors
 from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
+from g4compile.runtime.vision import VisionEncoder
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
 CHUNK = 256  # new tokens per run: the values between nodes take memory in proportion
+EMBEDS = "inputs_embeds"
 _LARGEST_CHUNK = 1 << 20  # longer than any context
 
 
@@ -53,6 +56,8 @@ class Session(Conversation):
         self._tables = mapped_pages(bundle.folder / DATA) - before
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
         self._looked_up = 0
+        self._vision: VisionEncoder | None = None  # opened for the first image
+        self._open_vision = functools.partial(VisionEncoder, bundle, threads, paths[0])
         self._embedded = [output.name for output in self._embed.get_outputs()]
         self._cache: KVCache | None = None
 
@@ -89,7 +94,11 @@ class Session(Conversation):
             self._cache = before
             raise
 
-    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, images: Images = ()) -> Logits:
+        features = None
+        if images:
+            self._vision = self._vision or self._open_vision()
+            features = self._vision.features(ids, images)
         cache = self._cache
         if cache is None:
             cache = self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
@@ -100,22 +109,29 @@ class Session(Conversation):
             piece = np.ascontiguousarray(ids[:, start : start + chunk])
             cache.reserve(piece.shape[1])
             with run_errors(f"{piece.shape[0]:,} sequences of {piece.shape[1]:,} tokens", self._graph_file):
-                pieces.append(self._run(cache, piece, all_positions))
+                embedded = self._embed_ids(piece)
+                if features is not None:
+                    embedded[EMBEDS] = features.put(embedded[EMBEDS], start)
+                pieces.append(self._run(cache, embedded, piece.shape, all_positions))
         return feeds.joined(pieces, all_positions)
 
     @property
     def _graph_file(self) -> Path:
         return self.bundle.graph_path(self.bundle.manifest.graph(DECODER))
 
-    def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
-        batch, new = ids.shape
+    def _embed_ids(self, ids: np.ndarray[Any, Any]) -> dict[str, Any]:
+        """What the decoder reads of ``ids`` [B, S]: OrtValues by name."""
         embedded = self._embed.run_with_ort_values(None, {"input_ids": ort.OrtValue.ortvalue_from_numpy(ids)})
-        self._looked_up += batch * new
+        self._looked_up += ids.size
         if self._looked_up > _LOOKUPS:
             release_pages(self._tables)
             self._looked_up = 0
+        return dict(zip(self._embedded, embedded, strict=True))
+
+    def _run(self, cache: KVCache, embedded: Mapping[str, Any], shape: tuple[int, ...], all_positions: bool) -> Logits:
+        batch, new = shape
         binding = self._decoder.io_binding()
-        for name, value in zip(self._embedded, embedded, strict=True):
+        for name, value in embedded.items():
             binding.bind_ortvalue_input(name, value)
         binding.bind_cpu_input(feeds.POSITIONS, feeds.positions(cache.length, batch, new))
         binding.bind_cpu_input(feeds.KEEP, feeds.keep(new if all_positions else 1))

@@ -1,6 +1,7 @@
 """Vision encoders at every stage against Hugging Face eager float32, which pads, masks, and pools by position."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,10 +27,9 @@ def compare(checkpoint, stages, images):
     whole = program(checkpoint)
     model = whole.parts["vision"].model
     for stage in stages:
-        part = model.clone()
-        whole.parts["vision"] = type(whole.parts["vision"])("vision", part, whole.parts["vision"].facts)
-        to_stage(whole, ONNX_CPU, ONNX_CPU.options(), stage)
-        run = runner(part)
+        part = replace(whole.parts["vision"], model=model.clone())
+        to_stage(replace(whole, parts={"vision": part}), ONNX_CPU, ONNX_CPU.options(), stage)
+        run = runner(part.model)
         for image, want in zip(made, expected, strict=True):
             found = run(image, spec)
             assert found.shape == want.shape == (image.tokens, checkpoint.facts.text.hidden_size)
@@ -43,14 +43,14 @@ def test_every_stage_equals_hf(variant, checkpoints):
 
 
 @pytest.fixture(scope="module")
-def tall(tmp_path_factory):
-    """Checkpoints of tiny models that have positions for every budget."""
+def changed(tmp_path_factory):
+    """Checkpoints of tiny models whose vision config has other values."""
 
-    def get(variant):
+    def get(variant, changes):
         folder = tmp_path_factory.mktemp(variant)
         config = presets.config(variant)
         vision = config["vision_config"]
-        vision.update({name: value for name, value in TALL.items() if name in vision})
+        vision.update({name: value for name, value in changes.items() if name in vision})
         (folder / "config.json").write_text(json.dumps(config))
         synthesize(folder / "config.json", folder / "checkpoint", seed=3)
         return Checkpoint.open(folder / "checkpoint")
@@ -58,10 +58,17 @@ def tall(tmp_path_factory):
     return get
 
 
-BUDGETS = [70, 140, 280, pytest.param(560, marks=pytest.mark.nightly), pytest.param(1120, marks=pytest.mark.nightly)]
+NIGHTLY = [pytest.param(budget, marks=pytest.mark.nightly) for budget in (560, 1120)]
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("budget", [70, 140, 280, *NIGHTLY])
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-31b", "tiny-12b"])
-def test_every_budget_equals_hf(variant, budget, tall):
-    compare(tall(variant), STAGES[-1:], lambda spec: images_of(spec, [(150, 100)], budget))
+def test_every_budget_equals_hf(variant, budget, changed):
+    compare(changed(variant, TALL), STAGES[-1:], lambda spec: images_of(spec, [(150, 100)], budget))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["e2b", "31b", "12b"])
+def test_two_layers_of_real_size_equal_hf(name, changed):
+    vision = {**presets.config(name)["vision_config"], "num_hidden_layers": 2}
+    compare(changed(f"tiny-{name}", vision), STAGES[-1:], lambda spec: images_of(spec, [(640, 400)], budget=70))

@@ -43,7 +43,9 @@ class Tower(torch.nn.Module):
         tower, encoder = self.vision_tower, self.vision_tower.encoder
         projection = tower.patch_embedder.input_proj
         hidden = projection((2 * (pixel_values - 0.5)).to(projection.weight.dtype))
-        hidden = hidden + _by_position(tower.patch_embedder.position_embedding_table, pixel_position_ids, axis_first=True)
+        hidden = hidden + _by_position(
+            tower.patch_embedder.position_embedding_table, pixel_position_ids, axis_first=True
+        )
         angles = pixel_position_ids[..., None].float() * encoder.rotary_emb.inv_freq
         turns = tuple(one.to(hidden.dtype)[None] for one in (angles.cos(), angles.sin()))
         hidden = hidden[None]
