@@ -1,14 +1,22 @@
 """Text and images through whole bundles against Hugging Face eager float32."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from g4compile.bundle.folder import Bundle
 from g4compile.compare.reference import Reference
+from g4compile.compiler import compile
+from g4compile.errors import BundleError, InputError
 from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.session import Session
+from g4compile.runtime.text import TextCodec
+from g4compile.runtime.vision import VisionEncoder
+from tests.manifests import linked, rewrite
 from tests.scenario import assert_equal
-from tests.vision import images_of
+from tests.vision import images_of, png
 
 STEPS = 20
 SIZES = [(40, 20), (20, 50)]
@@ -60,3 +68,62 @@ def test_text_and_two_images_equal_hf(variant, checkpoints, seeing):
     session.reset()
     blind = session.forward(prompt.input_ids, all_positions=True)
     assert np.abs(blind - prefill).max() > 0.01  # without its images it is another prompt
+
+
+def test_images_that_do_not_fit_the_prompt(seeing):
+    bundle = seeing("tiny-e2b")
+    prompt, session = prompt_of(bundle), Session(bundle, threads=1)
+    with pytest.raises(InputError, match="its images have"):
+        session.forward(replace(prompt, images=prompt.images[:1]))
+    with pytest.raises(InputError, match="a prompt is one sequence, got 2"):
+        session.forward(replace(prompt, input_ids=np.stack([prompt.input_ids] * 2)))
+    assert session.length == 0
+
+
+def test_a_bundle_of_text_takes_no_images(seeing, bundles):
+    prompt, session = prompt_of(seeing("tiny-e2b")), Session(bundles("tiny-e2b"), threads=1)
+    with pytest.raises(InputError, match="this bundle takes no image"):
+        session.forward(prompt)
+    with pytest.raises(InputError, match="this bundle takes no image"):
+        session.generate(prompt)
+
+
+def test_codes_leave_the_vision_encoder_as_it_is(seeing, checkpoints, tmp_path):
+    exact = seeing("tiny-e2b")
+    coded = compile(
+        checkpoints("tiny-e2b").folder, "onnx-cpu", tmp_path / "coded", weights="int4", modalities=("text", "image")
+    )
+    prompt = prompt_of(exact)
+    ids = np.asarray(prompt.input_ids)[None]
+    one, other = (VisionEncoder(bundle, 1).features(ids, prompt.images).rows for bundle in (exact, coded))
+    assert np.array_equal(one, other)
+    assert np.isfinite(Session(coded, threads=1).forward(prompt)).all()
+
+
+def test_messages_become_a_prompt(seeing):
+    bundle = seeing("tiny-e2b")
+    items = [{"type": "image", "image": png(), "budget": 70}, {"type": "text", "text": "What is it?"}]
+    prompt = Prompt.from_messages([{"role": "user", "content": items}], bundle, TextCodec(bundle))
+    (image,) = prompt.images
+    places = np.flatnonzero(prompt.input_ids == bundle.manifest.media.tokens.image.id)
+    assert len(places) == image.tokens <= 70 and np.array_equal(places, np.arange(places[0], places[0] + len(places)))
+    assert np.isfinite(Session(bundle, threads=1).forward(prompt)).all()
+    with pytest.raises(InputError, match="names none"):
+        Prompt.from_messages([{"role": "user", "content": [{"type": "image"}]}], bundle, TextCodec(bundle))
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda manifest: manifest.update(modalities=["text"]), "do not agree on whether images are taken"),
+        (lambda manifest: manifest["media"].update(image=None), "do not agree on whether images are taken"),
+        (lambda manifest: manifest["media"]["image"].update(patch_size=8), "pixel_values, an input of vision"),
+        (lambda manifest: manifest["media"]["tokens"]["image"].update(id=10**6), "beyond the vocabulary"),
+        (lambda manifest: manifest["media"]["image"].update(patch_size=0), "media.image.patch_size"),
+    ],
+)
+def test_a_manifest_that_does_not_agree_with_itself(edit, match, seeing, tmp_path):
+    folder = linked(seeing("tiny-e2b").folder, tmp_path / "bundle")
+    rewrite(folder, edit)
+    with pytest.raises(BundleError, match=match):
+        Bundle.open(folder)
