@@ -13,7 +13,7 @@ from g4compile.bundle.engine_consistency import engine_faults
 from g4compile.bundle.faults import Faults, repeated
 from g4compile.bundle.kv import PARTS, PAST, PRESENT, token_bytes, width
 from g4compile.bundle.manifest import ANY, DECODER, EMBED, VISION, KVLayer, KVSpec, Manifest, TensorSpec
-from g4compile.bundle.requires import required
+from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS, required
 from g4compile.errors import BundleError
 
 Expected = dict[str, tuple[str, tuple[int | None, ...]]]  # tensors by name: dtype and shape, None for a dynamic size
@@ -83,7 +83,7 @@ def _token_faults(manifest: Manifest) -> Faults:
 
 def _kv_faults(manifest: Manifest) -> Faults:
     kv = manifest.kv
-    lacking = set(required(kv, manifest.engine, manifest.layouts)) - set(manifest.requires)
+    lacking = set(required(kv, manifest.engine, manifest.layouts, manifest.graphs.values())) - set(manifest.requires)
     if lacking:
         yield f"requires does not have {', '.join(sorted(lacking))}", "what the bundle uses must be named there"
     numbers = [layer.layer for layer in kv.layers]
@@ -138,6 +138,10 @@ def _onnx_faults(manifest: Manifest) -> Faults:
         "position_ids": ("int64", (None, None)),
         "num_logits_to_keep": ("int64", ()),
     }
+    if IMAGE_BLOCKS in manifest.requires:
+        starts, ends = BLOCK_BOUNDS
+        read = {starts, ends} if any(tensor.name == starts for tensor in decoder.inputs) else {ends}
+        inputs |= dict.fromkeys(read, ("int64", (None, None)))
     outputs = {**_kv_tensors(kv, PRESENT), "logits": ("float", (None, None, manifest.vocab_size))}
     yield from _misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
     yield from _misfits("an input of decoder", decoder.inputs, inputs)

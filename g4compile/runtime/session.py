@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
+from g4compile.bundle.requires import BLOCK_BOUNDS
 from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import Conversation, Images, Logits
@@ -59,6 +60,8 @@ class Session(Conversation):
         self._vision: VisionEncoder | None = None  # opened for the first image
         self._open_vision = functools.partial(VisionEncoder, bundle, threads, paths[0])
         self._embedded = [output.name for output in self._embed.get_outputs()]
+        read = {value.name for value in self._decoder.get_inputs()}
+        self._bounds = [name for name in BLOCK_BOUNDS if name in read]
         self._cache: KVCache | None = None
 
     @property
@@ -105,14 +108,19 @@ class Session(Conversation):
         cache.check_room(ids.shape[1])
         cache.detach(ids.shape[1])
         pieces, chunk = [], min(self.chunk, cache.most_new or self.chunk)
-        for start in range(0, ids.shape[1], chunk):
-            piece = np.ascontiguousarray(ids[:, start : start + chunk])
-            cache.reserve(piece.shape[1])
-            with run_errors(f"{piece.shape[0]:,} sequences of {piece.shape[1]:,} tokens", self._graph_file):
-                embedded = self._embed_ids(piece)
+        (batch, new), first = ids.shape, cache.length
+        places = features.places if features is not None and self._bounds else np.empty(0, np.int64)
+        bounds = dict(zip(BLOCK_BOUNDS, feeds.blocks(places, first, batch, new), strict=True))
+        for piece in feeds.pieces(bounds[BLOCK_BOUNDS[1]][0] - first, chunk):
+            given = np.ascontiguousarray(ids[:, piece])
+            cache.reserve(given.shape[1])
+            with run_errors(f"{batch:,} sequences of {given.shape[1]:,} tokens", self._graph_file):
+                fed = self._embed_ids(given)
                 if features is not None:
-                    embedded[EMBEDS] = features.put(embedded[EMBEDS], start)
-                pieces.append(self._run(cache, embedded, piece.shape, all_positions))
+                    fed[EMBEDS] = features.put(fed[EMBEDS], piece.start)
+                for name in self._bounds:
+                    fed[name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(bounds[name][:, piece]))
+                pieces.append(self._run(cache, fed, given.shape, all_positions))
         return feeds.joined(pieces, all_positions)
 
     @property
@@ -128,10 +136,10 @@ class Session(Conversation):
             self._looked_up = 0
         return dict(zip(self._embedded, embedded, strict=True))
 
-    def _run(self, cache: KVCache, embedded: Mapping[str, Any], shape: tuple[int, ...], all_positions: bool) -> Logits:
+    def _run(self, cache: KVCache, fed: Mapping[str, Any], shape: tuple[int, ...], all_positions: bool) -> Logits:
         batch, new = shape
         binding = self._decoder.io_binding()
-        for name, value in embedded.items():
+        for name, value in fed.items():
             binding.bind_ortvalue_input(name, value)
         binding.bind_cpu_input(feeds.POSITIONS, feeds.positions(cache.length, batch, new))
         binding.bind_cpu_input(feeds.KEEP, feeds.keep(new if all_positions else 1))

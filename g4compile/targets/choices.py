@@ -51,12 +51,6 @@ def check_modalities(target: Target, facts: ModelFacts, modalities: Sequence[str
             )
     if TEXT not in modalities:
         raise InputError("a bundle without text answers nothing", fix=f"--modalities {','.join((TEXT, *modalities))}")
-    if "image" in modalities and facts.text_config.get("use_bidirectional_attention") == "vision":
-        raise InputError(
-            "images of this model are not compiled by this version",
-            why="the tokens of an image see each other in its decoder, and the masks of this version are causal",
-            fix="--modalities text, or a model of the E2B or E4B kind",
-        )
     if "image" in modalities and facts.quantization is not None:
         raise InputError(
             "images of a checkpoint of codes are not compiled by this version",

@@ -55,7 +55,12 @@ def manifest_of(
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
         stop_token_ids=tuple(dict.fromkeys([*text.eos_token_ids, *stops])),
-        requires=required(emitted.kv, emitted.engine, {spec.layout for spec in emitted.quantized.values()}),
+        requires=required(
+            emitted.kv,
+            emitted.engine,
+            {spec.layout for spec in emitted.quantized.values()},
+            emitted.graphs.values(),
+        ),
         parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in parts},
         graphs=emitted.graphs,
         source={"config_sha256": hashlib.sha256(source.config).hexdigest()},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from g4compile.bundle.kv import FLOAT32
 from g4compile.model.config import FULL, TextFacts
@@ -43,6 +45,15 @@ def canonical(facts: TextFacts) -> Phase:
         CanonicalizeTokenAxes(),
         CanonicalizeDeadCode(),
     )
+
+
+def with_image_blocks(phases: Sequence[Phase], blocks: str) -> tuple[Phase, ...]:
+    """``phases`` of a decoder in whose masks tokens of an image see each other, as `InsertWindowedMasks` has it."""
+
+    def seeing(one: Pass) -> Pass:
+        return replace(one, blocks=blocks) if isinstance(one, InsertWindowedMasks) else one
+
+    return tuple(replace(phase, passes=tuple(map(seeing, phase.passes))) for phase in phases)
 
 
 def encoder(facts: VisionFacts | PatchFacts) -> tuple[Phase, ...]:

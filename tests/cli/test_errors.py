@@ -97,8 +97,6 @@ def test_unknown_target_and_weights(copy, tmp_path):
 @pytest.mark.parametrize(
     ("variant", "target", "modalities", "texts"),
     [
-        ("tiny-31b", "onnx-cpu", "text,image", ["the tokens of an image see each other", "--modalities text"]),
-        ("tiny-12b", "onnx-cpu", "text,image", ["images of this model are not compiled"]),
         ("tiny-e2b", "onnx-cpu", "text,audio", ["audio is not compiled for onnx-cpu", "--modalities text,image"]),
         ("tiny-e2b", "tensorrt-rtx", "text,image", ["image is not compiled for tensorrt-rtx", "--modalities text"]),
         ("tiny-e2b", "onnx-cpu", "image", ["a bundle without text", "--modalities text,image"]),

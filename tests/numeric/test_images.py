@@ -14,6 +14,7 @@ from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
 from g4compile.runtime.vision import VisionEncoder
+from tests.conftest import VARIANTS
 from tests.manifests import linked, rewrite
 from tests.scenario import assert_equal
 from tests.vision import images_of, png
@@ -53,7 +54,7 @@ def expected(checkpoint, prompt, steps):
     return prefill, [token.numpy() for token in tokens], decode
 
 
-@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-e4b"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_text_and_two_images_equal_hf(variant, checkpoints, seeing):
     bundle = seeing(variant)
     prompt = prompt_of(bundle)

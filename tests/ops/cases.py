@@ -277,7 +277,21 @@ def bidirectional_attention(draw: Any) -> Case:
     return [random(batch, heads, patches, width), *pair], {"scale": draw(st.sampled_from([1.0, 0.25]))}
 
 
+@st.composite
+def block_mask(draw: Any) -> Case:
+    window = draw(st.integers(1, 6))
+    batch, new, past = _sizes(draw, window=5)
+    at = np.tile(np.arange(past, past + new), (batch, 1))
+    first, last = sorted(draw(st.tuples(st.integers(0, new - 1), st.integers(0, new - 1))))
+    starts, ends = at.copy(), at.copy()
+    starts[:, first : last + 1], ends[:, first : last + 1] = past + first, past + last
+    if draw(st.booleans()):
+        starts = at
+    return [at, starts, ends, np.zeros((batch, 1, past + new, 4), np.float32)], {"window": window}
+
+
 CASES = {
+    "BlockMask": block_mask(),
     "AxialRope": axial_rope(),
     "BidirectionalAttention": bidirectional_attention(),
     "Linear": linear(),

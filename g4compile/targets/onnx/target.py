@@ -15,7 +15,7 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
-from g4compile.errors import Defect
+from g4compile.errors import Defect, InputError
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import VISION
 from g4compile.model.towers import PatchFacts, TowerFacts, VisionFacts
@@ -38,7 +38,7 @@ from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGA
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
-from g4compile.targets.phases import encoder, frontend
+from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
 
 
@@ -72,6 +72,12 @@ class OnnxTarget(Target):
         if _kernels(options) == G4OPS:
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
+            if "image" in options.modalities and facts.text.image_blocks:
+                raise InputError(
+                    "the kernels g4ops do not go with images of this model",
+                    why="tokens of an image see each other in its decoder, and their attention is causal",
+                    fix="--kernels onnxruntime, with --kv float32 or int8; or --modalities text",
+                )
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         return Variant(), Variant(VISION)
@@ -91,7 +97,8 @@ class OnnxTarget(Target):
         )
         after = CanonicalizeConstants(), CanonicalizeDeadCode()
         if kernels == ONNXRUNTIME:
-            shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv)
+            blocks = facts.image_blocks if "image" in options.modalities else ""
+            shared = with_image_blocks(frontend(facts, REWIND, options.shared_tail, weights, options.kv), blocks)
             passes: tuple[Pass, ...] = (experts, LowerQuantizedWeights(kernels), self.legalize(), *after)
             return (*shared, Phase(self.stage, passes, LEGAL))
         ring = max(ring_slots(layer) or 0 for layer in facts.layers)
