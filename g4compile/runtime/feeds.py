@@ -25,9 +25,9 @@ def positions(length: int, batch: int, new: int) -> Array:
 
 
 def blocks(places: Array, length: int, batch: int, new: int) -> tuple[Array, Array]:
-    """int64 [batch, new]: of ``new`` tokens behind ``length``, the first and the last position of the image that each is
-    of; its own position for a token of none. ``places``, ascending, count from ``length``: tokens of images, of which
-    neighbours belong together (transformers `get_block_sequence_ids_for_mask`)."""
+    """int64 [batch, new]: of ``new`` tokens behind ``length``, the first and the last position of the image that each
+    is of; its own position for a token of none. ``places``, ascending, count from ``length``: tokens of images, of
+    which neighbours belong together (transformers `get_block_sequence_ids_for_mask`)."""
     starts, ends = positions(length, batch, new), positions(length, batch, new)
     for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else ():
         starts[:, run], ends[:, run] = length + run[0], length + run[-1]

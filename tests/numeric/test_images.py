@@ -10,6 +10,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.compare.reference import Reference
 from g4compile.compiler import compile
 from g4compile.errors import BundleError, InputError
+from g4compile.runtime import feeds
 from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
@@ -71,6 +72,50 @@ def test_text_and_two_images_equal_hf(variant, checkpoints, seeing):
     assert np.abs(blind - prefill).max() > 0.01  # without its images it is another prompt
 
 
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-26b-a4b"])
+def test_images_behind_earlier_tokens(variant, checkpoints, seeing):
+    bundle = seeing(variant)
+    prompt = prompt_of(bundle)
+    prefill, _, _ = expected(checkpoints(variant), prompt, 0)
+    session = Session(bundle, threads=1)
+    assert_equal(prefill[:, :3], session.forward(prompt.input_ids[:3], all_positions=True), "text")
+    rest = replace(prompt, input_ids=prompt.input_ids[3:])
+    assert_equal(prefill[:, 3:], session.forward(rest, all_positions=True), "the rest, with the images")
+
+
+@pytest.mark.parametrize("variant", ["tiny-12b", "tiny-31b"])
+def test_tokens_of_an_image_see_each_other(variant, checkpoints, seeing, monkeypatch):
+    """Blocks matter: with masks that are causal the same comparison fails."""
+    bundle = seeing(variant)
+    prompt = prompt_of(bundle)
+    prefill, _, _ = expected(checkpoints(variant), prompt, 0)
+    causal = feeds.blocks
+    monkeypatch.setattr(feeds, "blocks", lambda places, *sizes: causal(places[:0], *sizes))
+    found = Session(bundle, threads=1).forward(prompt, all_positions=True)
+    assert np.abs(found - prefill).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("ends", "chunk", "stops"),
+    [
+        ([0, 1, 2, 3, 4], 2, [2, 4, 5]),
+        ([0, 3, 3, 3, 4], 2, [1, 4, 5]),
+        ([0, 3, 3, 3, 4], 4, [4, 5]),
+        ([2, 2, 2, 5, 5, 5], 4, [3, 6]),
+        ([2, 2, 2, 5, 5, 5], 1, [3, 6]),
+        ([0], 7, [1]),
+    ],
+)
+def test_no_run_ends_inside_an_image(ends, chunk, stops):
+    assert [piece.stop for piece in feeds.pieces(np.array(ends), chunk)] == stops
+
+
+def test_blocks_of_neighbours():
+    starts, ends = feeds.blocks(np.array([1, 2, 5]), 10, 2, 7)
+    assert starts.tolist() == [[10, 11, 11, 13, 14, 15, 16]] * 2
+    assert ends.tolist() == [[10, 12, 12, 13, 14, 15, 16]] * 2
+
+
 def test_images_that_do_not_fit_the_prompt(seeing):
     bundle = seeing("tiny-e2b")
     prompt, session = prompt_of(bundle), Session(bundle, threads=1)
@@ -121,6 +166,7 @@ def test_messages_become_a_prompt(seeing):
         (lambda manifest: manifest["media"]["image"].update(patch_size=8), "pixel_values, an input of vision"),
         (lambda manifest: manifest["media"]["tokens"]["image"].update(id=10**6), "beyond the vocabulary"),
         (lambda manifest: manifest["media"]["image"].update(patch_size=0), "media.image.patch_size"),
+        (lambda manifest: manifest["requires"].append("image-blocks"), "block_ends, an input of decoder"),
     ],
 )
 def test_a_manifest_that_does_not_agree_with_itself(edit, match, seeing, tmp_path):
@@ -128,3 +174,20 @@ def test_a_manifest_that_does_not_agree_with_itself(edit, match, seeing, tmp_pat
     rewrite(folder, edit)
     with pytest.raises(BundleError, match=match):
         Bundle.open(folder)
+
+
+def test_a_bundle_with_blocks_says_so(seeing, tmp_path):
+    folder = linked(seeing("tiny-31b").folder, tmp_path / "bundle")
+    rewrite(folder, lambda manifest: manifest["requires"].remove("image-blocks"))
+    with pytest.raises(BundleError, match="requires does not have image-blocks"):
+        Bundle.open(folder)
+    assert "image-blocks" not in seeing("tiny-e2b").manifest.requires
+
+
+def test_kernels_whose_attention_is_causal(checkpoints, tmp_path, g4ops):
+    with pytest.raises(InputError, match="the kernels g4ops do not go with images of this model") as raised:
+        compile(
+            checkpoints("tiny-31b").folder, "onnx-cpu", tmp_path / "out", weights="int4", kernels="g4ops",
+            modalities=("text", "image"),
+        )  # fmt: skip
+    assert "--kernels onnxruntime" in str(raised.value)
