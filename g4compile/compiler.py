@@ -9,13 +9,13 @@ from g4compile import pipeline
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import CheckpointError, InputError
 from g4compile.inputs.system import system_errors
-from g4compile.model.config import ModelFacts
+from g4compile.model.contents import DECODER, VISION
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
 from g4compile.targets.base import Order, Progress
-from g4compile.targets.choices import options_for
+from g4compile.targets.choices import check_modalities, options_for
 from g4compile.targets.lower import lower
-from g4compile.targets.manifest import identity_of, manifest_of
+from g4compile.targets.manifest import identity_of, manifest_of, media_of
 from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
 from g4compile.trace.trace import trace
@@ -51,6 +51,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     ``weights``: float32, a built-in recipe (int8, int4, int4-channel, int2, mobile) or a recipe file; of a checkpoint
     that holds codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, int8 with a
     scale per token and head, or bfloat16, which the kernels g4ops alone can read; the default is the target's.
+    ``modalities``: text, and image where the target takes it.
     ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
     ``kernels`` of ONNX bundles multiply with codes: `g4ops`, those of the library libg4ops, which every machine that
     runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of engines alone:
@@ -65,13 +66,14 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    _check_modalities(modalities, source.facts)
+    check_modalities(chosen, source.facts, modalities)
     options = options_for(
         chosen,
         source.facts,
         weights=weights,
         kv=kv,
         context=context,
+        modalities=modalities,
         kernels=kernels,
         batch=batch,
         chunk=chunk,
@@ -80,6 +82,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     )
     chosen.check(source.facts, options)
     check_contents(source)
+    media_of(source, options)  # refused now, and not when all is written
     side = read_side_files(source)
 
     def lowering(text: str, done: int, total: int) -> None:
@@ -93,8 +96,10 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
         progress("step 1 of 2: trace", 0, 0)
-        traced = trace_apart(source) if chosen.traces_apart else trace(source.facts)
-        program = Program.decoder(traced, source.facts)
+        graphs = {DECODER: trace_apart(source) if chosen.traces_apart else trace(source.facts)}
+        if "image" in modalities:
+            graphs[VISION] = trace(source.facts, part=VISION)
+        program = Program.of(graphs, source.facts)
         bind(program, source)
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
@@ -112,13 +117,3 @@ def _dump(folder: Path, output: Path) -> pipeline.Observer:
             fix="give --dump-dir a folder elsewhere",
         )
     return pipeline.dump_to(folder)
-
-
-def _check_modalities(modalities: tuple[str, ...], facts: ModelFacts) -> None:
-    for modality in modalities:
-        if modality not in ("text", "image", "audio"):
-            raise InputError(f"there is no modality {modality}", fix="modalities: text, image, audio")
-        if modality not in facts.modalities:
-            raise InputError(f"this checkpoint has no {modality}", fix=f"it has: {', '.join(facts.modalities)}")
-        if modality != "text":
-            raise InputError(f"{modality} is not compiled by this version", fix="--modalities text")

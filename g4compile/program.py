@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts, TextFacts
-from g4compile.model.contents import DECODER, contents
+from g4compile.model.contents import DECODER, contents, tower_facts
 from g4compile.model.towers import TowerFacts
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.fit import check_known, check_tensor
@@ -40,6 +40,17 @@ class Program:
     def decoder(cls, model: ir.Model, facts: ModelFacts) -> Program:
         """The decoder's graph alone."""
         return cls(facts, {DECODER: Part(DECODER, model, facts.text)})
+
+    @classmethod
+    def of(cls, models: Mapping[str, ir.Model], facts: ModelFacts) -> Program:
+        """The graphs ``models`` of parts that the config describes, by name. Raises InputError for another."""
+        beside = tower_facts(facts)
+        parts = {}
+        for name, model in models.items():
+            if name != DECODER and name not in beside:
+                raise InputError(f"the model has no part {name}", fix=f"its config describes: {[DECODER, *beside]}")
+            parts[name] = Part(name, model, facts.text if name == DECODER else beside[name])
+        return cls(facts, parts)
 
     @property
     def left_out(self) -> tuple[str, ...]:

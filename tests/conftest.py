@@ -83,9 +83,11 @@ def traces(shared: Path) -> Iterator[Callable[[ModelFacts], ir.Model]]:
     `test_compile.py` holds that both give the same bytes.
     """
 
-    def get(facts: ModelFacts) -> ir.Model:
-        name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-        file = once(shared, f"{name}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts))) and None)
+    def get(facts: ModelFacts, part: str = "decoder") -> ir.Model:
+        name = f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.{part}"
+        file = once(
+            shared, f"{name}.traced.onnxtxt", lambda path: path.write_text(to_text(trace(facts, part=part))) and None
+        )
         model = parse_graph(file.read_text())
         set_stage(model, "traced")
         return model
@@ -159,6 +161,19 @@ def bundles(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[
     def get(variant: str) -> Bundle:
         folder = checkpoints(variant).folder
         return Bundle.open(once(shared, f"{variant}-bundle", lambda path: compile(folder, "onnx-cpu", path) and None))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def seeing(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], Bundle]:
+    """Bundles that take images, by preset. Tests must not change them."""
+
+    def get(variant: str) -> Bundle:
+        def make(path: Path) -> None:
+            compile(checkpoints(variant).folder, "onnx-cpu", path, modalities=("text", "image"))
+
+        return Bundle.open(once(shared, f"{variant}-seeing-bundle", make))
 
     return get
 

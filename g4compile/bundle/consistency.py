@@ -12,8 +12,8 @@ from pathlib import Path
 from g4compile.bundle.engine_consistency import engine_faults
 from g4compile.bundle.faults import Faults, repeated
 from g4compile.bundle.kv import PARTS, PAST, PRESENT, token_bytes, width
-from g4compile.bundle.manifest import ANY, DECODER, EMBED, KVLayer, KVSpec, Manifest, TensorSpec
-from g4compile.bundle.requires import required
+from g4compile.bundle.manifest import ANY, DECODER, EMBED, VISION, KVLayer, KVSpec, Manifest, TensorSpec
+from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS, required
 from g4compile.errors import BundleError
 
 Expected = dict[str, tuple[str, tuple[int | None, ...]]]  # tensors by name: dtype and shape, None for a dynamic size
@@ -83,7 +83,7 @@ def _token_faults(manifest: Manifest) -> Faults:
 
 def _kv_faults(manifest: Manifest) -> Faults:
     kv = manifest.kv
-    lacking = set(required(kv, manifest.engine, manifest.layouts)) - set(manifest.requires)
+    lacking = set(required(kv, manifest.engine, manifest.layouts, manifest.graphs.values())) - set(manifest.requires)
     if lacking:
         yield f"requires does not have {', '.join(sorted(lacking))}", "what the bundle uses must be named there"
     numbers = [layer.layer for layer in kv.layers]
@@ -138,10 +138,31 @@ def _onnx_faults(manifest: Manifest) -> Faults:
         "position_ids": ("int64", (None, None)),
         "num_logits_to_keep": ("int64", ()),
     }
+    if IMAGE_BLOCKS in manifest.requires:
+        starts, ends = BLOCK_BOUNDS
+        read = {starts, ends} if any(tensor.name == starts for tensor in decoder.inputs) else {ends}
+        inputs |= dict.fromkeys(read, ("int64", (None, None)))
     outputs = {**_kv_tensors(kv, PRESENT), "logits": ("float", (None, None, manifest.vocab_size))}
     yield from _misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
     yield from _misfits("an input of decoder", decoder.inputs, inputs)
     yield from _misfits("an output of decoder", decoder.outputs, outputs)
+    yield from _vision_faults(manifest, fed)
+
+
+def _vision_faults(manifest: Manifest, fed: Expected) -> Faults:
+    """``fed``: what the decoder reads of token ids, in whose place features stand."""
+    graph = next((graph for graph in manifest.graphs.values() if graph.part == VISION), None)
+    patches = None if manifest.media is None else manifest.media.image
+    if len({"image" in manifest.modalities, graph is not None, patches is not None}) > 1:
+        yield "modalities, the graphs and media.image do not agree on whether images are taken", ""
+    if graph is None or patches is None or manifest.media is None:
+        return
+    if manifest.media.tokens.image.id >= manifest.vocab_size:
+        yield f"media.tokens.image.id is {manifest.media.tokens.image.id:,}, beyond the vocabulary", ""
+    pixels, width = 3 * patches.patch_size**2, fed["inputs_embeds"][1][-1]
+    inputs: Expected = {"pixel_values": ("float", (None, pixels)), "pixel_position_ids": ("int64", (None, 2))}
+    yield from _misfits("an input of vision", graph.inputs, inputs)
+    yield from _misfits("an output of vision", graph.outputs, {"image_features": ("float", (None, width))})
 
 
 def _kv_tensors(kv: KVSpec, begin: str) -> Expected:

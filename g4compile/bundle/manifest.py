@@ -13,11 +13,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from g4compile.bundle.media import MediaSpec
 from g4compile.bundle.own_hash import add_own_hash
 from g4compile.errors import BundleError
 
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
+VISION = "vision"  # the part that makes features of an image
 BLOCKS, PANELS = "blocks", "panels-1"  # how the codes of a weight lie in an ONNX bundle
 ANY = "any"  # the variant of a part that has one graph for every number of tokens
 _BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
@@ -196,7 +198,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes. ``engine``: of a TensorRT bundle.
 
     ``requires``: what a runtime must understand to run the bundle (`bundle/requires.py`). ``recipe``: the rules by
-    which weights were quantised. ``activations``: `int8` when some product rounds its other operand to 8 bits; else the
+    which weights were quantised. ``media``: how files become inputs of the parts beside the decoder; None without any.
+    ``activations``: `int8` when some product rounds its other operand to 8 bits; else the
     dtype they are computed in, bfloat16 in engines alone.
     """
 
@@ -222,6 +225,7 @@ class Manifest(msgspec.Struct, frozen=True):
     quantized: dict[str, QuantizedSpec]
     files: dict[str, FileSpec]
     engine: EngineSpec | None = None
+    media: MediaSpec | None = None
 
     @property
     def kv(self) -> KVSpec:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from g4compile.bundle.kv import BFLOAT16, INT8
-from g4compile.bundle.manifest import BLOCKS, PANELS, EngineSpec, KVSpec
+from g4compile.bundle.manifest import BLOCKS, PANELS, EngineSpec, GraphSpec, KVSpec
 
 WEIGHT_STEPS = "weight-steps"
 HOST_TABLES = "host-tables"
@@ -19,6 +19,8 @@ BFLOAT16_KV = "bfloat16-kv"
 INT8_KV = "int8-kv"
 ONNXRUNTIME_OPS = "onnxruntime-ops"
 G4OPS = "g4ops"
+IMAGE_BLOCKS = "image-blocks"
+BLOCK_BOUNDS = ("block_starts", "block_ends")  # inputs of a decoder in which the tokens of an image see each other
 
 KNOWN = {
     WEIGHT_STEPS: "weights are read from the checkpoint and changed by steps before they are bound (`weight_steps.py`)",
@@ -29,12 +31,15 @@ KNOWN = {
     INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
     ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read codes and scales",
     G4OPS: "graphs have ops of the library libg4ops, in domain `g4`",
+    IMAGE_BLOCKS: "the decoder reads the first and last position of the image that each token is of, in one call",
     PANELS: "codes, scales and zero points lie in panels of 32 rows, layout 1 of `native/LAYOUT.md`",
 }
 
 
-def required(kv: KVSpec, engine: EngineSpec | None = None, layouts: Iterable[str] = ()) -> tuple[str, ...]:
-    """What a runtime must understand for a decoder with ``kv``, with an ``engine``, and with ONNX graphs that read
+def required(
+    kv: KVSpec, engine: EngineSpec | None = None, layouts: Iterable[str] = (), graphs: Iterable[GraphSpec] = ()
+) -> tuple[str, ...]:
+    """What a runtime must understand for a decoder with ``kv``, with an ``engine``, and with ``graphs`` that read
     codes in ``layouts``."""
     found, rings = set(layouts), any(layer.slots is not None for layer in kv.layers)
     bfloat16 = kv.dtype == BFLOAT16 and engine is None
@@ -48,5 +53,6 @@ def required(kv: KVSpec, engine: EngineSpec | None = None, layouts: Iterable[str
         ONNXRUNTIME_OPS: BLOCKS in found,
         G4OPS: PANELS in found or rings or bfloat16,
         PANELS: PANELS in found,
+        IMAGE_BLOCKS: any(tensor.name in BLOCK_BOUNDS for graph in graphs for tensor in graph.inputs),
     }
     return tuple(word for word, needed in asked.items() if needed)

@@ -25,6 +25,7 @@ SLIDING, FULL = schema.SLIDING, schema.FULL
 CONFIG = Kind("config.json", 4 << 20)
 _INDEX = re.compile(r"[0-9]{1,4}")
 _ASSISTANTS = ("gemma4_assistant", "gemma4_unified_assistant")
+SLIDING_BLOCKS, ALL_BLOCKS = "sliding", "all"  # of `TextFacts.image_blocks`
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class MoEFacts:
 
 @dataclass(frozen=True)
 class TextFacts:
-    """A decoder, as far as compiling and running it needs to know."""
+    """A decoder, as far as compiling and running it needs to know. ``image_blocks``: layers in which the tokens of an
+    image see each other: none (empty), `sliding` ones within their window, or `all`."""
 
     model_type: str
     hidden_size: int
@@ -71,6 +73,7 @@ class TextFacts:
     bos_token_id: int
     eos_token_ids: tuple[int, ...]
     tied: bool
+    image_blocks: str = ""
 
     @property
     def kv_layers(self) -> tuple[LayerFacts, ...]:
@@ -237,7 +240,15 @@ class _Reader:
             bos_token_id=2 if fields["bos_token_id"] is None else fields["bos_token_id"],
             eos_token_ids=tuple(eos) if isinstance(eos, list | tuple) else () if eos is None else (eos,),
             tied=self.tied(fields),
+            image_blocks=self.image_blocks(),
         )
+
+    def image_blocks(self) -> str:
+        """transformers has it in two ways: `create_masks_for_vision_model` of `modeling_gemma4.py`, and all masks of
+        `Gemma4UnifiedModel.forward`."""
+        if self.raw.get("use_bidirectional_attention") != "vision":
+            return ""
+        return ALL_BLOCKS if self.model_type == "gemma4_unified_text" else SLIDING_BLOCKS
 
     def place(self, name: str) -> str:
         """The path of a field of this object in the file."""

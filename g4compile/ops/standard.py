@@ -28,6 +28,7 @@ _WIDE = Precision.WIDE
 STANDARD: dict[str, StandardOp] = {
     "Add": StandardOp(_ALL, elementwise=True, arithmetic=True, precision=_WIDE),
     "Cast": StandardOp(_ALL, elementwise=True),
+    "Clip": StandardOp(_ALL, elementwise=True),
     "Concat": StandardOp(_ALL),
     "Cos": StandardOp(_ALL, elementwise=True, precision=_WIDE),
     "DequantizeLinear": StandardOp(span("quantized", "quantized")),
@@ -35,8 +36,10 @@ STANDARD: dict[str, StandardOp] = {
     "Equal": StandardOp(_ALL, elementwise=True),
     "Expand": StandardOp(_ALL),
     "Gather": StandardOp(_ALL, tables=(0,)),
+    "GatherND": StandardOp(_ALL),
     "Gelu": StandardOp(_TRACED),
     "Identity": StandardOp(_TRACED),
+    "LayerNormalization": StandardOp(_ALL, precision=_WIDE),
     "Mod": StandardOp(span("scheduled", "quantized")),
     "Mul": StandardOp(_ALL, elementwise=True, arithmetic=True),
     "Neg": StandardOp(span("traced", "canonical")),

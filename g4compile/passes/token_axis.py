@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from g4compile.bundle.requires import BLOCK_BOUNDS
 from g4compile.graph import edit
 from g4compile.ops.op import Op
 from g4compile.ops.registry import is_elementwise, view
@@ -19,7 +20,7 @@ _TOKENS = "S"
 
 def token_axes(graph: ir.Graph) -> dict[ir.Value, int]:
     """The token axis of every value that has one, from the ids and positions ([B, S]: axis -1) on."""
-    axes = {value: -1 for value in graph.inputs if value.name in ("input_ids", "position_ids")}
+    axes = {value: -1 for value in graph.inputs if value.name in ("input_ids", "position_ids", *BLOCK_BOUNDS)}
     for node in graph:
         axes.update(output_axes(node, axes))
     return axes

@@ -14,9 +14,13 @@ import numpy as np
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError, MachineError
 from g4compile.runtime import arguments
+from g4compile.runtime.generation import check_takes
+from g4compile.runtime.media.records import ImageInputs
+from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.sampling import Sampling
 
 Ids = Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any]
+Images = Sequence[ImageInputs]
 Logits = np.ndarray[Any, Any]
 
 
@@ -57,8 +61,8 @@ class Conversation(ABC):
         """Take ``tokens``, at most `length`, off the state. Raises InputError where caches no longer allow it."""
 
     @abstractmethod
-    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
-        """`forward` of checked ``ids`` [B, S]."""
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, images: Images = ()) -> Logits:
+        """`forward` of checked ``ids`` [B, S], with ``images`` only where the bundle takes them."""
 
     @abstractmethod
     def _whole(self) -> AbstractContextManager[None]:
@@ -77,19 +81,21 @@ class Conversation(ABC):
                 raise InputError(f"cannot rewind {tokens} tokens of {self.length}")
             self._rewind(tokens)
 
-    def forward(self, input_ids: Ids, *, all_positions: bool = False) -> Logits:
-        """Append ``input_ids`` (int64 [B, S], or a list for B = 1) to the state.
+    def forward(self, input_ids: Ids | Prompt, *, all_positions: bool = False) -> Logits:
+        """Append ``input_ids`` (int64 [B, S], or a list for B = 1) to the state, or a prompt with images.
 
         Returns float32 logits [B, V] of the last position, or [B, S, V] with ``all_positions``. Raises InputError
-        for an empty prompt, ids out of range, another batch size than before, and a context that is too long;
-        MachineError when memory does not suffice; BundleError when the bundle's graphs cannot be run.
+        for an empty prompt, ids out of range, another batch size than before, a context that is too long, and images
+        that the bundle does not take, or the prompt has no places for; MachineError when memory does not suffice;
+        BundleError when the bundle's graphs cannot be run.
         """
         with self._call():
-            return self._forward(self._checked(input_ids), arguments.flag("all_positions", all_positions))
+            every = arguments.flag("all_positions", all_positions)
+            return self._forward(self._checked(input_ids), every, self._images(input_ids))
 
     def generate(
         self,
-        input_ids: Ids,
+        input_ids: Ids | Prompt,
         *,
         max_new_tokens: int = 128,
         temperature: float = 0.0,
@@ -98,7 +104,8 @@ class Conversation(ABC):
         seed: int | None = None,
         stop_token_ids: Collection[int] | None = None,
     ) -> Iterator[int]:
-        """Yield new tokens one by one, until a stop token (yielded last), ``max_new_tokens`` or the context's end.
+        """Yield new tokens behind a prompt one by one, until a stop token (yielded last), ``max_new_tokens`` or the
+        context's end.
 
         One sequence at a time. ``stop_token_ids`` defaults to those of the model's generation config. Arguments are
         checked by the call; an error later leaves the state behind the last token that was yielded.
@@ -112,27 +119,38 @@ class Conversation(ABC):
         ids = self._checked(input_ids)
         if ids.shape[0] != 1:
             raise InputError(f"generate takes one sequence, got {ids.shape[0]}", fix="use forward for batches")
-        return self._generated(ids, sampling, limit, stops)
+        return self._generated(ids, self._images(input_ids), sampling, limit, stops)
 
     def _generated(
-        self, ids: np.ndarray[Any, Any], sampling: Sampling, limit: int, stops: frozenset[int]
+        self, ids: np.ndarray[Any, Any], images: Images, sampling: Sampling, limit: int, stops: frozenset[int]
     ) -> Iterator[int]:
         for index in range(limit):
             with self._call():
-                token = self._next(self._checked(ids), sampling)
+                token = self._next(self._checked(ids), sampling, images)
             yield token
             if token in stops or index + 1 == limit or self.length >= self.bundle.manifest.context:
                 return
-            ids = np.array([[token]])
+            ids, images = np.array([[token]]), ()
 
-    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling) -> int:
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, images: Images = ()) -> int:
         """Append ``ids`` [1, S] and choose the token behind them."""
-        return sampling.choose(self._forward(ids, False)[0])
+        return sampling.choose(self._forward(ids, False, images)[0])
 
-    def _checked(self, input_ids: Ids) -> np.ndarray[Any, Any]:
-        """``input_ids`` as int64 [B, S] that fit the state."""
+    def _images(self, given: Ids | Prompt) -> Images:
+        """The images of a prompt. Raises InputError when the bundle takes none."""
+        images = given.images if isinstance(given, Prompt) else ()
+        if images:
+            check_takes(self.bundle, "image")
+        return images
+
+    def _checked(self, input_ids: Ids | Prompt) -> np.ndarray[Any, Any]:
+        """``input_ids``, or those of a prompt, as int64 [B, S] that fit the state."""
         manifest = self.bundle.manifest
-        ids = arguments.input_ids(input_ids, manifest.vocab_size)
+        ids = arguments.input_ids(
+            input_ids.input_ids if isinstance(input_ids, Prompt) else input_ids, manifest.vocab_size
+        )
+        if isinstance(input_ids, Prompt) and ids.shape[0] != 1:
+            raise InputError(f"a prompt is one sequence, got {ids.shape[0]}", fix="use forward with ids for batches")
         if self.batch is not None and ids.shape[0] != self.batch:
             raise InputError(f"the state holds {self.batch} sequences, got {ids.shape[0]}", fix="call reset() first")
         total = self.length + ids.shape[1]

@@ -6,7 +6,7 @@ Keys and values are the inputs `past_key_values.N.PART` and the outputs `present
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,29 @@ POSITIONS, KEEP, LOGITS = "position_ids", "num_logits_to_keep", "logits"
 def positions(length: int, batch: int, new: int) -> Array:
     """int64 [batch, new]: the places of ``new`` tokens behind ``length``."""
     return np.tile(np.arange(length, length + new, dtype=np.int64), (batch, 1))
+
+
+def blocks(places: Array, length: int, batch: int, new: int) -> tuple[Array, Array]:
+    """int64 [batch, new]: of ``new`` tokens behind ``length``, the first and the last position of the image that each
+    is of; its own position for a token of none. ``places``, ascending, count from ``length``: tokens of images, of
+    which neighbours belong together (transformers `get_block_sequence_ids_for_mask`)."""
+    starts, ends = positions(length, batch, new), positions(length, batch, new)
+    for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else ():
+        starts[:, run], ends[:, run] = length + run[0], length + run[-1]
+    return starts, ends
+
+
+def pieces(ends: Array, chunk: int) -> Iterator[slice]:
+    """A call of len(``ends``) tokens in runs of ``chunk`` at most, of which none ends inside a block: ``ends`` has the
+    last place of the block of each token. A larger block is a run of its own."""
+    start, total = 0, len(ends)
+    while start < total:
+        stop = min(start + chunk, total)
+        if ends[stop - 1] >= stop:
+            first = int(np.searchsorted(ends, ends[stop - 1]))
+            stop = first if first > start else int(ends[stop - 1]) + 1
+        yield slice(start, stop)
+        start = stop
 
 
 def keep(count: int) -> Array:

@@ -37,7 +37,9 @@ def check_takes(bundle: Bundle, *modalities: str) -> None:
     """Raise InputError for one of ``modalities`` that ``bundle`` was not compiled for."""
     for modality in modalities:
         if modality not in bundle.manifest.modalities:
+            asked = ",".join((*bundle.manifest.modalities, modality))
             raise InputError(
                 f"this bundle takes no {modality}",
                 why=f"it was compiled for {', '.join(bundle.manifest.modalities)}",
+                fix=f"g4compile compile CHECKPOINT --target {bundle.manifest.target} --modalities {asked} -o BUNDLE",
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
+from g4compile.bundle.requires import BLOCK_BOUNDS
 from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
-from g4compile.runtime.conversation import Conversation, Logits
+from g4compile.runtime.conversation import Conversation, Images, Logits
 from g4compile.runtime.failures import run_errors
 from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
+from g4compile.runtime.vision import VisionEncoder
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
 CHUNK = 256  # new tokens per run: the values between nodes take memory in proportion
+EMBEDS = "inputs_embeds"
 _LARGEST_CHUNK = 1 << 20  # longer than any context
 
 
@@ -53,7 +57,11 @@ class Session(Conversation):
         self._tables = mapped_pages(bundle.folder / DATA) - before
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
         self._looked_up = 0
+        self._vision: VisionEncoder | None = None  # opened for the first image
+        self._open_vision = functools.partial(VisionEncoder, bundle, threads, paths[0])
         self._embedded = [output.name for output in self._embed.get_outputs()]
+        read = {value.name for value in self._decoder.get_inputs()}
+        self._bounds = [name for name in BLOCK_BOUNDS if name in read]
         self._cache: KVCache | None = None
 
     @property
@@ -89,33 +97,49 @@ class Session(Conversation):
             self._cache = before
             raise
 
-    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, images: Images = ()) -> Logits:
+        features = None
+        if images:
+            self._vision = self._vision or self._open_vision()
+            features = self._vision.features(ids, images)
         cache = self._cache
         if cache is None:
             cache = self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
         cache.check_room(ids.shape[1])
         cache.detach(ids.shape[1])
         pieces, chunk = [], min(self.chunk, cache.most_new or self.chunk)
-        for start in range(0, ids.shape[1], chunk):
-            piece = np.ascontiguousarray(ids[:, start : start + chunk])
-            cache.reserve(piece.shape[1])
-            with run_errors(f"{piece.shape[0]:,} sequences of {piece.shape[1]:,} tokens", self._graph_file):
-                pieces.append(self._run(cache, piece, all_positions))
+        (batch, new), first = ids.shape, cache.length
+        places = features.places if features is not None and self._bounds else np.empty(0, np.int64)
+        bounds = dict(zip(BLOCK_BOUNDS, feeds.blocks(places, first, batch, new), strict=True))
+        for piece in feeds.pieces(bounds[BLOCK_BOUNDS[1]][0] - first, chunk):
+            given = np.ascontiguousarray(ids[:, piece])
+            cache.reserve(given.shape[1])
+            with run_errors(f"{batch:,} sequences of {given.shape[1]:,} tokens", self._graph_file):
+                fed = self._embed_ids(given)
+                if features is not None:
+                    fed[EMBEDS] = features.put(fed[EMBEDS], piece.start)
+                for name in self._bounds:
+                    fed[name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(bounds[name][:, piece]))
+                pieces.append(self._run(cache, fed, given.shape, all_positions))
         return feeds.joined(pieces, all_positions)
 
     @property
     def _graph_file(self) -> Path:
         return self.bundle.graph_path(self.bundle.manifest.graph(DECODER))
 
-    def _run(self, cache: KVCache, ids: np.ndarray[Any, Any], all_positions: bool) -> Logits:
-        batch, new = ids.shape
+    def _embed_ids(self, ids: np.ndarray[Any, Any]) -> dict[str, Any]:
+        """What the decoder reads of ``ids`` [B, S]: OrtValues by name."""
         embedded = self._embed.run_with_ort_values(None, {"input_ids": ort.OrtValue.ortvalue_from_numpy(ids)})
-        self._looked_up += batch * new
+        self._looked_up += ids.size
         if self._looked_up > _LOOKUPS:
             release_pages(self._tables)
             self._looked_up = 0
+        return dict(zip(self._embedded, embedded, strict=True))
+
+    def _run(self, cache: KVCache, fed: Mapping[str, Any], shape: tuple[int, ...], all_positions: bool) -> Logits:
+        batch, new = shape
         binding = self._decoder.io_binding()
-        for name, value in zip(self._embedded, embedded, strict=True):
+        for name, value in fed.items():
             binding.bind_ortvalue_input(name, value)
         binding.bind_cpu_input(feeds.POSITIONS, feeds.positions(cache.length, batch, new))
         binding.bind_cpu_input(feeds.KEEP, feeds.keep(new if all_positions else 1))

@@ -23,6 +23,7 @@ from g4compile.bundle.manifest import EngineSpec, GraphSpec, KVSpec, QuantizedSp
 from g4compile.errors import InputError
 from g4compile.graph.stage import LEGAL
 from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.towers import TowerFacts
 from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
 from g4compile.requirements import COMPILE
@@ -30,7 +31,7 @@ from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
-FLOAT32 = "float32"
+FLOAT32, TEXT = "float32", "text"
 _SPELLED = {"compute_capabilities": "--sm"}  # options that the command line spells otherwise than their fields
 REWIND = 16  # tokens that a windowed cache can take back: enough for a drafter's round
 # Called with what is done now, and the bytes of weights written so far and in all (0 before they are known).
@@ -42,13 +43,14 @@ class Options:
     """What every target is told, checked. ``weights``: float32, bfloat16, stored, or the name of the ``recipe``,
     which was read once. ``kv``: how keys and values are kept (`bundle/kv.py`). ``context``: most tokens of a session;
     0 for what the model was made for. ``shared_tail``: behind the last layer that writes keys and values, only the
-    positions asked for are computed."""
+    positions asked for are computed. ``modalities``: what the bundle takes in."""
 
     weights: str = FLOAT32
     kv: str = FLOAT32
     context: int = 0
     shared_tail: bool = True
     recipe: Recipe | None = None
+    modalities: tuple[str, ...] = (TEXT,)
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class Target(ABC):
     ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no
     context: all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones
     that make no sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside
-    what a builder takes. ``planned``: `plan` knows its bytes. ``extras`` of g4compile that a compile needs
-    beside the base install: `doctor` reads them.
+    what a builder takes. ``planned``: `plan` knows its bytes. ``modalities`` that its bundles can take in. ``extras``
+    of g4compile that a compile needs beside the base install: `doctor` reads them.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Target(ABC):
     refuses: dict[str, str] = {}
     traces_apart: bool = False
     planned: bool = True
+    modalities: tuple[str, ...] = (TEXT,)
     extras: tuple[str, ...] = (COMPILE,)
 
     def options(self, **given: Any) -> Options:
@@ -168,8 +171,9 @@ class Target(ABC):
         return (Variant(),)
 
     @abstractmethod
-    def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
-        """From [traced] to the legal graph of ``variant``. Those that all variants begin with run once."""
+    def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        """From [traced] to the legal graph of ``variant``, of a part of ``facts``. Those that all variants begin with
+        run once."""
 
     @abstractmethod
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from g4compile.errors import InputError
 from g4compile.inputs.files import is_there
 from g4compile.model.config import ModelFacts
-from g4compile.targets.base import FLOAT32, Options, Target
+from g4compile.targets.base import FLOAT32, TEXT, Options, Target
 from g4compile.weights.recipe import BUILT_IN, Recipe, load_recipe, recipe_name
 from g4compile.weights.stored import STORED
+
+MODALITIES = (TEXT, "image", "audio")
 
 
 def options_for(
@@ -32,6 +35,28 @@ def options_for(
         context=context_of(context, target, facts),
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def check_modalities(target: Target, facts: ModelFacts, modalities: Sequence[str]) -> None:
+    """Raise InputError for ``modalities`` that a bundle of ``target``, of a model of ``facts``, cannot take in."""
+    for modality in modalities:
+        if modality not in MODALITIES:
+            raise InputError(f"there is no modality {modality}", fix=f"modalities: {', '.join(MODALITIES)}")
+        if modality not in facts.modalities:
+            raise InputError(f"this checkpoint has no {modality}", fix=f"it has: {', '.join(facts.modalities)}")
+        if modality not in target.modalities:
+            raise InputError(
+                f"{modality} is not compiled for {target.name} by this version",
+                fix=f"--modalities {','.join(target.modalities)}",
+            )
+    if TEXT not in modalities:
+        raise InputError("a bundle without text answers nothing", fix=f"--modalities {','.join((TEXT, *modalities))}")
+    if "image" in modalities and facts.quantization is not None:
+        raise InputError(
+            "images of a checkpoint of codes are not compiled by this version",
+            why="its vision tower may hold codes, and this version reads that part in float alone",
+            fix="--modalities text, or give the float checkpoint",
+        )
 
 
 def kv_of(target: Target, kv: str | None) -> str:

@@ -27,7 +27,7 @@ def lower(
         variants = [one for one in target.variants(program.facts, options) if one.part == part.name]
         if not variants:
             raise InputError(f"the target {target.name} makes no graph of the part {part.name}")
-        phases = {variant: target.phases(program.facts.text, options, variant) for variant in variants}
+        phases = {variant: target.phases(part.facts, options, variant) for variant in variants}
         shared = _common(list(phases.values()))
         done = len(pipeline.run(part.model, phases[variants[0]][:shared], observe))
         for variant in variants:
@@ -38,10 +38,11 @@ def lower(
 
 
 def to_stage(program: Program, target: Target, options: Options, stage: str) -> ir.Model:
-    """The decoder of the [traced] ``program`` at ``stage`` of the target's first variant. Raises InputError for an
-    unknown stage."""
-    model = program.parts["decoder"].model
-    phases = target.phases(program.facts.text, options, target.variants(program.facts, options)[0])
+    """The first part of the [traced] ``program`` at ``stage`` of the target's first variant of it. Raises InputError
+    for an unknown stage."""
+    part = next(iter(program.parts.values()))
+    model, variants = part.model, target.variants(program.facts, options)
+    phases = target.phases(part.facts, options, next(one for one in variants if one.part == part.name))
     stages = [STAGES[0], *(phase.stage for phase in phases)]
     if stage not in stages:
         raise InputError(f"there is no stage {stage} for {target.name}", fix=f"stages: {', '.join(stages)}")

@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import msgspec
+
 import g4compile
 from g4compile.bundle.manifest import DECODER, VERSION, Manifest, PartSpec
+from g4compile.bundle.media import MediaSpec
 from g4compile.bundle.requires import required
-from g4compile.targets.base import Emitted, Options, Target
+from g4compile.targets.base import TEXT, Emitted, Options, Target
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.processors import read_media
 
 _MAKERS = ("onnx", "onnx-ir", "torch", "transformers")  # packages whose versions decide what is made
 
@@ -45,13 +49,18 @@ def manifest_of(
         architecture=source.facts.architecture,
         target=target.name,
         weights=options.weights,
-        modalities=("text",),
+        modalities=options.modalities,
         context=options.context,
         vocab_size=text.vocab_size,
         bos_token_id=text.bos_token_id,
         pad_token_id=text.pad_token_id,
         stop_token_ids=tuple(dict.fromkeys([*text.eos_token_ids, *stops])),
-        requires=required(emitted.kv, emitted.engine, {spec.layout for spec in emitted.quantized.values()}),
+        requires=required(
+            emitted.kv,
+            emitted.engine,
+            {spec.layout for spec in emitted.quantized.values()},
+            emitted.graphs.values(),
+        ),
         parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in parts},
         graphs=emitted.graphs,
         source={"config_sha256": hashlib.sha256(source.config).hexdigest()},
@@ -61,7 +70,16 @@ def manifest_of(
         quantized=emitted.quantized,
         files={},
         engine=emitted.engine,
+        media=media_of(source, options),
     )
+
+
+def media_of(source: Checkpoint, options: Options) -> MediaSpec | None:
+    """What a bundle takes beside text, as the checkpoint says; None where it takes nothing."""
+    if options.modalities == (TEXT,):
+        return None
+    spec = read_media(source.folder, source.facts)
+    return msgspec.structs.replace(spec, video=None, audio=None)
 
 
 def _versions() -> dict[str, str]:

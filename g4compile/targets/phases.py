@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from g4compile.bundle.kv import FLOAT32
 from g4compile.model.config import FULL, TextFacts
 from g4compile.model.inventory import GATE, LOOKUP, NORM, PRODUCT, inventory, scale_free_norms
+from g4compile.model.towers import PatchFacts, VisionFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -26,6 +29,8 @@ from g4compile.pipeline import Phase
 from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED
 
+_LAYER_NORMS = 7  # of an encoder: four around attention and MLP, those of queries, keys and values
+
 
 def canonical(facts: TextFacts) -> Phase:
     """Norms and gated units as one op each, constants folded, tokens unflattened."""
@@ -40,6 +45,29 @@ def canonical(facts: TextFacts) -> Phase:
         CanonicalizeTokenAxes(),
         CanonicalizeDeadCode(),
     )
+
+
+def with_image_blocks(phases: Sequence[Phase], blocks: str) -> tuple[Phase, ...]:
+    """``phases`` of a decoder in whose masks tokens of an image see each other, as `InsertWindowedMasks` has it."""
+
+    def seeing(one: Pass) -> Pass:
+        return replace(one, blocks=blocks) if isinstance(one, InsertWindowedMasks) else one
+
+    return tuple(replace(phase, passes=tuple(map(seeing, phase.passes))) for phase in phases)
+
+
+def encoder(facts: VisionFacts | PatchFacts) -> tuple[Phase, ...]:
+    """All phases of a vision encoder up to [quantized]. Its weights stay as they are: few bits ruin what it says of an
+    image."""
+    layers = facts.layers if isinstance(facts, VisionFacts) else 0
+    canonical = Phase.to(
+        "canonical",
+        CanonicalizeConstants(),
+        CanonicalizeRMSNorm(norms=_LAYER_NORMS * layers + 1),  # one of the projection
+        CanonicalizeGeGLU(gates=layers),
+        CanonicalizeDeadCode(),
+    )
+    return (canonical, *(Phase.to(stage) for stage in ("fused", "scheduled", "quantized")))
 
 
 def fused(facts: TextFacts) -> Phase:

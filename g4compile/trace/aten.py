@@ -13,6 +13,8 @@ import onnx_ir as ir
 import torch
 
 from g4compile.errors import Defect
+from g4compile.ops.axial_rope import AxialRope
+from g4compile.ops.bidirectional_attention import BidirectionalAttention
 from g4compile.ops.cache_update import CacheUpdate
 from g4compile.ops.causal_attention import CausalAttention
 from g4compile.ops.linear import Linear
@@ -196,9 +198,52 @@ def _embedding(i: Importer, node: torch.fx.Node, weight: ir.Value, indices: ir.V
 
 @_rule("aten.index.Tensor")
 def _index(i: Importer, node: torch.fx.Node, value: ir.Value, indices: list[ir.Value | None]) -> ir.Value:
-    if len(indices) != 1 or indices[0] is None:
-        raise Defect("only indexing the first axis by one tensor is imported")
-    out: ir.Value = i.op("Gather", [value, indices[0]], {"axis": 0})
+    """By one tensor: rows. By two, of which one is a vector along the last axis of the other: rows of two axes."""
+    given = [index for index in indices if index is not None]
+    if len(given) != len(indices) or len(given) > 2:
+        raise Defect("only indexing the first axis by one tensor, or the first two by one each, is imported")
+    if len(given) == 1:
+        out: ir.Value = i.op("Gather", [value, given[0]], {"axis": 0})
+        return out
+    whole = max(given, key=_rank)
+    like = node.meta["val"][..., 0]
+    sizes = i.op("Shape", [whole], like=torch.empty(_rank(whole), dtype=torch.int64))
+    ids = torch.empty_like(like, dtype=torch.int64)
+    columns = []
+    for index in given:
+        full = index if index is whole else i.op("Expand", [index, sizes], like=ids)
+        columns.append(i.op("Unsqueeze", [full, i.constant([-1])], like=ids[..., None]))
+    pairs = i.op("Concat", columns, {"axis": -1}, like=torch.stack([ids, ids], -1))
+    found: ir.Value = i.op("GatherND", [value, pairs])
+    return found
+
+
+@_rule("aten.arange.default")
+def _arange(i: Importer, node: torch.fx.Node, end: Any, **_: Any) -> ir.Value:
+    if not isinstance(end, int):
+        raise Defect("only a range of a fixed length is imported")
+    return i.constant(list(range(end)))
+
+
+@_rule("aten.clamp.Tensor")
+def _clip(i: Importer, node: torch.fx.Node, value: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+    out: ir.Value = i.op("Clip", [value, low, high])
+    return out
+
+
+@_rule("aten.layer_norm.default")
+def _layer_norm(
+    i: Importer,
+    node: torch.fx.Node,
+    value: ir.Value,
+    shape: list[int],
+    weight: ir.Value,
+    bias: ir.Value,
+    epsilon: float = 1e-5,
+    *_: Any,
+) -> ir.Value:
+    attributes = {"axis": -len(shape), "epsilon": epsilon}
+    out: ir.Value = i.op("LayerNormalization", [value, weight, bias], attributes)
     return out
 
 
@@ -305,6 +350,18 @@ def _attention(
     i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int
 ) -> ir.Value:
     return i.ours(CausalAttention, query, key, value, scale=scale, window=window)
+
+
+@_rule("g4.bidirectional_attention.default")
+def _bidirectional(
+    i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float
+) -> ir.Value:
+    return i.ours(BidirectionalAttention, query, key, value, scale=scale)
+
+
+@_rule("g4.axial_rope.default")
+def _axial_rope(i: Importer, node: torch.fx.Node, x: ir.Value, cos: ir.Value, sin: ir.Value) -> ir.Value:
+    return i.ours(AxialRope, x, cos, sin)
 
 
 @_rule("g4.cache_update.default")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,17 @@ import torch.fx.config
 
 @dataclass(frozen=True)
 class Exported:
-    """The program, names for its inputs and outputs in order, and the values of buffers no checkpoint stores."""
+    """The program of the ``part``, names for its inputs and outputs in order, and the values of buffers no checkpoint
+    stores. ``axes``: by input or output, a name for each dynamic size, empty for a fixed one. ``key``: of a parameter's
+    path the key that stores it."""
 
+    part: str
     program: torch.export.ExportedProgram
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    buffers: dict[str, np.ndarray[Any, Any]]
+    axes: Mapping[str, tuple[str, ...]]
+    key: Callable[[str], str]
+    buffers: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 def export_program(

@@ -18,6 +18,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from g4compile.errors import Defect
 
 IMPLEMENTATION = "g4"
+BIDIRECTIONAL = "g4_bidirectional"  # attention of encoders
 _ANY = object()
 # What transformers passes beside the operands, with the values that change nothing. Positions are in the queries and
 # keys already, which are rotated.
@@ -38,6 +39,11 @@ _define(
         query.shape[0], query.shape[2], query.shape[1], value.shape[3]
     ),
 )
+_define(
+    "bidirectional_attention(Tensor query, Tensor key, Tensor value, float scale) -> Tensor",
+    lambda query, key, value, scale: query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3]),
+)
+_define("axial_rope(Tensor x, Tensor cos, Tensor sin) -> Tensor", lambda x, cos, sin: torch.empty_like(x))
 _define(
     "cache_update(Tensor new, Tensor past) -> Tensor",
     lambda new, past: new.new_empty(new.shape[0], new.shape[1], past.shape[2] + new.shape[2], new.shape[3]),
@@ -68,6 +74,33 @@ def attention(
     return torch.ops.g4.attention(query, key, value, float(scaling), int(sliding_window or 0)), None
 
 
+def bidirectional_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of query [B, N, S, D] over all of key and value [B, K, T, D]; the result is [B, S, N, D], without
+    weights. Raises Defect for a mask, and for every argument that asks for something else."""
+    given = {**others, "attention_mask": attention_mask, "module.is_causal": getattr(module, "is_causal", None)}
+    _refuse_others("attention", given, {"dropout": 0.0, "attention_mask": None, "module.is_causal": False})
+    return torch.ops.g4.bidirectional_attention(query, key, value, float(scaling)), None
+
+
+def axial_rope(
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor, **others: Any
+) -> torch.Tensor:
+    """In the place of transformers' `apply_multidimensional_rope`: x [B, S, N, D] turned by angles whose cos and sin
+    are [B, S, 2, D/4], columns and rows of ``position_ids``. Raises Defect for every argument more."""
+    _refuse_others("axial RoPE", others, {})
+    out: torch.Tensor = torch.ops.g4.axial_rope(x, cos, sin)
+    return out
+
+
 def experts(
     module: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor, **others: Any
 ) -> torch.Tensor:
@@ -86,6 +119,7 @@ def experts(
 
 
 AttentionInterface.register(IMPLEMENTATION, attention)
+AttentionInterface.register(BIDIRECTIONAL, bidirectional_attention)
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, experts)
 
 

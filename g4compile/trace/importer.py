@@ -1,8 +1,8 @@
 """Exported program -> [traced] graph, node by node, straight into `onnx_ir`.
 
 Each ATen op has one rule (`aten.py`); an op without a rule is an error that names it and the line of model code
-it came from. Node names are module paths. Shapes and dtypes come from the export; dynamic sizes get the names
-of the input dimensions they are (`batch`, `new`, `past_full`, `past_sliding`).
+it came from. Node names are module paths. Shapes and dtypes come from the export; dynamic sizes get the names that the
+part gives to those of its inputs and outputs (`batch`, `new`, `past_full`; `patches`, `tokens`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from onnx_ir import tensor_adapters
 from g4compile.errors import Defect
 from g4compile.graph.edit import constant_name
 from g4compile.graph.stage import set_stage
-from g4compile.model.config import ModelFacts
-from g4compile.model.keys import checkpoint_key
 from g4compile.ops.op import Op
 from g4compile.ops.registry import attach_bodies
 from g4compile.ops.schema import DOMAIN, OPSET
@@ -35,8 +33,8 @@ Scalar = int | float | bool
 class Importer:
     """State of one import: the values of FX nodes seen so far, and the graph built from them by ``rules``."""
 
-    def __init__(self, exported: Exported, facts: ModelFacts, rules: Mapping[str, Callable[..., Any]]) -> None:
-        self.exported, self.facts, self.rules = exported, facts, rules
+    def __init__(self, exported: Exported, rules: Mapping[str, Callable[..., Any]]) -> None:
+        self.exported, self.rules = exported, rules
         self.values: dict[torch.fx.Node, Any] = {}
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
@@ -50,6 +48,7 @@ class Importer:
         """Import all nodes. Raises Defect for an ATen op without a rule."""
         graph = self.exported.program.graph
         names = iter(self.exported.inputs)
+        self._name_sizes(graph)
         stored = self._stored_names()
         outputs: list[ir.Value] = []
         for node in graph.nodes:
@@ -110,7 +109,7 @@ class Importer:
 
     def dims(self, value: torch.Tensor) -> list[int | str]:
         """The sizes of an exported tensor, dynamic ones by name."""
-        return [size if isinstance(size, int) else self._dim_name(size) for size in value.shape]
+        return [size if isinstance(size, int) else self._dim(size) for size in value.shape]
 
     def dtype(self, value: torch.Tensor) -> ir.DataType:
         return tensor_adapters.from_torch_dtype(value.dtype)
@@ -122,17 +121,21 @@ class Importer:
         return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
 
     def _input(self, node: torch.fx.Node, name: str) -> ir.Value:
-        meta = node.meta["val"]
-        names: tuple[str, ...] = ("batch", "new")
-        if name not in ("input_ids", "position_ids"):
-            layer = int(name.split(".")[1])
-            names = ("batch", "", f"past_{self.facts.text.layers[layer].kind.split('_')[0]}", "")
-        for size, symbol in zip(meta.shape, names, strict=True):
-            if symbol and not isinstance(size, int):
-                self._symbols[size.node.expr] = symbol
-        value = self._value(meta, name)
+        value = self._value(node.meta["val"], name)
         self.inputs.append(value)
         return value
+
+    def _name_sizes(self, graph: torch.fx.Graph) -> None:
+        """Take the names of dynamic sizes from the inputs and outputs, before any other value has one of them."""
+        stored = self._stored_names()
+        given = [node for node in graph.nodes if node.op == "placeholder" and node.name not in stored]
+        made = torch.utils._pytree.tree_leaves(next(node for node in graph.nodes if node.op == "output").args[0])
+        ends = zip((*given, *made), (*self.exported.inputs, *self.exported.outputs), strict=True)
+        for node, end in ends:
+            for size, name in zip(node.meta["val"].shape, self.exported.axes.get(end, ()), strict=False):
+                if name and not isinstance(size, int):
+                    expression = size.node.expr
+                    (self._symbols if expression.is_Symbol else self._sizes)[expression] = name
 
     def _weight(self, node: torch.fx.Node, path: str) -> ir.Value:
         meta, dtype = node.meta["val"], self.dtype(node.meta["val"])
@@ -140,7 +143,7 @@ class Importer:
             return self._initializer(
                 path.removeprefix("model."), ir.Tensor(self.exported.buffers[path].astype(dtype.numpy()))
             )
-        key = checkpoint_key(path.removeprefix("model."), self.facts)
+        key = self.exported.key(path)
         return self._initializer(key, CheckpointTensor(key, dtype, tuple(meta.shape)))
 
     def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
@@ -154,9 +157,12 @@ class Importer:
     def _value(self, meta: torch.Tensor, name: str | None = None) -> ir.Value:
         return ir.Value(name=name, shape=ir.Shape(self.dims(meta)), type=ir.TensorType(self.dtype(meta)))
 
-    def _dim_name(self, size: torch.SymInt) -> str:
-        """An identifier, as the text form of ONNX wants it: `new + past_full` is `new_plus_past_full`."""
+    def _dim(self, size: torch.SymInt) -> int | str:
+        """A number, where the size has come to be one; else an identifier, as the text form of ONNX wants it: `new +
+        past_full` is `new_plus_past_full`."""
         expression = size.node.expr
+        if expression.is_Integer:
+            return int(expression)
         if expression not in self._sizes:
             named = str(expression.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
             self._sizes[expression] = named.replace(" + ", "_plus_").replace("*", "_times_")
@@ -175,7 +181,12 @@ class Importer:
         used = {operand for node in self.nodes for operand in node.inputs}
         initializers = [value for value in self.initializers.values() if value in used]
         graph = ir.Graph(
-            self.inputs, outputs, nodes=self.nodes, initializers=initializers, opset_imports={"": OPSET}, name="decoder"
+            self.inputs,
+            outputs,
+            nodes=self.nodes,
+            initializers=initializers,
+            opset_imports={"": OPSET},
+            name=self.exported.part,
         )
         model = ir.Model(graph, ir_version=11)
         set_stage(model, "traced")

@@ -272,5 +272,5 @@ def test_what_is_required(engine_bundle):
     assert required(KVSpec("float32", 16, ()), layouts={"blocks"}) == ("onnxruntime-ops",)
     assert required(KVSpec("float32", 16, ()), layouts={"panels-1"}) == ("g4ops", "panels-1")
     two = msgspec.structs.replace(manifest.engine, ranks=2)
-    of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "panels-1"}
+    of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "panels-1", "image-blocks"}
     assert manifest.kv.dtype == "bfloat16" and set(required(manifest.kv, two)) == set(KNOWN) - of_onnx

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from g4compile.cli.app import app
 from g4compile.model import presets
+from tests.vision import png
 
 
 def g4(*arguments):
@@ -93,9 +94,41 @@ def test_unknown_target_and_weights(copy, tmp_path):
     )
 
 
-def test_modality_that_is_not_compiled(copy, tmp_path):
-    result = g4("compile", copy, "--target", "onnx-cpu", "-o", tmp_path / "out", "--modalities", "text,image")
-    refused(result, 2, "image is not compiled")
+@pytest.mark.parametrize(
+    ("variant", "target", "modalities", "texts"),
+    [
+        ("tiny-e2b", "onnx-cpu", "text,audio", ["audio is not compiled for onnx-cpu", "--modalities text,image"]),
+        ("tiny-e2b", "tensorrt-rtx", "text,image", ["image is not compiled for tensorrt-rtx", "--modalities text"]),
+        ("tiny-e2b", "onnx-cpu", "image", ["a bundle without text", "--modalities text,image"]),
+        ("tiny-31b", "onnx-cpu", "text,audio", ["this checkpoint has no audio"]),
+    ],
+)
+def test_modalities_that_are_not_compiled(variant, target, modalities, texts, checkpoints, tmp_path):
+    folder = checkpoints(variant).folder
+    result = g4("compile", folder, "--target", target, "-o", tmp_path / "out", "--modalities", modalities)
+    refused(result, 2, *texts)
+
+
+def test_images_of_a_checkpoint_of_codes_are_not_compiled(coded, tmp_path):
+    folder = coded("tiny-e2b").folder
+    result = g4("compile", folder, "--target", "onnx-cpu", "-o", tmp_path / "out", "--modalities", "text,image")
+    refused(result, 2, "images of a checkpoint of codes")
+
+
+def test_image_for_a_bundle_of_text(bundles):
+    result = g4("run", bundles("tiny-e2b").folder, "--prompt", "What is it?", "--image", "cat.png")
+    refused(result, 2, "this bundle takes no image", "--target onnx-cpu --modalities text,image")
+
+
+def test_images_that_cannot_be_used(seeing, tmp_path):
+    folder, file = seeing("tiny-e2b").folder, tmp_path / "cat.png"
+    refused(g4("run", folder, "--prompt", "What?", "--image", file), 2, "cat.png")
+    file.write_bytes(b"no image")
+    refused(g4("run", folder, "--prompt", "What?", "--image", file), 2, "no image that can be read")
+    file.write_bytes(png())
+    refused(g4("run", folder, "--ids", "1,2", "--image", file), 2, "--image goes with --prompt")
+    result = g4("run", folder, "--prompt", "<|image|> or <|image|>?", "--image", file)
+    refused(result, 2, "stands 2 times in the prompt, and the number of images is 1")
 
 
 def test_bundle_of_a_newer_version(bundle_copy):

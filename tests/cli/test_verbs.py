@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import g4compile
 from g4compile.cli.app import VERBS, app
+from tests.vision import png
 
 
 def g4(*arguments, **options):
@@ -104,7 +105,7 @@ def test_a_compile_names_what_it_leaves_out(tmp_path):
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     g4("synth", "tiny-e2b", "-o", checkpoint)
     shown = g4("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle)
-    assert "image, audio: in the checkpoint, not compiled yet" in shown.stdout
+    assert "image, audio: in the checkpoint, not in the bundle" in shown.stdout
     made = as_json("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle, "--force")
     assert made["left_out_modalities"] == ["image", "audio"] and made["modalities"] == ["text"]
 
@@ -191,3 +192,23 @@ def test_opt_runs_the_passes_of_several_stages(checkpoints, tmp_path):
     result = g4("opt", graph, "-p", "fuse-dual-rope-attention, canonicalize-dead-code, insert-windowed-masks")
     assert result.exit_code == 0, result.stderr
     assert "g4.WindowedMask" in result.stdout
+
+
+def test_a_bundle_that_takes_images(seeing, tmp_path):
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    first.write_bytes(png(seed=1))
+    second.write_bytes(png(30, 40, seed=2))
+    folder = seeing("tiny-e2b").folder
+    shown = as_json("inspect", folder)
+    assert shown["modalities"] == ["text", "image"]
+    asked = ("run", folder, "--prompt", "What is it?", "--max-new-tokens", 3)
+    blind, one, two = (
+        as_json(*asked),
+        as_json(*asked, "--image", first),
+        as_json(*asked, "--image", first, "--image", second),
+    )
+    assert blind["prompt_tokens"] + 200 < one["prompt_tokens"] < two["prompt_tokens"] - 200
+    placed = as_json("run", folder, "--prompt", "<|image|>What is it?", "--image", first, "--max-new-tokens", 3)
+    assert abs(placed["prompt_tokens"] - one["prompt_tokens"]) <= 4  # line breaks around it
+    raw = as_json("run", folder, "--raw", "--prompt", "It is", "--image", first, "--max-new-tokens", 3)
+    assert len(raw["token_ids"]) <= 3 and raw["prompt_tokens"] < one["prompt_tokens"]

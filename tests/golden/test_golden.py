@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from g4compile.graph.text import to_text
+from g4compile.program import Program
+from g4compile.targets.lower import lower
+from g4compile.targets.onnx.target import ONNX_CPU
 from g4compile.weights.text import parse_graph
 from tests.conftest import VARIANTS
 
@@ -44,3 +47,10 @@ def test_legal_graph_is_the_golden_one(variant, legal, request):
 def test_legal_graph_with_the_library(variant, legal, request):
     """`int4` for libg4ops: per-layer inputs and shared keys, and experts."""
     check(f"{variant}.onnx-cpu.int4-g4ops", legal(variant, weights="int4", kernels="g4ops"), request)
+
+
+def test_legal_graph_of_the_vision_tower(checkpoints, traces, request):
+    """Clipped products, positions of two axes, attention without a mask."""
+    facts = checkpoints("tiny-e2b").facts
+    (lowered,) = lower(Program.of({"vision": traces(facts, "vision")}, facts), ONNX_CPU, ONNX_CPU.options())
+    check("tiny-e2b.vision.onnx-cpu", lowered.model, request)

@@ -259,7 +259,41 @@ def transposed_mat_mul(draw: Any) -> Case:
     return [random(*leading, rows, width), random(*stacked, out, width)], {}
 
 
+@st.composite
+def axial_rope(draw: Any) -> Case:
+    random = _random(draw)
+    batch, patches, heads = draw(st.integers(1, 2)), draw(st.integers(1, 7)), draw(st.integers(1, 3))
+    quarter = draw(st.sampled_from([1, 2, 4]))
+    angle = draw(st.sampled_from([1.0, 3000.0])) * random(batch, patches, 2, quarter)
+    return [random(batch, patches, heads, 4 * quarter), np.cos(angle), np.sin(angle)], {}
+
+
+@st.composite
+def bidirectional_attention(draw: Any) -> Case:
+    random = _random(draw)
+    batch, patches, keys = draw(st.integers(1, 2)), draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    heads, kv, width = _heads(draw)
+    pair = [random(batch, kv, keys, width) for _ in range(2)]
+    return [random(batch, heads, patches, width), *pair], {"scale": draw(st.sampled_from([1.0, 0.25]))}
+
+
+@st.composite
+def block_mask(draw: Any) -> Case:
+    window = draw(st.integers(1, 6))
+    batch, new, past = _sizes(draw, window=5)
+    at = np.tile(np.arange(past, past + new), (batch, 1))
+    first, last = sorted(draw(st.tuples(st.integers(0, new - 1), st.integers(0, new - 1))))
+    starts, ends = at.copy(), at.copy()
+    starts[:, first : last + 1], ends[:, first : last + 1] = past + first, past + last
+    if draw(st.booleans()):
+        starts = at
+    return [at, starts, ends, np.zeros((batch, 1, past + new, 4), np.float32)], {"window": window}
+
+
 CASES = {
+    "BlockMask": block_mask(),
+    "AxialRope": axial_rope(),
+    "BidirectionalAttention": bidirectional_attention(),
     "Linear": linear(),
     "RMSNorm": rms_norm(),
     "GeGLU": geglu(),

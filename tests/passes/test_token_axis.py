@@ -23,6 +23,9 @@ from tests.ops.test_ops import QUICK, one_node, reference
 # The operands of each op that hold tokens, and the axis, by hand.
 TOKENS = {
     "AllReduce": {0: -2},
+    "AxialRope": {0: -3, 1: -3, 2: -3},
+    "BidirectionalAttention": {0: -2},
+    "BlockMask": {0: -1, 1: -1, 2: -1},
     "CacheUpdate": {0: -2},
     "CausalAttention": {0: -2},
     "CausalMask": {0: -1},

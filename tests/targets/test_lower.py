@@ -10,10 +10,10 @@ from g4compile.targets.lower import lower
 from tests.graph.graphs import anchored, value
 
 
-@pytest.mark.parametrize("name", ["onnx-cpu", "tensorrt-rtx"])
-def test_a_part_that_the_target_makes_no_graph_of(name, checkpoints):
+@pytest.mark.parametrize(("name", "part"), [("onnx-cpu", "audio"), ("tensorrt-rtx", "vision")])
+def test_a_part_that_the_target_makes_no_graph_of(name, part, checkpoints):
     facts, target = checkpoints("tiny-e2b").facts, TARGETS[name]
     tower = ir.Model(anchored(value("pixel_values", 1, 4)).graph, ir_version=11)
-    program = Program(facts, {"vision": Part("vision", tower, facts.text)})
-    with pytest.raises(InputError, match=f"the target {name} makes no graph of the part vision"):
+    program = Program(facts, {part: Part(part, tower, facts.text)})
+    with pytest.raises(InputError, match=f"the target {name} makes no graph of the part {part}"):
         list(lower(program, target, target.options()))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from g4compile.errors import Defect
-from g4compile.trace.hooks import TraceCache, attention, experts
+from g4compile.trace.hooks import TraceCache, attention, axial_rope, bidirectional_attention, experts
 
 QUERY, KEY = torch.empty(2, 4, 3, 8, device="meta"), torch.empty(2, 2, 5, 8, device="meta")
 CAUSAL = SimpleNamespace(is_causal=True)
@@ -115,3 +115,30 @@ def test_the_cache_refuses_what_it_does_not_use():
         cache(0).update(KEY, KEY, 0, {"cache_position": None})
     with pytest.raises(Defect, match="gives the cache the argument cache_kwargs"):
         cache(0).update(KEY, KEY, 0, cache_kwargs={})
+
+
+BOTH_WAYS = SimpleNamespace(is_causal=False)
+
+
+def test_attention_without_a_mask():
+    out, weights = bidirectional_attention(BOTH_WAYS, QUERY, KEY, KEY, None, scaling=1.0, dropout=0.0)
+    assert out.shape == (2, 3, 4, 8) and weights is None
+
+
+@pytest.mark.parametrize(
+    ("module", "mask", "others", "name"),
+    [
+        (CAUSAL, None, {}, "module.is_causal"),
+        (BOTH_WAYS, torch.zeros(2, 1, 3, 5), {}, "attention_mask"),
+        (BOTH_WAYS, None, {"softcap": 50.0}, "softcap"),
+        (BOTH_WAYS, None, {"sliding_window": 4}, "sliding_window"),
+    ],
+)
+def test_attention_without_a_mask_refuses_what_it_does_not_use(module, mask, others, name):
+    with pytest.raises(Defect, match=f"gives attention the argument {name}"):
+        bidirectional_attention(module, QUERY, KEY, KEY, mask, scaling=1.0, **others)
+
+
+def test_axial_rope_refuses_what_it_does_not_use():
+    with pytest.raises(Defect, match="gives axial RoPE the argument unsqueeze_dim"):
+        axial_rope(QUERY, QUERY, QUERY, QUERY, unsqueeze_dim=1)

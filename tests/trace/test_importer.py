@@ -29,7 +29,8 @@ def import_module(module, dtype=torch.float32):
     example = torch.zeros(2, 4, dtype=dtype)
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=({0: batch, 1: new},), strict=False)
-    return Importer(Exported(program, ("input_ids",), ("out",), {}), model_facts(load_config("tiny-31b")), RULES).run()
+    axes = {"input_ids": ("batch", "new")}
+    return Importer(Exported("decoder", program, ("input_ids",), ("out",), axes, str), RULES).run()
 
 
 def test_an_op_without_a_rule_is_named_with_its_line():

@@ -21,7 +21,7 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         "target": f"{manifest.target}, {manifest.weights} weights, {', '.join(manifest.modalities)}",
     }
     if data["left_out_modalities"]:
-        rows["left out"] = f"{', '.join(data['left_out_modalities'])}: in the checkpoint, not compiled yet"
+        rows["left out"] = f"{', '.join(data['left_out_modalities'])}: in the checkpoint, not in the bundle"
     rows |= {
         "KV": _kv(bundle),
         "context": f"{manifest.context:,} tokens",

@@ -20,7 +20,10 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     ] = "",
     ids: Annotated[str, typer.Option(help="Token ids instead of a prompt: 2,105,107. Prints token ids.")] = "",
     raw: Annotated[bool, typer.Option("--raw", help="Take the prompt as it is, without the chat template.")] = False,
-    image: Annotated[Path | None, typer.Option(help="An image, where the bundle takes images.")] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(help="An image; once for each. They stand in front of the prompt, or where it has <|image|>."),
+    ] = None,
     audio: Annotated[Path | None, typer.Option(help="A sound file, where the bundle takes audio.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
@@ -36,6 +39,7 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     """Generate from a compiled bundle."""
     from g4compile.errors import InputError
     from g4compile.runtime.generation import Timed, check_takes
+    from g4compile.runtime.prompt import Prompt, ask
     from g4compile.runtime.session import load
     from g4compile.runtime.text import TextCodec
 
@@ -46,16 +50,17 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     with progress("load the bundle"):
         session = load(bundle_folder(bundle), threads=threads, checkpoint=checkpoint)
     check_takes(session.bundle, *(["image"] if image else []), *(["audio"] if audio else []))
+    if image and ids:
+        raise InputError("--image goes with --prompt", fix="give --prompt TEXT in the place of --ids")
     codec = None if ids else TextCodec(session.bundle)
     if codec is None:
-        tokens = parse_ids(ids)
-    elif raw or not codec.has_template:
-        tokens = codec.encode(prompt)
+        asked = Prompt(parse_ids(ids))
     else:
-        tokens = codec.encode_chat([{"role": "user", "content": prompt}])
+        with progress("read the images" if image else "read the prompt"):
+            asked = ask(session.bundle, codec, prompt, image or [], chat=not raw and codec.has_template)
     made = Timed(
         session.generate(
-            tokens, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+            asked, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
         )
     )
     pieces = []
@@ -66,7 +71,7 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     data = {
         "text": "".join(pieces) if codec else None,
         "token_ids": made.token_ids,
-        "prompt_tokens": len(tokens),
+        "prompt_tokens": len(asked.input_ids),
         "time_to_first_token_s": round(made.first_s, 4),
         "decode_tokens_per_second": round(made.decode_tokens_per_second, 2),
     }

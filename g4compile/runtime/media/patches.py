@@ -38,6 +38,16 @@ def image_inputs(pixels: Array, spec: PatchSpec, budget: int | None = None, note
     return ImageInputs(values, positions, len(patches) // spec.pooling_kernel_size**2, notes)
 
 
+def in_token_order(image: ImageInputs, spec: PatchSpec) -> tuple[Array, Array]:
+    """What a vision encoder is given: `pixel_values` float32 [patches, pixels] and `pixel_position_ids` int64 [patches,
+    2] of the patches of ``image`` alone, tokens row by row, and the patches of a token behind each other."""
+    real = image.pixel_position_ids[:, 0] >= 0
+    values, positions = image.pixel_values[real], image.pixel_position_ids[real]
+    tokens = positions // spec.pooling_kernel_size
+    order = np.lexsort((tokens[:, 0], tokens[:, 1]))
+    return values[order], positions[order]
+
+
 def with_budget(spec: PatchSpec, budget: int | None) -> PatchSpec:
     """``spec`` with another budget of tokens. Raises InputError for one that no model has."""
     if budget is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import onnx_ir as ir
 
 from g4compile.bundle.kv import token_bytes
-from g4compile.bundle.manifest import GraphSpec, KVLayer, KVSpec, QuantizedSpec
+from g4compile.bundle.manifest import DECODER, GraphSpec, KVLayer, KVSpec, QuantizedSpec
 from g4compile.graph.stage import op_name
 from g4compile.model.config import LayerFacts
 from g4compile.runtime.session import CHUNK
@@ -18,9 +18,11 @@ from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.writer import write_graphs
 
 
-def emit_bundle(order: Order, legal: ir.Model) -> Emitted:
-    """Write ``legal``, which is cut in two, and the weights of both into the order's folder."""
-    graphs = split_embedding(legal)
+def emit_bundle(order: Order, legal: Mapping[str, ir.Model]) -> Emitted:
+    """Write the graphs ``legal`` of parts, of which the decoder's is cut in two, and the weights of all into the
+    folder of ``order``."""
+    beside = {part: model for part, model in legal.items() if part != DECODER}
+    graphs = {**split_embedding(legal[DECODER]), **beside}
     write_graphs(graphs, order.folder, order.written, max_memory=order.max_memory, journal=order.journal)
     kv, rings = order.options.kv, any(op_name(node) == "g4.CacheWrite" for node in graphs["decoder"].graph)
     return Emitted(

@@ -7,8 +7,9 @@ import onnx_ir as ir
 # fmt: off
 LEGAL = frozenset({
     "Abs", "Add", "And", "Attention", "Cast", "CastLike", "Clip", "Concat", "Cos", "Div", "Equal", "Expand",
-    "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LessOrEqual", "Loop", "MatMul", "Mod", "Mul",
-    "Neg", "NonZero", "Or", "RMSNormalization", "Range", "ReduceMax", "ReduceSum", "Reshape", "RotaryEmbedding",
+    "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "LessOrEqual", "Loop",
+    "MatMul", "Mod", "Mul", "Neg", "NonZero", "Or", "RMSNormalization", "Range", "ReduceMax", "ReduceSum", "Reshape",
+    "RotaryEmbedding",
     "Round", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter",
     "TopK", "Transpose", "Unique", "Unsqueeze", "Where", "com.microsoft.MatMulNBits",
     "com.microsoft.GatherBlockQuantized",

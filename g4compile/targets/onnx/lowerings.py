@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from g4compile.graph.axes import static_size
 from g4compile.graph.build import Builder
+from g4compile.ops.axial_rope import AxialRope
 from g4compile.ops.dual_rope_attention import DualRopeAttention
 from g4compile.ops.linear import Linear
 from g4compile.ops.rms_norm import RMSNorm
@@ -77,7 +78,19 @@ def _dual_rope_attention(op: DualRopeAttention, build: Builder) -> list[ir.Value
     return [merge_heads(attended, build)]
 
 
+def _axial_rope(op: AxialRope, build: Builder) -> list[ir.Value]:
+    """As the rotation of a sequence of two per patch: each half of a head is a head at a position of its own."""
+    heads, width = static_size(op.x, -2), static_size(op.x, -1)
+    halves = build.op("Reshape", op.x, build.constant([-1, heads, 2, width // 2]))
+    angles = (build.op("Reshape", one, build.constant([-1, 2, width // 4])) for one in (op.cos, op.sin))
+    turned = build.op("RotaryEmbedding", halves, *angles, interleaved=0)
+    y = build.op("Reshape", turned, build.op("Shape", op.x))
+    y.shape = op.y.shape
+    return [y]
+
+
 LOWERINGS: Lowerings = {
+    AxialRope: _axial_rope,
     Linear: _linear,
     RMSNorm: _rms_norm,
     RopeKeyValue: _rope_key_value,

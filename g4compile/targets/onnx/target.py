@@ -8,14 +8,17 @@ for 4,096 tokens, and no float32 weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
+from g4compile.errors import Defect, InputError
 from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.contents import VISION
+from g4compile.model.towers import PatchFacts, TowerFacts, VisionFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -24,7 +27,7 @@ from g4compile.passes.lower_moe_to_gather_scatter import LOOP, NATIVE, LowerMoET
 from g4compile.pipeline import Phase
 from g4compile.runtime.native import require_library
 from g4compile.runtime.session import Session
-from g4compile.targets.base import FLOAT32, REWIND, Candidates, Emitted, Lowered, Options, Order, Target, Variant
+from g4compile.targets.base import FLOAT32, REWIND, TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.bundle import emit_bundle, ring_slots
 from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
 from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
@@ -35,7 +38,7 @@ from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGA
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
-from g4compile.targets.phases import frontend
+from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
 
 
@@ -44,6 +47,7 @@ class OnnxTarget(Target):
 
     options_class = OnnxOptions
     kv = (FLOAT32, BFLOAT16, INT8)
+    modalities = (TEXT, "image")
 
     def __init__(
         self,
@@ -68,15 +72,33 @@ class OnnxTarget(Target):
         if _kernels(options) == G4OPS:
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
+            if "image" in options.modalities and facts.text.image_blocks:
+                raise InputError(
+                    "the kernels g4ops do not go with images of this model",
+                    why="tokens of an image see each other in its decoder, and their attention is causal",
+                    fix="--kernels onnxruntime, with --kv float32 or int8; or --modalities text",
+                )
 
-    def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+    def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
+        return Variant(), Variant(VISION)
+
+    def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        if isinstance(facts, TextFacts):
+            return self._decoder(facts, options)
+        if isinstance(facts, VisionFacts | PatchFacts):
+            after = CanonicalizeConstants(), CanonicalizeDeadCode()
+            return (*encoder(facts), Phase(self.stage, (self.legalize(), *after), LEGAL))
+        raise Defect(f"the target {self.name} has no passes for the part {variant.part}")
+
+    def _decoder(self, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
         kernels, weights = _kernels(options), options.recipe or options.weights
         experts = LowerMoEToGatherScatter(
             layers=len(facts.layers) if facts.moe else 0, form=LOOP if kernels == ONNXRUNTIME else NATIVE
         )
         after = CanonicalizeConstants(), CanonicalizeDeadCode()
         if kernels == ONNXRUNTIME:
-            shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv)
+            blocks = facts.image_blocks if "image" in options.modalities else ""
+            shared = with_image_blocks(frontend(facts, REWIND, options.shared_tail, weights, options.kv), blocks)
             passes: tuple[Pass, ...] = (experts, LowerQuantizedWeights(kernels), self.legalize(), *after)
             return (*shared, Phase(self.stage, passes, LEGAL))
         ring = max(ring_slots(layer) or 0 for layer in facts.layers)
@@ -96,8 +118,7 @@ class OnnxTarget(Target):
         return (*shared, Phase(self.stage, passes, legal))
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
-        (decoder,) = lowered
-        return emit_bundle(order, decoder.model)
+        return emit_bundle(order, {one.variant.part: one.model for one in lowered})
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         return Candidates(Session(bundle, threads))

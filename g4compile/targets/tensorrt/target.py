@@ -12,6 +12,7 @@ from pathlib import Path
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import Defect
 from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.towers import TowerFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -76,8 +77,10 @@ class EngineTarget(Target):
         ranks = range(engines.tensor_parallel)
         return tuple(Variant("decoder", step.name, rank) for step in self.steps(engines) for rank in ranks)
 
-    def phases(self, facts: TextFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+    def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
         engines = engine_options(options)
+        if not isinstance(facts, TextFacts):
+            raise Defect(f"the target {self.name} has no passes for the part {variant.part}")
         step = next(step for step in self.steps(engines) if step.name == variant.name)
         shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts), rotate_first=True)
         return (*shared, self._phase(facts, engines, step, variant.rank))

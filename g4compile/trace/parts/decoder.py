@@ -15,6 +15,8 @@ import torch
 from g4compile.errors import Defect
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import FULL, ModelFacts
+from g4compile.model.contents import DECODER
+from g4compile.model.keys import checkpoint_key
 from g4compile.trace.build import build
 from g4compile.trace.export import Exported, export_program
 from g4compile.trace.hooks import IMPLEMENTATION, TraceCache
@@ -74,7 +76,21 @@ def export_decoder(facts: ModelFacts, dtype: torch.dtype, source_lines: bool = F
     decoder = Decoder(model, owners, facts.placeholder_ids, facts.text.pad_token_id)
     program = export_program(decoder, inputs, dynamic, source_lines)
     outputs = ("logits", *(f"present.{i}.{part}" for i in owners for part in ("key", "value")))
-    return Exported(program, names, outputs, _buffers(program, model, config))
+    return Exported(
+        part=DECODER,
+        program=program,
+        inputs=names,
+        outputs=outputs,
+        axes=_axes(facts, names),
+        key=lambda path: checkpoint_key(path.removeprefix("model."), facts),
+        buffers=_buffers(program, model, config),
+    )
+
+
+def _axes(facts: ModelFacts, inputs: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    kinds = {str(layer.index): layer.kind for layer in facts.text.kv_layers}
+    past = {name: ("batch", "", PAST[kinds[name.split(".")[1]]], "") for name in inputs[2:]}
+    return {**dict.fromkeys(inputs[:2], ("batch", "new")), **past}
 
 
 def _rotations(

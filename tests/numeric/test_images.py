@@ -1,0 +1,193 @@
+"""Text and images through whole bundles against Hugging Face eager float32."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from g4compile.bundle.folder import Bundle
+from g4compile.compare.reference import Reference
+from g4compile.compiler import compile
+from g4compile.errors import BundleError, InputError
+from g4compile.runtime import feeds
+from g4compile.runtime.prompt import Prompt
+from g4compile.runtime.session import Session
+from g4compile.runtime.text import TextCodec
+from g4compile.runtime.vision import VisionEncoder
+from tests.conftest import VARIANTS
+from tests.manifests import linked, rewrite
+from tests.scenario import assert_equal
+from tests.vision import images_of, png
+
+STEPS = 20
+SIZES = [(40, 20), (20, 50)]
+
+
+def prompt_of(bundle):
+    """Text, an image, text, another image, text."""
+    media, random = bundle.manifest.media, np.random.default_rng(5)
+    images = tuple(images_of(media.image, SIZES, budget=70))
+    words = [random.integers(3, 200, count).tolist() for count in (5, 9, 4)]
+    token = media.tokens.image.id
+    ids = [*words[0], *[token] * images[0].tokens, *words[1], *[token] * images[1].tokens, *words[2]]
+    return Prompt(np.array(ids), images)
+
+
+def expected(checkpoint, prompt, steps):
+    """Logits of the prompt [1, S, V], greedy tokens [steps], and logits after each."""
+    model = Reference(checkpoint.folder).model
+    ids = torch.from_numpy(np.asarray(prompt.input_ids)[None])
+    values, places = (
+        torch.from_numpy(np.stack([getattr(image, name) for image in prompt.images]))
+        for name in ("pixel_values", "pixel_position_ids")
+    )
+    kinds = (ids == model.config.image_token_id).long()
+    with torch.no_grad():
+        out = model(
+            input_ids=ids, pixel_values=values, image_position_ids=places, mm_token_type_ids=kinds, use_cache=True
+        )
+        prefill, tokens, decode = out.logits.numpy(), [], []
+        for _ in range(steps):
+            tokens.append(out.logits[:, -1:].argmax(-1))
+            out = model(input_ids=tokens[-1], past_key_values=out.past_key_values, use_cache=True)
+            decode.append(out.logits.numpy())
+    return prefill, [token.numpy() for token in tokens], decode
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_text_and_two_images_equal_hf(variant, checkpoints, seeing):
+    bundle = seeing(variant)
+    prompt = prompt_of(bundle)
+    prefill, tokens, decode = expected(checkpoints(variant), prompt, STEPS)
+    for chunk in (256, 7, 1):
+        session = Session(bundle, threads=1, chunk=chunk)
+        assert_equal(prefill, session.forward(prompt, all_positions=True), f"prefill in chunks of {chunk}")
+        for step, (token, want) in enumerate(zip(tokens, decode, strict=True)):
+            assert_equal(want, session.forward(token, all_positions=True), f"step {step}")
+    session.reset()
+    assert list(session.generate(prompt, max_new_tokens=STEPS, stop_token_ids=[])) == [int(one[0, 0]) for one in tokens]
+    session.reset()
+    blind = session.forward(prompt.input_ids, all_positions=True)
+    assert np.abs(blind - prefill).max() > 0.01  # without its images it is another prompt
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-26b-a4b"])
+def test_images_behind_earlier_tokens(variant, checkpoints, seeing):
+    bundle = seeing(variant)
+    prompt = prompt_of(bundle)
+    prefill, _, _ = expected(checkpoints(variant), prompt, 0)
+    session = Session(bundle, threads=1)
+    assert_equal(prefill[:, :3], session.forward(prompt.input_ids[:3], all_positions=True), "text")
+    rest = replace(prompt, input_ids=prompt.input_ids[3:])
+    assert_equal(prefill[:, 3:], session.forward(rest, all_positions=True), "the rest, with the images")
+
+
+@pytest.mark.parametrize("variant", ["tiny-12b", "tiny-31b"])
+def test_tokens_of_an_image_see_each_other(variant, checkpoints, seeing, monkeypatch):
+    """Blocks matter: with masks that are causal the same comparison fails."""
+    bundle = seeing(variant)
+    prompt = prompt_of(bundle)
+    prefill, _, _ = expected(checkpoints(variant), prompt, 0)
+    causal = feeds.blocks
+    monkeypatch.setattr(feeds, "blocks", lambda places, *sizes: causal(places[:0], *sizes))
+    found = Session(bundle, threads=1).forward(prompt, all_positions=True)
+    assert np.abs(found - prefill).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("ends", "chunk", "stops"),
+    [
+        ([0, 1, 2, 3, 4], 2, [2, 4, 5]),
+        ([0, 3, 3, 3, 4], 2, [1, 4, 5]),
+        ([0, 3, 3, 3, 4], 4, [4, 5]),
+        ([2, 2, 2, 5, 5, 5], 4, [3, 6]),
+        ([2, 2, 2, 5, 5, 5], 1, [3, 6]),
+        ([0], 7, [1]),
+    ],
+)
+def test_no_run_ends_inside_an_image(ends, chunk, stops):
+    assert [piece.stop for piece in feeds.pieces(np.array(ends), chunk)] == stops
+
+
+def test_blocks_of_neighbours():
+    starts, ends = feeds.blocks(np.array([1, 2, 5]), 10, 2, 7)
+    assert starts.tolist() == [[10, 11, 11, 13, 14, 15, 16]] * 2
+    assert ends.tolist() == [[10, 12, 12, 13, 14, 15, 16]] * 2
+
+
+def test_images_that_do_not_fit_the_prompt(seeing):
+    bundle = seeing("tiny-e2b")
+    prompt, session = prompt_of(bundle), Session(bundle, threads=1)
+    with pytest.raises(InputError, match="its images have"):
+        session.forward(replace(prompt, images=prompt.images[:1]))
+    with pytest.raises(InputError, match="a prompt is one sequence, got 2"):
+        session.forward(replace(prompt, input_ids=np.stack([prompt.input_ids] * 2)))
+    assert session.length == 0
+
+
+def test_a_bundle_of_text_takes_no_images(seeing, bundles):
+    prompt, session = prompt_of(seeing("tiny-e2b")), Session(bundles("tiny-e2b"), threads=1)
+    with pytest.raises(InputError, match="this bundle takes no image"):
+        session.forward(prompt)
+    with pytest.raises(InputError, match="this bundle takes no image"):
+        session.generate(prompt)
+
+
+def test_codes_leave_the_vision_encoder_as_it_is(seeing, checkpoints, tmp_path):
+    exact = seeing("tiny-e2b")
+    coded = compile(
+        checkpoints("tiny-e2b").folder, "onnx-cpu", tmp_path / "coded", weights="int4", modalities=("text", "image")
+    )
+    prompt = prompt_of(exact)
+    ids = np.asarray(prompt.input_ids)[None]
+    one, other = (VisionEncoder(bundle, 1).features(ids, prompt.images).rows for bundle in (exact, coded))
+    assert np.array_equal(one, other)
+    assert np.isfinite(Session(coded, threads=1).forward(prompt)).all()
+
+
+def test_messages_become_a_prompt(seeing):
+    bundle = seeing("tiny-e2b")
+    items = [{"type": "image", "image": png(), "budget": 70}, {"type": "text", "text": "What is it?"}]
+    prompt = Prompt.from_messages([{"role": "user", "content": items}], bundle, TextCodec(bundle))
+    (image,) = prompt.images
+    places = np.flatnonzero(prompt.input_ids == bundle.manifest.media.tokens.image.id)
+    assert len(places) == image.tokens <= 70 and np.array_equal(places, np.arange(places[0], places[0] + len(places)))
+    assert np.isfinite(Session(bundle, threads=1).forward(prompt)).all()
+    with pytest.raises(InputError, match="names none"):
+        Prompt.from_messages([{"role": "user", "content": [{"type": "image"}]}], bundle, TextCodec(bundle))
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda manifest: manifest.update(modalities=["text"]), "do not agree on whether images are taken"),
+        (lambda manifest: manifest["media"].update(image=None), "do not agree on whether images are taken"),
+        (lambda manifest: manifest["media"]["image"].update(patch_size=8), "pixel_values, an input of vision"),
+        (lambda manifest: manifest["media"]["tokens"]["image"].update(id=10**6), "beyond the vocabulary"),
+        (lambda manifest: manifest["media"]["image"].update(patch_size=0), "media.image.patch_size"),
+        (lambda manifest: manifest["requires"].append("image-blocks"), "block_ends, an input of decoder"),
+    ],
+)
+def test_a_manifest_that_does_not_agree_with_itself(edit, match, seeing, tmp_path):
+    folder = linked(seeing("tiny-e2b").folder, tmp_path / "bundle")
+    rewrite(folder, edit)
+    with pytest.raises(BundleError, match=match):
+        Bundle.open(folder)
+
+
+def test_a_bundle_with_blocks_says_so(seeing, tmp_path):
+    folder = linked(seeing("tiny-31b").folder, tmp_path / "bundle")
+    rewrite(folder, lambda manifest: manifest["requires"].remove("image-blocks"))
+    with pytest.raises(BundleError, match="requires does not have image-blocks"):
+        Bundle.open(folder)
+    assert "image-blocks" not in seeing("tiny-e2b").manifest.requires
+
+
+def test_kernels_whose_attention_is_causal(checkpoints, tmp_path, g4ops):
+    with pytest.raises(InputError, match="the kernels g4ops do not go with images of this model") as raised:
+        compile(
+            checkpoints("tiny-31b").folder, "onnx-cpu", tmp_path / "out", weights="int4", kernels="g4ops",
+            modalities=("text", "image"),
+        )  # fmt: skip
+    assert "--kernels onnxruntime" in str(raised.value)

@@ -1,0 +1,74 @@
+"""Vision encoders at every stage against Hugging Face eager float32, which pads, masks, and pools by position."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from g4compile.compare.reference import Reference
+from g4compile.model import presets
+from g4compile.synth.checkpoint import synthesize
+from g4compile.targets.lower import to_stage
+from g4compile.targets.onnx.target import ONNX_CPU
+from g4compile.weights.checkpoint import Checkpoint
+from tests.conftest import VARIANTS
+from tests.vision import LIMIT, hf_features, images_of, program, runner, spec_of
+
+STAGES = ("traced", "canonical", "quantized", "legal:onnx-cpu")
+SIZES = [(60, 40), (33, 90), (64, 64)]
+TALL = {"position_embedding_size": 128, "mm_posemb_size": 128}  # positions for the largest budget
+
+
+def compare(checkpoint, stages, images):
+    spec = spec_of(checkpoint)
+    made = images(spec)
+    expected = hf_features(Reference(checkpoint.folder), made)
+    whole = program(checkpoint)
+    model = whole.parts["vision"].model
+    for stage in stages:
+        part = replace(whole.parts["vision"], model=model.clone())
+        to_stage(replace(whole, parts={"vision": part}), ONNX_CPU, ONNX_CPU.options(), stage)
+        run = runner(part.model)
+        for image, want in zip(made, expected, strict=True):
+            found = run(image, spec)
+            assert found.shape == want.shape == (image.tokens, checkpoint.facts.text.hidden_size)
+            assert np.abs(found - want).max() <= LIMIT, stage
+            assert np.abs(want).max() > 100 * LIMIT
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_stage_equals_hf(variant, checkpoints):
+    compare(checkpoints(variant), STAGES, lambda spec: images_of(spec, SIZES, budget=70))
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """Checkpoints of tiny models whose vision config has other values."""
+
+    def get(variant, changes):
+        folder = tmp_path_factory.mktemp(variant)
+        config = presets.config(variant)
+        vision = config["vision_config"]
+        vision.update({name: value for name, value in changes.items() if name in vision})
+        (folder / "config.json").write_text(json.dumps(config))
+        synthesize(folder / "config.json", folder / "checkpoint", seed=3)
+        return Checkpoint.open(folder / "checkpoint")
+
+    return get
+
+
+NIGHTLY = [pytest.param(budget, marks=pytest.mark.nightly) for budget in (560, 1120)]
+
+
+@pytest.mark.parametrize("budget", [70, 140, 280, *NIGHTLY])
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-31b", "tiny-12b"])
+def test_every_budget_equals_hf(variant, budget, changed):
+    compare(changed(variant, TALL), STAGES[-1:], lambda spec: images_of(spec, [(150, 100)], budget))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["e2b", "31b", "12b"])
+def test_two_layers_of_real_size_equal_hf(name, changed):
+    vision = {**presets.config(name)["vision_config"], "num_hidden_layers": 2}
+    compare(changed(f"tiny-{name}", vision), STAGES[-1:], lambda spec: images_of(spec, [(640, 400)], budget=70))
