@@ -73,9 +73,9 @@ def test_an_error_behind_a_run_leaves_rings_as_they_were(bundle, ids, tokens, mo
     session.rewind(4)
     run = session._run
 
-    def failing(cache, piece, all_positions):
-        run(cache, piece, all_positions)
-        runs.append(piece.shape[1])
+    def failing(cache, fed, shape, all_positions):
+        run(cache, fed, shape, all_positions)
+        runs.append(shape[1])
         if sum(runs) == tokens:
             raise KeyboardInterrupt
 
