@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from g4compile import presets
+from g4compile.model import presets
 from g4compile.model.config import load_config, model_facts
 from g4compile.program import Program
 from g4compile.targets.lower import lower
