@@ -62,9 +62,8 @@ def _fuse(site: RMSNorm, added: ir.Node) -> bool:
     operands = [site.x, site.scale, residual, *([scalar] if scalar is not None else [])]
     node = ir.node("NormAdd", operands, {"epsilon": site.epsilon}, domain=DOMAIN)
     node.outputs[0].type, node.outputs[0].shape = residual.type, residual.shape
-    replace(last.outputs[0], *Builder(last).insert(node))
-    graph = node.graph
+    build = Builder(last)
+    replace(last.outputs[0], *build.insert(node))
     for gone in (last, added, site.node) if last is not added else (added, site.node):
-        if isinstance(graph, ir.Graph):
-            graph.remove(gone, safe=True)
+        build.graph.remove(gone, safe=True)
     return True
