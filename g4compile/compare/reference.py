@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from g4compile.bundle.kv import BFLOAT16, FLOAT32, INT8
 from g4compile.errors import CheckpointError, InputError
-from g4compile.model.keys import checkpoint_key
+from g4compile.model.keys import stored_key
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.fit import check_contents
 
@@ -34,7 +34,10 @@ class Reference:
         check_contents(source)
         facts = source.facts
         self.model = _loaded(source)
-        parameters = {checkpoint_key(name, facts): parameter for name, parameter in self._parameters()}
+        parameters = {
+            stored_key(name, facts): parameter
+            for name, parameter in self.model.named_parameters(remove_duplicate=False)
+        }
         with torch.no_grad():
             for key, array in weights:
                 if key == "lm_head.weight":  # its own, also where the table is tied
@@ -49,11 +52,6 @@ class Reference:
                     parameters[key].copy_(torch.from_numpy(array))
         self._round, self.vocabulary = _ROUNDINGS[kv], facts.text.vocab_size
         self.reset()
-
-    def _parameters(self) -> Iterator[tuple[str, Any]]:
-        """Parameters of the decoder, named as in `Gemma4ForCausalLM`."""
-        for name, parameter in self.model.named_parameters(remove_duplicate=False):
-            yield name.replace("model.language_model.", "model.", 1), parameter
 
     @property
     def layers(self) -> Any:

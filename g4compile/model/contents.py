@@ -16,6 +16,7 @@ from g4compile.model.keys import checkpoint_key
 from g4compile.model.towers import TowerFacts, audio_facts, vision_facts
 
 DECODER, VISION, AUDIO, UNUSED = "decoder", "vision", "audio", "unused"
+_MODULES = {VISION: ("vision_tower", "vision_embedder", "embed_vision"), AUDIO: ("audio_tower", "embed_audio")}
 Shapes = dict[str, tuple[int, ...]]
 # Scales of a quantised KV cache, which checkpoints of codes carry and transformers does not read either.
 _CACHE_SCALES = (".k_cache_scale", ".v_cache_scale")
@@ -61,6 +62,12 @@ def tower_facts(facts: ModelFacts) -> dict[str, TowerFacts]:
     if "audio" in facts.modalities:
         found[AUDIO] = audio_facts(facts.raw["audio_config"], unified)
     return found
+
+
+def part_of_module(name: str) -> str:
+    """The part whose module ``name`` is, as recipes name it (a pattern too): the decoder's unless it begins with a
+    module of an encoder."""
+    return next((part for part, modules in _MODULES.items() if name.startswith(modules)), DECODER)
 
 
 def stale_of_shared(facts: ModelFacts) -> Shapes:

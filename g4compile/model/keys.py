@@ -1,8 +1,16 @@
-"""Module path of the text model -> key in a published checkpoint."""
+"""Names of parameters in transformers' modules -> keys in a published checkpoint."""
 
 from __future__ import annotations
 
+import re
+
 from g4compile.model.config import ModelFacts
+
+# transformers' `conversion_mapping.py` for gemma4_unified, backwards.
+_UNIFIED_ON_DISK = (
+    (re.compile(r"embed_vision\.multimodal_embedder\.embedding_projection"), "embed_vision.embedding_projection"),
+    (re.compile(r"embed_vision\.(patch_ln1|patch_dense|patch_ln2|pos_embedding|pos_norm)"), r"vision_embedder.\1"),
+)
 
 
 def checkpoint_key(module_path: str, facts: ModelFacts) -> str:
@@ -17,6 +25,14 @@ def checkpoint_key(module_path: str, facts: ModelFacts) -> str:
     if multimodal and module_path.startswith("model."):
         return "model.language_model." + module_path.removeprefix("model.")
     return module_path
+
+
+def stored_key(parameter: str, facts: ModelFacts) -> str:
+    """The key that stores ``parameter`` of the whole model, such as `Gemma4ForConditionalGeneration` or
+    `Gemma4ForCausalLM`: what transformers writes."""
+    for pattern, name in _UNIFIED_ON_DISK if facts.model_type == "gemma4_unified" else ():
+        parameter = pattern.sub(name, parameter)
+    return parameter
 
 
 def module_of_key(key: str) -> str:

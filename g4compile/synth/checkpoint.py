@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from g4compile.inputs.system import system_errors
 from g4compile.model.classes import CLASSES
 from g4compile.model.config import ModelFacts, load_config, model_facts
 from g4compile.model.contents import stale_of_shared
+from g4compile.model.keys import stored_key
 from g4compile.synth.processor import write_processor
 from g4compile.synth.quantized import RECIPES, quantization_config, stored_tensors
 from g4compile.synth.tensors import Tensor, random_tensor
@@ -36,11 +36,6 @@ from g4compile.weights.shards import INDEX, SINGLE
 
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OPTIONAL = {"image": "vision_config", "audio": "audio_config"}
-# transformers' `conversion_mapping.py` for gemma4_unified, backwards.
-_UNIFIED_ON_DISK = (
-    (re.compile(r"embed_vision\.multimodal_embedder\.embedding_projection"), "embed_vision.embedding_projection"),
-    (re.compile(r"embed_vision\.(patch_ln1|patch_dense|patch_ln2|pos_embedding|pos_norm)"), r"vision_embedder.\1"),
-)
 
 
 def synthesize(
@@ -153,15 +148,7 @@ def published_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]]:
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if facts.text.tied:
         shapes.pop("lm_head.weight", None)
-    if facts.model_type == "gemma4_unified":
-        shapes = {_on_disk(key): shape for key, shape in shapes.items()}
-    return {**shapes, **stale_of_shared(facts)}
-
-
-def _on_disk(key: str) -> str:
-    for pattern, name in _UNIFIED_ON_DISK:
-        key = pattern.sub(name, key)
-    return key
+    return {**{stored_key(name, facts): shape for name, shape in shapes.items()}, **stale_of_shared(facts)}
 
 
 def _write_shards(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from g4compile.errors import InputError
+from g4compile.model.contents import AUDIO, DECODER, VISION
 from g4compile.model.keys import module_of_key
 from g4compile.synth.tensors import Tensor, random_tensor
 from g4compile.weights.formats.blocks import WHOLE_ROW, Array, BlockFormat, Codes
@@ -23,32 +24,37 @@ from g4compile.weights.recipe import Recipe, Rule
 
 RECIPES = ("mobile", "mobile-e4b")
 # What Google leaves in float, and what transformers must not look for codes of.
-_FLOAT = ("per_layer_model_projection", "model.vision_tower", "model.audio_tower", "model.embed_vision")
-_NOT_CONVERTED = (*_FLOAT, "model.embed_audio", "model.vision_embedder")
+_FLOAT = (
+    "per_layer_model_projection",
+    "patch_embedder.input_proj",
+    "subsample_conv_projection.input_proj_linear",
+    "relative_k_proj",
+    "audio_tower.output_proj",
+    "embed_vision.patch_dense",  # 12B's
+    "embedding_projection",
+)
 _ROWS_AT_ONCE = 256
 _OFF = 8  # one product in so many has a rounding step of 0, which is none
 
 
 def quantization_config(recipe: Recipe) -> dict[str, Any]:
     """The config's `quantization_config`: the bits by patterns of module names."""
-    bits = {
-        _regex(rule): {"num_bits": rule.format.bits} for rule in recipe.rules if rule.format and not _is_float(rule)
-    }
+    rules = (rule for part in (DECODER, VISION, AUDIO) for rule in recipe.rules_of(part))
+    bits: dict[str, dict[str, int]] = {}
+    for rule in rules:
+        if rule.format:  # of rules with the same pattern the first decides
+            bits.setdefault(_regex(rule), {"num_bits": rule.format.bits})
     return {
         "quant_method": "gemma",
         "num_bits": 8,
         "quantize_embeddings": True,
         "module_quant_configs": bits,
-        "modules_to_not_convert": list(_NOT_CONVERTED),
+        "modules_to_not_convert": list(_FLOAT),
     }
 
 
 def _regex(rule: Rule) -> str:
     return rf"(?:^|\.){re.escape(rule.pattern).replace(chr(92) + '*', '.*')}$".replace(r"\[", "[").replace(r"\]", "]")
-
-
-def _is_float(rule: Rule) -> bool:
-    return rule.pattern.startswith(_FLOAT)
 
 
 def stored_tensors(
@@ -62,7 +68,7 @@ def stored_tensors(
     rule = recipe.rule(module)
     if "experts." in key:
         raise InputError("this layout has no place for expert tables", fix="synthesise without --weights")
-    if len(shape) != 2 or key.startswith(_NOT_CONVERTED) or module.startswith(_FLOAT) or rule.format is None:
+    if len(shape) != 2 or _is_float(module) or rule.format is None:
         yield Tensor(key, shape, dtype, lambda: random_tensor(key, shape, seed))
         return
     format, stem = BlockFormat(rule.format.bits, WHOLE_ROW), key.removesuffix(".weight")
@@ -77,6 +83,10 @@ def stored_tensors(
         for name in ("input_activation_scale", "output_activation_scale"):
             step = _activation_step(f"{stem}.{name}", seed)
             yield Tensor(f"{stem}.{name}", (), np.dtype(np.float32), functools.partial(np.array, step, np.float32))
+
+
+def _is_float(module: str) -> bool:
+    return module.endswith((*_FLOAT, "vision_embedder.patch_dense"))
 
 
 def _activation_step(key: str, seed: int) -> float:

@@ -51,12 +51,6 @@ def check_modalities(target: Target, facts: ModelFacts, modalities: Sequence[str
             )
     if TEXT not in modalities:
         raise InputError("a bundle without text answers nothing", fix=f"--modalities {','.join((TEXT, *modalities))}")
-    if "image" in modalities and facts.quantization is not None:
-        raise InputError(
-            "images of a checkpoint of codes are not compiled by this version",
-            why="its vision tower may hold codes, and this version reads that part in float alone",
-            fix="--modalities text, or give the float checkpoint",
-        )
 
 
 def kv_of(target: Target, kv: str | None) -> str:

@@ -65,7 +65,9 @@ def manifest_of(
         graphs=emitted.graphs,
         source={"config_sha256": hashlib.sha256(source.config).hexdigest()},
         versions=_versions(),
-        recipe=() if options.recipe is None else tuple(str(rule) for rule in options.recipe.rules),
+        recipe=()
+        if options.recipe is None
+        else tuple(str(rule) for part in parts for rule in options.recipe.rules_of(part)),
         activations=emitted.activations,
         quantized=emitted.quantized,
         files={},

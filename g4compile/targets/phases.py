@@ -56,9 +56,10 @@ def with_image_blocks(phases: Sequence[Phase], blocks: str) -> tuple[Phase, ...]
     return tuple(replace(phase, passes=tuple(map(seeing, phase.passes))) for phase in phases)
 
 
-def encoder(facts: VisionFacts | PatchFacts) -> tuple[Phase, ...]:
-    """All phases of a vision encoder up to [quantized]. Its weights stay as they are: few bits ruin what it says of an
-    image."""
+def encoder(
+    facts: VisionFacts | PatchFacts, weights: Recipe | str = FLOAT32, product_scales: str = FLOAT32
+) -> tuple[Phase, ...]:
+    """All phases of a vision encoder up to [quantized]; ``weights`` and ``product_scales`` as `quantized` has them."""
     layers = facts.layers if isinstance(facts, VisionFacts) else 0
     canonical = Phase.to(
         "canonical",
@@ -67,7 +68,8 @@ def encoder(facts: VisionFacts | PatchFacts) -> tuple[Phase, ...]:
         CanonicalizeGeGLU(gates=layers),
         CanonicalizeDeadCode(),
     )
-    return (canonical, *(Phase.to(stage) for stage in ("fused", "scheduled", "quantized")))
+    middle = (Phase.to(stage) for stage in ("fused", "scheduled"))
+    return (canonical, *middle, Phase.to("quantized", *_quantizers(weights, product_scales)))
 
 
 def fused(facts: TextFacts) -> Phase:
@@ -94,12 +96,18 @@ def scheduled(
 def quantized(facts: TextFacts, weights: Recipe | str, kv: str, product_scales: str = "float32") -> Phase:
     """Weights as ``weights`` says: float32, stored (the checkpoint's own codes), a recipe, or its name or file, with
     scales as `QuantizeWeights` has them; the KV cache as ``kv``: float32, bfloat16 or int8."""
-    passes: list[Pass] = [] if weights == "float32" else [QuantizeWeights(weights, product_scales)]
-    if weights == STORED:
-        passes.append(InsertActivationRounding())
+    passes = _quantizers(weights, product_scales)
     if kv != FLOAT32:
         passes.append(QuantizeKVCache(kv, caches=2 * len(facts.kv_layers)))
     return Phase.to("quantized", *passes)
+
+
+def _quantizers(weights: Recipe | str, product_scales: str) -> list[Pass]:
+    """Passes that make codes of weights, or take those that are stored."""
+    if weights == FLOAT32:
+        return []
+    first = QuantizeWeights(weights, product_scales)
+    return [first, InsertActivationRounding()] if weights == STORED else [first]
 
 
 def frontend(

@@ -10,6 +10,9 @@ One rule per line, the first that matches decides:
 Modules are named as in `Gemma4ForCausalLM` without `model.`; `*` stands for any text. A tied `lm_head` has the
 format of `embed_tokens`: it is the same table. `block` is a number of weights or `row`. `activations` is how a
 product reads its other operand: `float32` is exact, `int8` is faster.
+
+Encoders of images and sounds have rules of their own: those that begin with the name of one of their modules, as
+`vision_tower.*` does, and behind them those of `recipes/encoders.txt`, 8 bits. So a rule `*` speaks of the decoder.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -26,10 +29,12 @@ from g4compile.errors import InputError
 from g4compile.inputs.documents import decode_text
 from g4compile.inputs.files import Kind, is_there, read_bytes
 from g4compile.model.config import TextFacts
+from g4compile.model.contents import DECODER, part_of_module
 from g4compile.weights.formats.blocks import BITS, BLOCKS, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantize import QUANTIZERS
 
 BUILT_IN = ("int8", "int4", "int4-channel", "int2", "mobile", "mobile-e4b")
+_ENCODERS = "encoders"  # the rules of encoders that stand behind those of every recipe
 ACTIVATIONS = ("float32", "int8")
 RECIPE = Kind("the recipe", 1 << 20, fix=f"recipes: float32, {', '.join(BUILT_IN)}, or the path of a text file")
 _MOST_RULES, _LONGEST, _WORD = (
@@ -72,17 +77,25 @@ class Recipe:
     rules: tuple[Rule, ...]
     built_in: bool = False
 
+    def rules_of(self, part: str) -> tuple[Rule, ...]:
+        """The rules for modules of ``part`` of the model, in their order."""
+        named = tuple(rule for rule in self.rules if part_of_module(rule.pattern) == part)
+        return named if part == DECODER else (*named, *_encoder_rules(part))
+
     def rule(self, module: str) -> Rule:
-        """The first rule whose pattern matches ``module``; float32 when none does."""
-        return next((rule for rule in self.rules if rule.matches(module)), Rule(module, None))
+        """The first rule for the part of ``module`` whose pattern matches it; float32 when none does."""
+        rules = self.rules_of(part_of_module(module))
+        return next((rule for rule in rules if rule.matches(module)), Rule(module, None))
 
     def check(self, modules: Iterable[str]) -> None:
-        """Raise InputError for a rule that matches no module, so that a typing error does not pass in silence."""
+        """Raise InputError for a rule that matches none of ``modules``, all those of some parts, so that a typing error
+        does not pass in silence."""
         if self.built_in:
             return
         names = list(modules)
+        parts = {part_of_module(name) for name in names}
         for rule in self.rules:
-            if not any(rule.matches(name) for name in names):
+            if part_of_module(rule.pattern) in parts and not any(rule.matches(name) for name in names):
                 raise InputError(
                     f"the pattern {rule.pattern} of recipe {self.name} matches no weight of this model",
                     fix=f"weights are named like {', '.join(names[:3])}",
@@ -99,13 +112,23 @@ def recipe_name(weights: str, text: TextFacts) -> str:
 def load_recipe(source: str | Path) -> Recipe:
     """A built-in recipe by name, or a file. Raises InputError naming file and line."""
     if isinstance(source, str) and source in BUILT_IN:
-        text = resources.files("g4compile.weights").joinpath(f"recipes/{source}.txt").read_text(encoding="utf-8")
-        return Recipe(source, parse_rules(text, source), built_in=True)
+        return Recipe(source, _built_in_rules(source), built_in=True)
     path = Path(source)
     if not is_there(path):
         raise InputError(f"there is no recipe {source}", fix=RECIPE.fix)
     text = decode_text(read_bytes(path, RECIPE), RECIPE, path)
     return Recipe(path.name, parse_rules(text, str(path)))
+
+
+@lru_cache
+def _built_in_rules(name: str) -> tuple[Rule, ...]:
+    text = resources.files("g4compile.weights").joinpath(f"recipes/{name}.txt").read_text(encoding="utf-8")
+    return parse_rules(text, name)
+
+
+@lru_cache
+def _encoder_rules(part: str) -> tuple[Rule, ...]:
+    return tuple(rule for rule in _built_in_rules(_ENCODERS) if part_of_module(rule.pattern) == part)
 
 
 def parse_rules(text: str, where: str) -> tuple[Rule, ...]:

@@ -14,7 +14,6 @@ from g4compile.runtime import feeds
 from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
-from g4compile.runtime.vision import VisionEncoder
 from tests.conftest import VARIANTS
 from tests.manifests import linked, rewrite
 from tests.scenario import assert_equal
@@ -132,18 +131,6 @@ def test_a_bundle_of_text_takes_no_images(seeing, bundles):
         session.forward(prompt)
     with pytest.raises(InputError, match="this bundle takes no image"):
         session.generate(prompt)
-
-
-def test_codes_leave_the_vision_encoder_as_it_is(seeing, checkpoints, tmp_path):
-    exact = seeing("tiny-e2b")
-    coded = compile(
-        checkpoints("tiny-e2b").folder, "onnx-cpu", tmp_path / "coded", weights="int4", modalities=("text", "image")
-    )
-    prompt = prompt_of(exact)
-    ids = np.asarray(prompt.input_ids)[None]
-    one, other = (VisionEncoder(bundle, 1).features(ids, prompt.images).rows for bundle in (exact, coded))
-    assert np.array_equal(one, other)
-    assert np.isfinite(Session(coded, threads=1).forward(prompt)).all()
 
 
 def test_messages_become_a_prompt(seeing):

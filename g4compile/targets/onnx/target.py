@@ -9,7 +9,6 @@ for 4,096 tokens, and no float32 weights.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +85,16 @@ class OnnxTarget(Target):
         if isinstance(facts, TextFacts):
             return self._decoder(facts, options)
         if isinstance(facts, VisionFacts | PatchFacts):
-            after = CanonicalizeConstants(), CanonicalizeDeadCode()
-            return (*encoder(facts), Phase(self.stage, (self.legalize(), *after), LEGAL))
+            return self._encoder(facts, options)
         raise Defect(f"the target {self.name} has no passes for the part {variant.part}")
+
+    def _encoder(self, facts: VisionFacts | PatchFacts, options: Options) -> tuple[Phase, ...]:
+        kernels, weights = _kernels(options), options.recipe or options.weights
+        native = kernels == G4OPS
+        shared = encoder(facts, weights, BFLOAT16_SCALES if native else FLOAT32)
+        legalize = self._with_library() if native else self.legalize()
+        passes = LowerQuantizedWeights(kernels), legalize, CanonicalizeConstants(), CanonicalizeDeadCode()
+        return (*shared, Phase(self.stage, passes, legalize.legal))
 
     def _decoder(self, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
         kernels, weights = _kernels(options), options.recipe or options.weights
@@ -103,7 +109,7 @@ class OnnxTarget(Target):
             return (*shared, Phase(self.stage, passes, LEGAL))
         ring = max(ring_slots(layer) or 0 for layer in facts.layers)
         shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv, ring, product_scales=BFLOAT16_SCALES)
-        legal = LEGAL | G4OPS_LEGAL
+        legalize = self._with_library()
         passes = (
             experts,
             LowerCachedAttention(layers=len(facts.layers)),
@@ -112,10 +118,14 @@ class OnnxTarget(Target):
             FuseLayerGates(gates=len(facts.layers) if facts.ple_dim else 0),
             FuseNormAdditions(),
             FuseRoundedNorms(),
-            replace(self.legalize(), legal=legal, lowerings=G4OPS_LOWERINGS, dtypes=DTYPES | G4OPS_DTYPES),
+            legalize,
             *after,
         )
-        return (*shared, Phase(self.stage, passes, legal))
+        return (*shared, Phase(self.stage, passes, legalize.legal))
+
+    def _with_library(self) -> Legalize:
+        """`legalize`, where the ops of libg4ops stand beside."""
+        return Legalize(self.name, LEGAL | G4OPS_LEGAL, G4OPS_LOWERINGS, DTYPES | G4OPS_DTYPES)
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
         return emit_bundle(order, {one.variant.part: one.model for one in lowered})
