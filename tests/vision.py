@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from PIL import Image
 
 from g4compile.bundle.media import PatchSpec
 from g4compile.compare.reference import Reference
-from g4compile.ops.registry import attach_bodies
-from g4compile.program import Program, bind
+from g4compile.program import Program
 from g4compile.runtime.media.patches import image_inputs, in_token_order
-from g4compile.trace.trace import trace
 from g4compile.weights.processors import read_media
-from g4compile.weights.writer import write_graphs
+from tests.encoders import encoder_of, session_of
 
 LIMIT = 5e-4
 
@@ -54,19 +49,12 @@ def hf_features(reference: Reference, images):
 
 def program(checkpoint) -> Program:
     """The vision encoder of ``checkpoint`` alone, traced and bound."""
-    made = Program.of({"vision": trace(checkpoint.facts, part="vision")}, checkpoint.facts)
-    bind(made, checkpoint)
-    return made
+    return encoder_of(checkpoint, "vision")
 
 
 def runner(model):
     """A function from `ImageInputs` and their `PatchSpec` to features, which runs the graph ``model``."""
-    attach_bodies(model)
-    with tempfile.TemporaryDirectory() as folder:
-        write_graphs({"vision": model}, Path(folder))
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
-        session = ort.InferenceSession(f"{folder}/vision.onnx", options, providers=["CPUExecutionProvider"])
+    session = session_of(model)
 
     def run(image, spec):
         values, places = in_token_order(image, spec)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from g4compile.bundle.kv import FLOAT32
 from g4compile.model.config import FULL, TextFacts
 from g4compile.model.inventory import GATE, LOOKUP, NORM, PRODUCT, inventory, scale_free_norms
-from g4compile.model.towers import PatchFacts, VisionFacts
+from g4compile.model.towers import AudioFacts, TowerFacts, VisionFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -29,7 +29,8 @@ from g4compile.pipeline import Phase
 from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED
 
-_LAYER_NORMS = 7  # of an encoder: four around attention and MLP, those of queries, keys and values
+_VISION_NORMS = 7  # of a layer: four around attention and MLP, those of queries, keys and values
+_AUDIO_NORMS = 9  # of a layer: two of each feed-forward, two of the convolution, two around attention, and the last
 
 
 def canonical(facts: TextFacts) -> Phase:
@@ -56,16 +57,15 @@ def with_image_blocks(phases: Sequence[Phase], blocks: str) -> tuple[Phase, ...]
     return tuple(replace(phase, passes=tuple(map(seeing, phase.passes))) for phase in phases)
 
 
-def encoder(
-    facts: VisionFacts | PatchFacts, weights: Recipe | str = FLOAT32, product_scales: str = FLOAT32
-) -> tuple[Phase, ...]:
-    """All phases of a vision encoder up to [quantized]; ``weights`` and ``product_scales`` as `quantized` has them."""
-    layers = facts.layers if isinstance(facts, VisionFacts) else 0
+def encoder(facts: TowerFacts, weights: Recipe | str = FLOAT32, product_scales: str = FLOAT32) -> tuple[Phase, ...]:
+    """All phases of an encoder up to [quantized]; ``weights`` and ``product_scales`` as `quantized` has them."""
+    gates = facts.layers if isinstance(facts, VisionFacts) else 0
+    norms = _VISION_NORMS * gates + (_AUDIO_NORMS * facts.layers if isinstance(facts, AudioFacts) else 0)
     canonical = Phase.to(
         "canonical",
         CanonicalizeConstants(),
-        CanonicalizeRMSNorm(norms=_LAYER_NORMS * layers + 1),  # one of the projection
-        CanonicalizeGeGLU(gates=layers),
+        CanonicalizeRMSNorm(norms=norms + 1),  # one of the projection
+        CanonicalizeGeGLU(gates=gates),
         CanonicalizeDeadCode(),
     )
     middle = (Phase.to(stage) for stage in ("fused", "scheduled"))

@@ -20,53 +20,26 @@ from g4compile.ops.causal_attention import CausalAttention
 from g4compile.ops.linear import Linear
 from g4compile.ops.moe_experts import MoEExperts
 from g4compile.trace.importer import Importer, Scalar
+from g4compile.trace.rules import RULES, from_end, operand, rank, rule
 
-RULES: dict[str, Callable[..., Any]] = {}
 _MAX = 2**63 - 1
 
 
-def _rule(*targets: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        RULES.update(dict.fromkeys(targets, function))
-        return function
-
-    return register
-
-
-def _from_end(axis: int, rank: int) -> int:
-    return axis - rank if axis >= 0 else axis
-
-
-def _rank(value: ir.Value) -> int:
-    assert value.shape is not None
-    return len(value.shape)
-
-
-def _operand(i: Importer, value: ir.Value | Scalar, dtype: ir.DataType) -> ir.Value:
-    if not isinstance(value, ir.Value):
-        return i.constant(value, dtype)
-    if value.dtype == dtype:
-        return value
-    cast: ir.Value = i.op("Cast", [value], {"to": int(dtype)})
-    cast.shape, cast.type = value.shape, ir.TensorType(dtype)
-    return cast
-
-
 def _binary(op_type: str) -> Callable[..., Any]:
-    def rule(i: Importer, node: torch.fx.Node, left: Any, right: Any, alpha: Scalar = 1) -> ir.Value:
+    def imported(i: Importer, node: torch.fx.Node, left: Any, right: Any, alpha: Scalar = 1) -> ir.Value:
         if alpha != 1:
             raise Defect(f"{node.target} with alpha {alpha} is not imported")
         dtype = i.dtype(node.meta["val"])
-        value: ir.Value = i.op(op_type, [_operand(i, left, dtype), _operand(i, right, dtype)])
+        value: ir.Value = i.op(op_type, [operand(i, left, dtype), operand(i, right, dtype)])
         return value
 
-    return rule
+    return imported
 
 
 def _in_place(op_type: str) -> Callable[..., Any]:
     out_of_place = _binary(op_type)
 
-    def rule(i: Importer, node: torch.fx.Node, left: Any, right: Any) -> ir.Value:
+    def imported(i: Importer, node: torch.fx.Node, left: Any, right: Any) -> ir.Value:
         """The mutated tensor is the result from here on: later readers of its name get the new value."""
         mutated = node.args[0]
         assert isinstance(mutated, torch.fx.Node)
@@ -75,7 +48,7 @@ def _in_place(op_type: str) -> Callable[..., Any]:
         i.values[mutated] = value
         return value
 
-    return rule
+    return imported
 
 
 def _check_no_live_view(i: Importer, node: torch.fx.Node, mutated: torch.fx.Node) -> None:
@@ -95,82 +68,82 @@ for _name, _onnx in (("mul", "Mul"), ("add", "Add"), ("sub", "Sub"), ("div", "Di
     RULES[f"aten.{_name}_.Tensor"] = _in_place(_onnx)
 
 
-@_rule("aten.alias.default", "aten.contiguous.default", "aten.clone.default", "aten.detach.default")
+@rule("aten.alias.default", "aten.contiguous.default", "aten.clone.default", "aten.detach.default")
 def _same(i: Importer, node: torch.fx.Node, value: ir.Value, **_: Any) -> ir.Value:
     return value
 
 
-@_rule("aten._assert_tensor_metadata.default")
+@rule("aten._assert_tensor_metadata.default")
 def _nothing(i: Importer, node: torch.fx.Node, *_: Any, **__: Any) -> None:
     return None
 
 
-@_rule("aten.to.dtype", "aten.type_as.default", "aten.to.dtype_layout", "aten.to.device")
+@rule("aten.to.dtype", "aten.type_as.default", "aten.to.dtype_layout", "aten.to.device")
 def _cast(i: Importer, node: torch.fx.Node, value: ir.Value, *_: Any, **__: Any) -> ir.Value:
-    return _operand(i, value, i.dtype(node.meta["val"]))
+    return operand(i, value, i.dtype(node.meta["val"]))
 
 
-@_rule("aten.sym_size.int")
+@rule("aten.sym_size.int")
 def _size(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int) -> Any:
     return node.meta["val"]
 
 
-@_rule("aten.neg.default", "aten.cos.default", "aten.sin.default", "aten.tanh.default")
+@rule("aten.neg.default", "aten.cos.default", "aten.sin.default", "aten.tanh.default", "aten.relu.default")
 def _unary(i: Importer, node: torch.fx.Node, value: ir.Value) -> ir.Value:
     out: ir.Value = i.op(str(node.target).split(".")[1].capitalize(), [value])
     return out
 
 
-@_rule("aten.eq.Scalar")
+@rule("aten.eq.Scalar")
 def _equal(i: Importer, node: torch.fx.Node, value: ir.Value, other: Scalar) -> ir.Value:
     assert value.dtype is not None
     out: ir.Value = i.op("Equal", [value, i.constant(other, value.dtype)])
     return out
 
 
-@_rule("aten.bitwise_or.Tensor", "aten.__or__.Tensor")
+@rule("aten.bitwise_or.Tensor", "aten.__or__.Tensor")
 def _or(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) -> ir.Value:
     out: ir.Value = i.op("Or", [left, right])
     return out
 
 
-@_rule("aten.where.ScalarSelf", "aten.where.self")
+@rule("aten.where.ScalarSelf", "aten.where.self")
 def _where(i: Importer, node: torch.fx.Node, condition: ir.Value, yes: Any, no: Any) -> ir.Value:
     dtype = i.dtype(node.meta["val"])
-    out: ir.Value = i.op("Where", [condition, _operand(i, yes, dtype), _operand(i, no, dtype)])
+    out: ir.Value = i.op("Where", [condition, operand(i, yes, dtype), operand(i, no, dtype)])
     return out
 
 
-@_rule("aten.pow.Tensor_Scalar")
+@rule("aten.pow.Tensor_Scalar")
 def _pow(i: Importer, node: torch.fx.Node, value: ir.Value, exponent: Scalar) -> ir.Value:
     out: ir.Value = i.op("Pow", [value, i.constant(float(exponent), i.dtype(node.meta["val"]))])
     return out
 
 
-@_rule("aten.mean.dim", "aten.sum.dim_IntList")
+@rule("aten.mean.dim", "aten.sum.dim_IntList")
 def _reduce(i: Importer, node: torch.fx.Node, value: ir.Value, axes: list[int], keep: bool = False) -> ir.Value:
     op_type = "ReduceMean" if "mean" in str(node.target) else "ReduceSum"
-    last = [_from_end(axis, _rank(value)) for axis in axes]
+    last = [from_end(axis, rank(value)) for axis in axes]
     out: ir.Value = i.op(op_type, [value, i.constant(last)], {"keepdims": int(keep)})
     return out
 
 
-@_rule("aten.gelu.default")
+@rule("aten.gelu.default")
 def _gelu(i: Importer, node: torch.fx.Node, value: ir.Value, approximate: str = "none") -> ir.Value:
     out: ir.Value = i.op("Gelu", [value], {"approximate": approximate})
     return out
 
 
-@_rule("aten.softmax.int")
+@rule("aten.softmax.int")
 def _softmax(
     i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, dtype: torch.dtype | None = None
 ) -> ir.Value:
-    wide = _operand(i, value, i.dtype(node.meta["val"]))
-    out: ir.Value = i.op("Softmax", [wide], {"axis": _from_end(axis, _rank(value))})
+    wide = operand(i, value, i.dtype(node.meta["val"]))
+    out: ir.Value = i.op("Softmax", [wide], {"axis": from_end(axis, rank(value))})
     return out
 
 
-@_rule("aten.topk.default")
+@rule("aten.topk.default")
 def _topk(
     i: Importer,
     node: torch.fx.Node,
@@ -180,23 +153,23 @@ def _topk(
     largest: bool = True,
     is_sorted: bool = True,
 ) -> Any:
-    attributes = {"axis": _from_end(axis, _rank(value)), "largest": int(largest), "sorted": int(is_sorted)}
+    attributes = {"axis": from_end(axis, rank(value)), "largest": int(largest), "sorted": int(is_sorted)}
     return i.op("TopK", [value, i.constant([k])], attributes, count=2)
 
 
-@_rule("aten.linear.default")
+@rule("aten.linear.default")
 def _linear(i: Importer, node: torch.fx.Node, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value:
     out = i.ours(Linear, x, weight)
     return out if bias is None else i.op("Add", [out, bias])
 
 
-@_rule("aten.embedding.default")
+@rule("aten.embedding.default")
 def _embedding(i: Importer, node: torch.fx.Node, weight: ir.Value, indices: ir.Value, *_: Any) -> ir.Value:
     out: ir.Value = i.op("Gather", [weight, indices], {"axis": 0})
     return out
 
 
-@_rule("aten.index.Tensor")
+@rule("aten.index.Tensor")
 def _index(i: Importer, node: torch.fx.Node, value: ir.Value, indices: list[ir.Value | None]) -> ir.Value:
     """By one tensor: rows. By two, of which one is a vector along the last axis of the other: rows of two axes."""
     given = [index for index in indices if index is not None]
@@ -205,9 +178,9 @@ def _index(i: Importer, node: torch.fx.Node, value: ir.Value, indices: list[ir.V
     if len(given) == 1:
         out: ir.Value = i.op("Gather", [value, given[0]], {"axis": 0})
         return out
-    whole = max(given, key=_rank)
+    whole = max(given, key=rank)
     like = node.meta["val"][..., 0]
-    sizes = i.op("Shape", [whole], like=torch.empty(_rank(whole), dtype=torch.int64))
+    sizes = i.op("Shape", [whole], like=torch.empty(rank(whole), dtype=torch.int64))
     ids = torch.empty_like(like, dtype=torch.int64)
     columns = []
     for index in given:
@@ -218,42 +191,43 @@ def _index(i: Importer, node: torch.fx.Node, value: ir.Value, indices: list[ir.V
     return found
 
 
-@_rule("aten.arange.default")
+@rule("aten.arange.default")
 def _arange(i: Importer, node: torch.fx.Node, end: Any, **_: Any) -> ir.Value:
     if not isinstance(end, int):
         raise Defect("only a range of a fixed length is imported")
     return i.constant(list(range(end)))
 
 
-@_rule("aten.clamp.Tensor")
+@rule("aten.clamp.Tensor")
 def _clip(i: Importer, node: torch.fx.Node, value: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
     out: ir.Value = i.op("Clip", [value, low, high])
     return out
 
 
-@_rule("aten.layer_norm.default")
+@rule("aten.layer_norm.default")
 def _layer_norm(
     i: Importer,
     node: torch.fx.Node,
     value: ir.Value,
     shape: list[int],
     weight: ir.Value,
-    bias: ir.Value,
+    bias: ir.Value | None,
     epsilon: float = 1e-5,
     *_: Any,
 ) -> ir.Value:
     attributes = {"axis": -len(shape), "epsilon": epsilon}
-    out: ir.Value = i.op("LayerNormalization", [value, weight, bias], attributes)
+    operands = [value, weight] if bias is None else [value, weight, bias]
+    out: ir.Value = i.op("LayerNormalization", operands, attributes)
     return out
 
 
-@_rule("aten.select.int")
+@rule("aten.select.int")
 def _select(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int, index: int) -> ir.Value:
-    out: ir.Value = i.op("Gather", [value, i.constant(index)], {"axis": _from_end(axis, _rank(value))})
+    out: ir.Value = i.op("Gather", [value, i.constant(index)], {"axis": from_end(axis, rank(value))})
     return out
 
 
-@_rule("aten.slice.Tensor")
+@rule("aten.slice.Tensor")
 def _slice(
     i: Importer, node: torch.fx.Node, value: ir.Value, axis: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> ir.Value:
@@ -262,35 +236,35 @@ def _slice(
     bounds = [
         i.constant([start or 0]),
         i.constant([_MAX if end is None else end]),
-        i.constant([_from_end(axis, _rank(value))]),
+        i.constant([from_end(axis, rank(value))]),
     ]
     steps = [] if step == 1 else [i.constant([step])]
     out: ir.Value = i.op("Slice", [value, *bounds, *steps])
     return out
 
 
-@_rule("aten.cat.default")
+@rule("aten.cat.default")
 def _cat(i: Importer, node: torch.fx.Node, values: list[ir.Value], axis: int = 0) -> ir.Value:
-    out: ir.Value = i.op("Concat", values, {"axis": _from_end(axis, _rank(values[0]))})
+    out: ir.Value = i.op("Concat", values, {"axis": from_end(axis, rank(values[0]))})
     return out
 
 
-@_rule("aten.unsqueeze.default")
+@rule("aten.unsqueeze.default")
 def _unsqueeze(i: Importer, node: torch.fx.Node, value: ir.Value, axis: int) -> ir.Value:
-    out: ir.Value = i.op("Unsqueeze", [value, i.constant([_from_end(axis, _rank(value) + 1)])])
+    out: ir.Value = i.op("Unsqueeze", [value, i.constant([from_end(axis, rank(value) + 1)])])
     return out
 
 
-@_rule("aten.transpose.int")
+@rule("aten.transpose.int")
 def _transpose(i: Importer, node: torch.fx.Node, value: ir.Value, first: int, second: int) -> ir.Value:
-    order = list(range(_rank(value)))
+    order = list(range(rank(value)))
     order[first], order[second] = order[second], order[first]
     out: ir.Value = i.op("Transpose", [value], {"perm": order})
     return out
 
 
-@_rule("aten.view.default", "aten.reshape.default")
-def _reshape(i: Importer, node: torch.fx.Node, value: ir.Value, sizes: list[Any]) -> ir.Value:
+@rule("aten.view.default", "aten.reshape.default", "aten.flatten.using_ints")
+def _reshape(i: Importer, node: torch.fx.Node, value: ir.Value, *_: Any) -> ir.Value:
     """Sizes equal to the operand's become 0 (copy); one other dynamic size becomes -1; more need `Shape`."""
     source = node.args[0]
     assert isinstance(source, torch.fx.Node)
@@ -319,7 +293,7 @@ def _sizes(i: Importer, node: torch.fx.Node, sizes: list[int | str]) -> ir.Value
     """A shape as a value: its leading sizes are those of the token ids, the rest is fixed."""
     tokens = i.inputs[0]
     leading = 0
-    while leading < _rank(tokens) and sizes[leading] == str((tokens.shape or ())[leading]):
+    while leading < rank(tokens) and sizes[leading] == str((tokens.shape or ())[leading]):
         leading += 1
     fixed = [size for size in sizes[leading:] if isinstance(size, int)]
     if leading == 0 or leading + len(fixed) != len(sizes):
@@ -330,13 +304,13 @@ def _sizes(i: Importer, node: torch.fx.Node, sizes: list[int | str]) -> ir.Value
     return out
 
 
-@_rule("aten.expand.default")
+@rule("aten.expand.default")
 def _expand(i: Importer, node: torch.fx.Node, value: ir.Value, _: Any) -> ir.Value:
     out: ir.Value = i.op("Expand", [value, _sizes(i, node, i.dims(node.meta["val"]))])
     return out
 
 
-@_rule("aten.matmul.default")
+@rule("aten.matmul.default")
 def _outer(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) -> ir.Value:
     """[..., M, 1] times [..., 1, N]: an outer product (frequencies by positions), which is a broadcast product."""
     if left.shape is None or right.shape is None or left.shape[-1] != 1 or right.shape[-2] != 1:
@@ -345,30 +319,30 @@ def _outer(i: Importer, node: torch.fx.Node, left: ir.Value, right: ir.Value) ->
     return out
 
 
-@_rule("g4.attention.default")
+@rule("g4.attention.default")
 def _attention(
     i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float, window: int
 ) -> ir.Value:
     return i.ours(CausalAttention, query, key, value, scale=scale, window=window)
 
 
-@_rule("g4.bidirectional_attention.default")
+@rule("g4.bidirectional_attention.default")
 def _bidirectional(
     i: Importer, node: torch.fx.Node, query: ir.Value, key: ir.Value, value: ir.Value, scale: float
 ) -> ir.Value:
     return i.ours(BidirectionalAttention, query, key, value, scale=scale)
 
 
-@_rule("g4.axial_rope.default")
+@rule("g4.axial_rope.default")
 def _axial_rope(i: Importer, node: torch.fx.Node, x: ir.Value, cos: ir.Value, sin: ir.Value) -> ir.Value:
     return i.ours(AxialRope, x, cos, sin)
 
 
-@_rule("g4.cache_update.default")
+@rule("g4.cache_update.default")
 def _cache_update(i: Importer, node: torch.fx.Node, new: ir.Value, past: ir.Value) -> ir.Value:
     return i.ours(CacheUpdate, new, past)
 
 
-@_rule("g4.moe_experts.default")
+@rule("g4.moe_experts.default")
 def _moe_experts(i: Importer, node: torch.fx.Node, *operands: ir.Value) -> ir.Value:
     return i.ours(MoEExperts, *operands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import transformers
 
 from g4compile.errors import InputError, MachineError
 from g4compile.model.classes import Classes
+from g4compile.model.config import ModelFacts
 
 
 def build(
@@ -38,3 +40,10 @@ def build(
             why=f"{type(error).__name__}: {' '.join(line.strip() for line in lines[:3])}",
             fix="compare config.json with the published one of this size",
         ) from error
+
+
+def projection(kind: type[Any], config: Any, facts: ModelFacts, dtype: torch.dtype) -> Any:
+    """transformers' module ``kind``, which ends in the embeddings of the decoder of ``facts``, of a part with
+    ``config``."""
+    with torch.device("meta"):
+        return kind(config, SimpleNamespace(hidden_size=facts.text.hidden_size)).to(dtype).eval()

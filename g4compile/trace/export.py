@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import torch.fx.config
 
+from g4compile.errors import Defect
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -36,6 +38,23 @@ def export_program(
     with warnings.catch_warnings(), torch.no_grad(), _stack_traces(source_lines):
         warnings.simplefilter("ignore")
         return torch.export.export(module, inputs, dynamic_shapes=dynamic, strict=False)
+
+
+def encoder(
+    part: str,
+    program: torch.export.ExportedProgram,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    axes: Mapping[str, tuple[str, ...]],
+    buffers: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> Exported:
+    """The ``program`` of a part beside the decoder, whose parameters have the names that store them, without `model.`.
+    Raises Defect for a buffer that no checkpoint stores and ``buffers`` does not have."""
+    given = buffers or {}
+    lost = set(program.graph_signature.non_persistent_buffers) - set(given)
+    if lost:
+        raise Defect("the model has a buffer that no rule computes", where=", ".join(sorted(lost)))
+    return Exported(part, program, inputs, outputs, axes, lambda path: f"model.{path}", given)
 
 
 @contextmanager

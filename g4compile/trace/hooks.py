@@ -7,7 +7,8 @@ makes the model build no masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,6 +45,10 @@ _define(
     lambda query, key, value, scale: query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3]),
 )
 _define("axial_rope(Tensor x, Tensor cos, Tensor sin) -> Tensor", lambda x, cos, sin: torch.empty_like(x))
+_define(
+    "relative_attention(Tensor query, Tensor key, Tensor value, Tensor relative, int window, float softcap) -> Tensor",
+    lambda query, key, value, relative, window, softcap: torch.empty_like(value),
+)
 _define(
     "cache_update(Tensor new, Tensor past) -> Tensor",
     lambda new, past: new.new_empty(new.shape[0], new.shape[1], past.shape[2] + new.shape[2], new.shape[3]),
@@ -99,6 +104,46 @@ def axial_rope(
     _refuse_others("axial RoPE", others, {})
     out: torch.Tensor = torch.ops.g4.axial_rope(x, cos, sin)
     return out
+
+
+def relative_attention(
+    module: Any,
+    hidden_states: torch.Tensor,
+    position_embeddings: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """In the place of transformers' `Gemma4AudioAttention.forward`: hidden_states [B, S, H], position_embeddings
+    [W+1, H] of the distances W to 0 -> [B, S, H], without weights. Raises Defect for a mask, and for every window and
+    every argument that asks for something else."""
+    window = module.chunk_size
+    given = {**others, "attention_mask": attention_mask, "module.max_past_horizon": module.max_past_horizon}
+    given |= {"module.max_future_horizon": module.max_future_horizon}
+    given |= {"config.attention_invalid_logits_value": float(module.config.attention_invalid_logits_value)}
+    allowed = {"attention_mask": None, "module.max_past_horizon": window, "module.max_future_horizon": 0}
+    _refuse_others("attention of sounds", given, {**allowed, "config.attention_invalid_logits_value": -1e9})
+    shape = (*hidden_states.shape[:2], module.num_heads, module.head_dim)
+    projections = module.q_proj, module.k_proj, module.v_proj
+    query, key, value = (project(hidden_states).float().view(shape) for project in projections)
+    query = query * module.q_scale * torch.nn.functional.softplus(module.per_dim_scale)
+    relative = module.relative_k_proj(position_embeddings).view(-1, *shape[2:]).to(query.dtype)
+    softcap = float(module.attention_logits_soft_cap)
+    attended = torch.ops.g4.relative_attention(query, key * module.k_scale, value, relative, window, softcap)
+    return module.post(attended.flatten(2).to(hidden_states.dtype)), None
+
+
+@contextmanager
+def replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
+    """While it lasts, the function ``name`` of transformers' module or class ``owner`` is ``by``. Raises Defect when
+    there is none."""
+    original = getattr(owner, name, None)
+    if original is None:
+        raise Defect(f"transformers has no {name}", where=owner.__name__)
+    setattr(owner, name, by)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
 
 
 def experts(

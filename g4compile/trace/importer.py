@@ -159,12 +159,13 @@ class Importer:
 
     def _dim(self, size: torch.SymInt) -> int | str:
         """A number, where the size has come to be one; else an identifier, as the text form of ONNX wants it: `new +
-        past_full` is `new_plus_past_full`."""
+        past_full` is `new_plus_past_full`, and `2*tokens` is `tokens_times_2`."""
         expression = size.node.expr
         if expression.is_Integer:
             return int(expression)
         if expression not in self._sizes:
             named = str(expression.subs({symbol: _symbol(name) for symbol, name in self._symbols.items()}))
+            named = re.sub(r"\b(\d+)\*(\w+)", r"\2*\1", named)  # an identifier begins with a letter
             self._sizes[expression] = named.replace(" + ", "_plus_").replace("*", "_times_")
         return self._sizes[expression]
 

@@ -7,13 +7,16 @@ import torch
 
 from g4compile.errors import Defect, InputError
 from g4compile.model.config import ModelFacts
-from g4compile.model.contents import DECODER, VISION
-from g4compile.trace.aten import RULES
+from g4compile.model.contents import AUDIO, DECODER, VISION
+from g4compile.trace import aten, convolutions
 from g4compile.trace.importer import Importer
+from g4compile.trace.parts.audio import export_audio
 from g4compile.trace.parts.decoder import export_decoder
 from g4compile.trace.parts.vision import export_vision
+from g4compile.trace.rules import RULES
 
-EXPORTS = {DECODER: export_decoder, VISION: export_vision}
+EXPORTS = {DECODER: export_decoder, VISION: export_vision, AUDIO: export_audio}
+RULE_FILES = (aten, convolutions)  # each registers its rules when it is imported
 
 
 def trace(facts: ModelFacts, dtype: str = "float32", part: str = DECODER) -> ir.Model:

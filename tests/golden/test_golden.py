@@ -54,3 +54,10 @@ def test_legal_graph_of_the_vision_tower(checkpoints, traces, request):
     facts = checkpoints("tiny-e2b").facts
     (lowered,) = lower(Program.of({"vision": traces(facts, "vision")}, facts), ONNX_CPU, ONNX_CPU.options())
     check("tiny-e2b.vision.onnx-cpu", lowered.model, request)
+
+
+def test_legal_graph_of_the_audio_tower(checkpoints, traces, request):
+    """Convolutions, clipped products, attention in blocks."""
+    facts = checkpoints("tiny-e2b").facts
+    (lowered,) = lower(Program.of({"audio": traces(facts, "audio")}, facts), ONNX_CPU, ONNX_CPU.options())
+    check("tiny-e2b.audio.onnx-cpu", lowered.model, request)

@@ -278,6 +278,17 @@ def bidirectional_attention(draw: Any) -> Case:
 
 
 @st.composite
+def relative_attention(draw: Any) -> Case:
+    random = _random(draw)
+    window = draw(st.sampled_from([1, 2, 4]))
+    batch, new, _ = _sizes(draw)
+    heads, width = draw(st.integers(1, 3)), draw(st.sampled_from([1, 4]))
+    operands = [random(batch, new, heads, width) for _ in range(3)]
+    softcap = draw(st.sampled_from([0.5, 50.0]))
+    return [*operands, random(window + 1, heads, width)], {"window": window, "softcap": softcap}
+
+
+@st.composite
 def block_mask(draw: Any) -> Case:
     window = draw(st.integers(1, 6))
     batch, new, past = _sizes(draw, window=5)
@@ -294,6 +305,7 @@ CASES = {
     "BlockMask": block_mask(),
     "AxialRope": axial_rope(),
     "BidirectionalAttention": bidirectional_attention(),
+    "RelativeAttention": relative_attention(),
     "Linear": linear(),
     "RMSNorm": rms_norm(),
     "GeGLU": geglu(),

@@ -12,7 +12,7 @@ from g4compile.passes.registry import all_passes
 from g4compile.targets import target_passes
 
 PACKAGE = Path(g4compile.__file__).parent
-TRACED = {"trace/aten.py"}  # makes the ops that the model's code is traced to
+TRACED = {"trace/aten.py", "trace/convolutions.py"}  # make the ops that the model's code is traced to
 # What a family of targets says of ops: as standard ops, or as layers of its own.
 LOWERINGS = {
     "onnx": {"targets/onnx/lowerings.py", "targets/onnx/normed_heads.py", "targets/onnx/g4_products.py"},

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from g4compile.errors import Defect
-from g4compile.trace.hooks import TraceCache, attention, axial_rope, bidirectional_attention, experts
+from g4compile.trace.hooks import (
+    TraceCache,
+    attention,
+    axial_rope,
+    bidirectional_attention,
+    experts,
+    relative_attention,
+    replaced,
+)
 
 QUERY, KEY = torch.empty(2, 4, 3, 8, device="meta"), torch.empty(2, 2, 5, 8, device="meta")
 CAUSAL = SimpleNamespace(is_causal=True)
@@ -142,3 +150,38 @@ def test_attention_without_a_mask_refuses_what_it_does_not_use(module, mask, oth
 def test_axial_rope_refuses_what_it_does_not_use():
     with pytest.raises(Defect, match="gives axial RoPE the argument unsqueeze_dim"):
         axial_rope(QUERY, QUERY, QUERY, QUERY, unsqueeze_dim=1)
+
+
+def sound_module(**others):
+    plain = {"chunk_size": 12, "max_past_horizon": 12, "max_future_horizon": 0}
+    config = SimpleNamespace(attention_invalid_logits_value=others.pop("invalid", -1e9))
+    return SimpleNamespace(config=config, **{**plain, **others})
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"max_past_horizon": 8}, "module.max_past_horizon"),
+        ({"max_future_horizon": 1}, "module.max_future_horizon"),
+        ({"invalid": -1.0}, "config.attention_invalid_logits_value"),
+    ],
+)
+def test_attention_of_sounds_refuses_another_window(changes, name):
+    with pytest.raises(Defect, match=rf"gives attention of sounds the argument {name}"):
+        relative_attention(sound_module(**changes), QUERY, KEY)
+
+
+def test_attention_of_sounds_refuses_what_it_does_not_use():
+    with pytest.raises(Defect, match="gives attention of sounds the argument attention_mask"):
+        relative_attention(sound_module(), QUERY, KEY, torch.zeros(1))
+    with pytest.raises(Defect, match="gives attention of sounds the argument cache"):
+        relative_attention(sound_module(), QUERY, KEY, cache=None)
+
+
+def test_what_is_replaced_must_be_there_and_comes_back():
+    owner = SimpleNamespace(__name__="module", function=len)
+    with replaced(owner, "function", max):
+        assert owner.function is max
+    assert owner.function is len
+    with pytest.raises(Defect, match="transformers has no other"), replaced(owner, "other", max):
+        pass

@@ -76,6 +76,19 @@ def test_alpha_is_refused_not_dropped():
         import_(lambda x: torch.add(x, x, alpha=3))
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: torch.nn.functional.pad(x, (1, 0), value=2.0), "other values than zeros"),
+        (lambda x: torch.nn.functional.pad(x[None], (1, 0), mode="reflect"), "other values than zeros"),
+        (lambda x: torch.nn.functional.softplus(x, beta=2.0), r"softplus.*with \(2.0,\)"),
+    ],
+)
+def test_forms_of_ops_that_no_encoder_has_are_refused(function, message):
+    with pytest.raises(Defect, match=message):
+        import_(function)
+
+
 def test_the_line_of_model_code_is_named_when_a_model_cannot_be_imported(monkeypatch):
     """Stack traces are left out of the first export, and taken in a second one when the message needs them."""
     monkeypatch.delitem(RULES, "aten.gelu.default")

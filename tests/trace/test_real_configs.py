@@ -37,8 +37,13 @@ def _measure(name, part):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("part", ["decoder", "vision"])
-@pytest.mark.parametrize("name", ["e2b", "e4b", "12b", "26b-a4b", "31b"])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        *((name, part) for name in ("e2b", "e4b", "12b", "26b-a4b", "31b") for part in ("decoder", "vision")),
+        *((name, "audio") for name in ("e2b", "e4b", "12b")),
+    ],
+)
 def test_real_config_traces_and_legalises(name, part, capsys):
     """Up to three tries, the quickest counts: a busy neighbour slows a processor, nothing makes it faster."""
     for _ in range(3):

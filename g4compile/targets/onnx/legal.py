@@ -6,13 +6,12 @@ import onnx_ir as ir
 
 # fmt: off
 LEGAL = frozenset({
-    "Abs", "Add", "And", "Attention", "Cast", "CastLike", "Clip", "Concat", "Cos", "Div", "Equal", "Expand",
-    "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "LessOrEqual", "Loop",
-    "MatMul", "Mod", "Mul", "Neg", "NonZero", "Or", "RMSNormalization", "Range", "ReduceMax", "ReduceSum", "Reshape",
-    "RotaryEmbedding",
-    "Round", "ScatterND", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter",
-    "TopK", "Transpose", "Unique", "Unsqueeze", "Where", "com.microsoft.MatMulNBits",
-    "com.microsoft.GatherBlockQuantized",
+    "Abs", "Add", "And", "Attention", "Cast", "CastLike", "Clip", "Concat", "Conv", "Cos", "Div", "Equal",
+    "Expand", "Gather", "GatherND", "Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "LessOrEqual",
+    "Loop", "MatMul", "Mod", "Mul", "Neg", "NonZero", "Or", "Pad", "RMSNormalization", "Range", "ReduceMax",
+    "ReduceSum", "Relu", "Reshape", "RotaryEmbedding", "Round", "ScatterND", "Shape", "Sigmoid", "Sin", "Slice",
+    "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh", "TensorScatter", "TopK", "Transpose", "Unique",
+    "Unsqueeze", "Where", "com.microsoft.MatMulNBits", "com.microsoft.GatherBlockQuantized",
 })
 # fmt: on
 DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.INT8})

@@ -14,10 +14,10 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
-from g4compile.errors import Defect, InputError
+from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts, TextFacts
-from g4compile.model.contents import VISION
-from g4compile.model.towers import PatchFacts, TowerFacts, VisionFacts
+from g4compile.model.contents import AUDIO, VISION
+from g4compile.model.towers import TowerFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -79,16 +79,14 @@ class OnnxTarget(Target):
                 )
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
-        return Variant(), Variant(VISION)
+        return Variant(), Variant(VISION), Variant(AUDIO)
 
     def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
         if isinstance(facts, TextFacts):
             return self._decoder(facts, options)
-        if isinstance(facts, VisionFacts | PatchFacts):
-            return self._encoder(facts, options)
-        raise Defect(f"the target {self.name} has no passes for the part {variant.part}")
+        return self._encoder(facts, options)
 
-    def _encoder(self, facts: VisionFacts | PatchFacts, options: Options) -> tuple[Phase, ...]:
+    def _encoder(self, facts: TowerFacts, options: Options) -> tuple[Phase, ...]:
         kernels, weights = _kernels(options), options.recipe or options.weights
         native = kernels == G4OPS
         shared = encoder(facts, weights, BFLOAT16_SCALES if native else FLOAT32)

@@ -8,23 +8,19 @@ serves every budget. transformers pads, masks, and pools by position; without pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 
-from g4compile.errors import Defect, InputError
+from g4compile.errors import InputError
 from g4compile.model.classes import Classes
 from g4compile.model.config import ModelFacts
 from g4compile.model.contents import VISION, tower_facts
 from g4compile.model.towers import PatchFacts, VisionFacts
-from g4compile.trace.build import build
-from g4compile.trace.export import Exported, export_program
-from g4compile.trace.hooks import BIDIRECTIONAL, axial_rope
+from g4compile.trace.build import build, projection
+from g4compile.trace.export import Exported, encoder, export_program
+from g4compile.trace.hooks import BIDIRECTIONAL, axial_rope, replaced
 
 _TOWER = Classes("Gemma4VisionConfig", "Gemma4VisionModel")
 _ROPE = "apply_multidimensional_rope"
@@ -101,34 +97,25 @@ def _export_tower(facts: ModelFacts, vision: VisionFacts, dtype: torch.dtype, so
     config._attn_implementation = BIDIRECTIONAL
     source = import_module(type(tower).__module__)
     pool = config.pooling_kernel_size**2
-    with torch.device("meta"):
-        projector = source.Gemma4MultimodalEmbedder(config, _Width(facts.text.hidden_size)).to(dtype)
-    module = Tower(tower.eval(), projector.eval(), pool)
+    module = Tower(tower.eval(), projection(source.Gemma4MultimodalEmbedder, config, facts, dtype), pool)
     tokens = torch.export.Dim("tokens", min=2, max=1 << 16)
-    with _opaque_rope(source):
+    with replaced(source, _ROPE, axial_rope):
         program = _exported(module, 3 * vision.patch_size**2, pool, pool * tokens, source_lines)
     with torch.device("cpu"):  # the meta device holds no values
         rotary = type(tower.encoder.rotary_emb)(config)
     place = "vision_tower.encoder.rotary_emb"
-    return _named(program, {f"{place}.{name}": value.float().numpy() for name, value in rotary.named_buffers()})
+    buffers = {f"{place}.{name}": value.float().numpy() for name, value in rotary.named_buffers()}
+    return encoder(VISION, program, INPUTS, OUTPUTS, AXES, buffers)
 
 
 def _export_patches(facts: ModelFacts, vision: PatchFacts, dtype: torch.dtype, source_lines: bool) -> Exported:
     classes = Classes("Gemma4UnifiedVisionConfig", "Gemma4UnifiedForConditionalGeneration")
     source = import_module(f"transformers.models.gemma4_unified.modeling_{facts.model_type}")
     config = getattr(import_module("transformers"), classes.config)(**facts.raw["vision_config"])
-    with torch.device("meta"):
-        embedder = source.Gemma4UnifiedVisionEmbedder(config, _Width(facts.text.hidden_size)).to(dtype)
+    embedder = projection(source.Gemma4UnifiedVisionEmbedder, config, facts, dtype)
     tokens = torch.export.Dim("tokens", min=2, max=1 << 16)
-    program = _exported(Patches(embedder.eval()), 3 * vision.patch_size**2, 1, tokens, source_lines)
-    return _named(program, {})
-
-
-class _Width:
-    """What the projectors read of a text config."""
-
-    def __init__(self, hidden_size: int) -> None:
-        self.hidden_size = hidden_size
+    program = _exported(Patches(embedder), 3 * vision.patch_size**2, 1, tokens, source_lines)
+    return encoder(VISION, program, INPUTS, OUTPUTS, AXES)
 
 
 def _exported(module: torch.nn.Module, pixels: int, pool: int, patches: Any, source_lines: bool) -> Any:
@@ -137,23 +124,3 @@ def _exported(module: torch.nn.Module, pixels: int, pool: int, patches: Any, sou
         torch.zeros(6 * pool, 2, dtype=torch.long, device="meta"),
     )
     return export_program(module, example, ({0: patches}, {0: patches}), source_lines)
-
-
-def _named(program: Any, buffers: dict[str, np.ndarray[Any, Any]]) -> Exported:
-    lost = set(program.graph_signature.non_persistent_buffers) - set(buffers)
-    if lost:
-        raise Defect("the model has a buffer that no rule computes", where=", ".join(sorted(lost)))
-    return Exported(VISION, program, INPUTS, OUTPUTS, AXES, lambda path: f"model.{path}", buffers)
-
-
-@contextmanager
-def _opaque_rope(source: ModuleType) -> Iterator[None]:
-    """While it lasts, attention of the modules in ``source`` turns queries and keys by one op of ours."""
-    original = getattr(source, _ROPE, None)
-    if original is None:
-        raise Defect(f"transformers has no {_ROPE}", where=source.__name__)
-    setattr(source, _ROPE, axial_rope)
-    try:
-        yield
-    finally:
-        setattr(source, _ROPE, original)
