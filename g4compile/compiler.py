@@ -13,7 +13,7 @@ from g4compile.model.contents import DECODER, VISION
 from g4compile.program import Program, bind
 from g4compile.targets import target_named
 from g4compile.targets.base import Order, Progress
-from g4compile.targets.choices import check_modalities, options_for
+from g4compile.targets.choices import modalities_of, options_for
 from g4compile.targets.lower import lower
 from g4compile.targets.manifest import identity_of, manifest_of, media_of
 from g4compile.targets.staging import finish, staging
@@ -66,7 +66,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    check_modalities(chosen, source.facts, modalities)
+    modalities = modalities_of(chosen, source.facts, modalities)
     options = options_for(
         chosen,
         source.facts,

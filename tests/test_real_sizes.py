@@ -67,7 +67,7 @@ def test_real_size_compiles_in_little_memory(name, tmp_path, capsys):
         )
     assert found["peak_gb"] < 4
     assert found["peak_gb"] == pytest.approx(plan(name, weights="int4").memory.compile_peak_bytes / 1e9, rel=0.1)
-    assert found["data_bytes"] == plan(name, weights="int4").data_bytes
+    assert found["data_bytes"] == plan(name, weights="int4", modalities=("text",)).data_bytes
 
 
 _RUN = """

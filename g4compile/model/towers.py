@@ -21,8 +21,8 @@ _BOUNDS = ("input_min", "input_max", "output_min", "output_max")
 
 @dataclass(frozen=True)
 class VisionFacts:
-    """The vision transformer. ``clipped``: linears have bounds (E2B, E4B). ``standardized``: the output is standardised
-    (26B, 31B)."""
+    """The vision transformer. ``pool``: patches of a side of what becomes one token. ``clipped``: linears have bounds
+    (E2B, E4B). ``standardized``: the output is standardised (26B, 31B)."""
 
     hidden_size: int
     intermediate_size: int
@@ -31,6 +31,7 @@ class VisionFacts:
     kv_heads: int
     head_dim: int
     patch_size: int
+    pool: int
     positions: int
     clipped: bool
     standardized: bool
@@ -87,13 +88,15 @@ class PatchFacts:
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """The conformer. ``channels``: of its two convolutions, which halve time and frequency; ``kernel``: in tokens."""
+    """The conformer. ``channels``: of its two convolutions, which halve time and frequency; ``kernel``: in tokens;
+    ``distances``: of tokens, for which attention has embeddings."""
 
     hidden_size: int
     layers: int
     heads: int
     channels: tuple[int, int]
     kernel: int
+    distances: int
     output_size: int
     clipped: bool
 
@@ -165,6 +168,7 @@ def vision_facts(raw: Mapping[str, Any], unified: bool, where: str = "config.jso
         kv_heads=kv_heads,
         head_dim=field["head_dim"],
         patch_size=field["patch_size"],
+        pool=field["pooling_kernel_size"],
         positions=field["position_embedding_size"],
         clipped=field["use_clipped_linears"],
         standardized=field["standardize"],
@@ -185,12 +189,15 @@ def audio_facts(raw: Mapping[str, Any], unified: bool, where: str = "config.json
         wanted = f"a divisor of hidden_size, {hidden}"
         raise misfit("audio_config.num_attention_heads", heads, wanted, where)
     first, second = field["subsampling_conv_channels"]
+    before, behind = field["attention_context_left"] - 1, field["attention_context_right"]
+    context = before + field["attention_chunk_size"] + behind  # `Gemma4AudioRelPositionalEncoding.context_size`
     return AudioFacts(
         hidden_size=hidden,
         layers=field["num_hidden_layers"],
         heads=heads,
         channels=(first, second),
         kernel=field["conv_kernel_size"],
+        distances=context // 2 + 1,
         output_size=field["output_proj_dims"],
         clipped=field["use_clipped_linears"],
     )

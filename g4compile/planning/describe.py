@@ -104,9 +104,9 @@ def left_out(facts: ModelFacts, compiled: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(modality for modality in facts.modalities if modality not in compiled)
 
 
-def bundle_graph(bundle: Bundle, stage: str) -> str:
-    """The decoder of an ONNX bundle as text. Raises InputError for a stage or a bundle that has none, BundleError for a
-    graph that is damaged."""
+def bundle_graph(bundle: Bundle, stage: str, part: str = DECODER) -> str:
+    """The ``part`` of an ONNX bundle as text. Raises InputError for a stage, a part or a bundle that has none,
+    BundleError for a graph that is damaged."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -119,7 +119,9 @@ def bundle_graph(bundle: Bundle, stage: str) -> str:
         raise InputError(
             "an engine bundle holds plans, and no graph", fix="inspect the checkpoint for the graph that was emitted"
         )
-    file = bundle.graph_path(bundle.manifest.graph(DECODER))
+    if part not in bundle.manifest.parts:
+        raise InputError(f"the bundle has no part {part}", fix=f"--part {', '.join(bundle.manifest.parts)}")
+    file = bundle.graph_path(bundle.manifest.graph(part))
     data = read_bytes(file, _GRAPH)
     try:
         return str(onnx.printer.to_text(onnx.load_from_string(data))) + "\n"

@@ -12,9 +12,11 @@ import msgspec
 
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts, load_config, model_facts
-from g4compile.model.inventory import LOOKUP, Weight, inventory
+from g4compile.model.contents import DECODER
+from g4compile.model.inventory import LOOKUP, SMALL, Weight, inventory
 from g4compile.model.keys import checkpoint_key
 from g4compile.planning.device import DEVICES, Device
+from g4compile.planning.encoders import PARTS, EncoderPlan, encoder_weights, plan_encoder
 from g4compile.planning.memory import Memory, memory
 from g4compile.planning.speeds import operations, read_bytes, speeds
 from g4compile.planning.storage import FLOAT, Storage, paged
@@ -22,7 +24,7 @@ from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
 from g4compile.targets import target_named
 from g4compile.targets.base import FLOAT32
-from g4compile.targets.choices import kv_of, recipe_of
+from g4compile.targets.choices import kv_of, modalities_of, recipe_of
 from g4compile.targets.onnx.bundle import kept_tokens, kv_token_bytes, ring_slots
 from g4compile.targets.onnx.kernels import kernels_for
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS
@@ -35,7 +37,8 @@ from g4compile.weights.writer import INLINE
 class Plan(msgspec.Struct, frozen=True):
     """Bytes are of files and memory, not of parameters. ``prefill_*`` are of one token among many: products on all
     positions. Behind the last layer that writes KV one position is computed: ``decode_operations`` less
-    ``prefill_operations``, once a prompt.
+    ``prefill_operations``, once a prompt. ``parameters`` and figures of tokens are the decoder's; ``encoders`` has what
+    each modality beside text costs, whose bytes ``data_bytes`` counts.
 
     ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
     ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
@@ -67,6 +70,7 @@ class Plan(msgspec.Struct, frozen=True):
     speeds_from: str
     recipe: tuple[str, ...] = ()
     kernels: str = ""
+    encoders: dict[str, EncoderPlan] = {}
 
 
 def plan(
@@ -77,11 +81,13 @@ def plan(
     kv: str | None = None,
     device: Device | None = None,
     kernels: str | None = None,
+    modalities: tuple[str, ...] | None = None,
 ) -> Plan:
     """Plan a compile of ``source`` (preset, config or checkpoint folder); no weight is read.
 
     ``context``: tokens the KV state holds; default 4,096 or what the model allows. ``kernels``: as a compile takes
-    them, but those that are asked for need not be here. Raises InputError.
+    them, but those that are asked for need not be here. ``modalities``: default all that the model and the target have.
+    Raises InputError.
     """
     chosen = target_named(target)
     facts = model_facts(load_config(source), where=str(source))
@@ -98,9 +104,12 @@ def plan(
     kv = kv_of(chosen, kv)
     taken = recipe_of(facts, chosen, weights)
     weights, found = taken.name if isinstance(taken, Recipe) else taken, inventory(text)
-    recipe = _recipe(taken, source, found)
-    if recipe is not None:
-        recipe.check(weight.module for weight in found if len(weight.shape) > 1)
+    takes = modalities_of(chosen, facts, modalities)
+    beside = {modality: encoder_weights(facts, part) for modality, part in PARTS.items() if modality in takes}
+    recipe = _recipe(taken, source, [*found, *(weight for weights in beside.values() for weight in weights)])
+    for of_part in (found, *beside.values()):
+        if recipe is not None:
+            recipe.check(weight.module for weight in of_part if weight.use != SMALL)
     taken_kernels = kernels_for(weights, kernels, kv)
     rings = taken_kernels == G4OPS
     storage, held = Storage(recipe, panels=rings), kv_bytes(text, tokens, kv, rings)
@@ -108,6 +117,8 @@ def plan(
     for weight in found:
         parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
     parts["constants"] = _constant_bytes(text)
+    encoders = {modality: plan_encoder(facts, PARTS[modality], storage) for modality in beside}
+    parts |= {PARTS[modality]: encoder.bytes for modality, encoder in encoders.items()}
     kv_read, profile = _kv_read(text, tokens, kv), device or DEVICES["server-2-cores"]
     speed = speeds(found, storage, kv_read, profile)
     return Plan(
@@ -135,8 +146,9 @@ def plan(
         decode_tokens_per_second=round(speed.decode, 2),
         prefill_tokens_per_second=round(speed.prefill, 2),
         speeds_from=speed.source,
-        recipe=() if recipe is None or weights == STORED else tuple(str(rule) for rule in recipe.rules),
+        recipe=() if recipe is None or weights == STORED else recipe.listed((DECODER, *(PARTS[one] for one in beside))),
         kernels=taken_kernels,
+        encoders=encoders,
     )
 
 

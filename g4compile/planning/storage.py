@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from g4compile.model.inventory import PRODUCT, Weight
+from g4compile.model.inventory import PRODUCT, SMALL, Weight
 from g4compile.weights.formats.blocks import BFLOAT16, BlockFormat
 from g4compile.weights.formats.channel_panels import fits_panels, panel_bytes
 from g4compile.weights.recipe import Recipe, Rule
@@ -33,7 +33,7 @@ class Storage:
 
     def rule(self, weight: Weight) -> Rule | None:
         """The rule that makes codes of ``weight``; None when it stays in float32."""
-        rule = self.recipe.rule(weight.module) if self.recipe is not None and len(weight.shape) > 1 else None
+        rule = self.recipe.rule(weight.module) if self.recipe is not None and weight.use != SMALL else None
         return rule if rule is not None and rule.format is not None else None
 
     def in_panels(self, weight: Weight) -> bool:

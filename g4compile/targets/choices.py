@@ -37,8 +37,12 @@ def options_for(
     )
 
 
-def check_modalities(target: Target, facts: ModelFacts, modalities: Sequence[str]) -> None:
-    """Raise InputError for ``modalities`` that a bundle of ``target``, of a model of ``facts``, cannot take in."""
+def modalities_of(target: Target, facts: ModelFacts, modalities: Sequence[str] | None) -> tuple[str, ...]:
+    """The modalities of a bundle: what is given, checked, or all that a model of ``facts`` and ``target`` have.
+
+    Raises InputError for one that a bundle of ``target`` cannot take in."""
+    if modalities is None:
+        return tuple(one for one in MODALITIES if one in facts.modalities and one in target.modalities)
     for modality in modalities:
         if modality not in MODALITIES:
             raise InputError(f"there is no modality {modality}", fix=f"modalities: {', '.join(MODALITIES)}")
@@ -51,6 +55,7 @@ def check_modalities(target: Target, facts: ModelFacts, modalities: Sequence[str
             )
     if TEXT not in modalities:
         raise InputError("a bundle without text answers nothing", fix=f"--modalities {','.join((TEXT, *modalities))}")
+    return tuple(modalities)
 
 
 def kv_of(target: Target, kv: str | None) -> str:

@@ -65,9 +65,7 @@ def manifest_of(
         graphs=emitted.graphs,
         source={"config_sha256": hashlib.sha256(source.config).hexdigest()},
         versions=_versions(),
-        recipe=()
-        if options.recipe is None
-        else tuple(str(rule) for part in parts for rule in options.recipe.rules_of(part)),
+        recipe=() if options.recipe is None else options.recipe.listed(parts),
         activations=emitted.activations,
         quantized=emitted.quantized,
         files={},

@@ -82,6 +82,10 @@ class Recipe:
         named = tuple(rule for rule in self.rules if part_of_module(rule.pattern) == part)
         return named if part == DECODER else (*named, *_encoder_rules(part))
 
+    def listed(self, parts: Iterable[str]) -> tuple[str, ...]:
+        """The rules for modules of ``parts``, as lines."""
+        return tuple(str(rule) for part in parts for rule in self.rules_of(part))
+
     def rule(self, module: str) -> Rule:
         """The first rule for the part of ``module`` whose pattern matches it; float32 when none does."""
         rules = self.rules_of(part_of_module(module))

@@ -90,7 +90,7 @@ def test_bundle_keeps_every_code(variant, coded, bundle_of):
     assert report.passed, report
     assert report.codes == f"{found.tensors} of {found.tensors} tensors code-identical"
     data = bundle.manifest.files["weights.data"].bytes
-    assert data == plan(checkpoint.folder).data_bytes
+    assert data == plan(checkpoint.folder, modalities=("text",)).data_bytes
 
 
 def test_panels_keep_every_code(coded, g4ops, tmp_path):
@@ -101,7 +101,7 @@ def test_panels_keep_every_code(coded, g4ops, tmp_path):
     found = compare_codes(bundle, checkpoint)
     assert found.different == () and found.tensors > 40
     data = bundle.folder / "weights.data"
-    assert data.stat().st_size == plan(checkpoint.folder, kernels="g4ops").data_bytes
+    assert data.stat().st_size == plan(checkpoint.folder, kernels="g4ops", modalities=("text",)).data_bytes
     report = verify(bundle, checkpoint.folder, layers=True)
     assert report.passed and report.first_divergence is None, report
     key = next(key for key, spec in bundle.manifest.quantized.items() if spec.layout == "panels-1")

@@ -18,6 +18,8 @@ from g4compile.runtime.session import Session
 from g4compile.weights.references import lazy_initializers
 from tests.conftest import VARIANTS, exact_recipe
 
+TEXT = ("text",)
+
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_inventory_lists_the_weights_of_the_graph(variant, traced, checkpoints):
@@ -30,14 +32,14 @@ def test_the_inventory_lists_the_weights_of_the_graph(variant, traced, checkpoin
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_float32_sizes_are_exact(variant, bundles, checkpoints):
-    planned = plan(checkpoints(variant).folder)
+    planned = plan(checkpoints(variant).folder, modalities=TEXT)
     assert planned.data_bytes == bundles(variant).manifest.files["weights.data"].bytes
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int4", "int2", "mobile"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_quantised_sizes_are_exact(variant, recipe, quantized, checkpoints):
-    planned = plan(checkpoints(variant).folder, weights=recipe, kernels="onnxruntime")
+    planned = plan(checkpoints(variant).folder, weights=recipe, kernels="onnxruntime", modalities=TEXT)
     bundle = quantized(variant, recipe)
     assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes
     assert planned.recipe == bundle.manifest.recipe
@@ -50,7 +52,7 @@ def test_quantised_sizes_are_exact(variant, recipe, quantized, checkpoints):
 def test_sizes_of_panels_are_exact(variant, recipe, quantized, checkpoints, g4ops, tmp_path):
     text = checkpoints(variant).facts.text
     weights = exact_recipe(text, tmp_path) if recipe == "exact" else recipe
-    planned = plan(checkpoints(variant).folder, weights=weights, kernels="g4ops")
+    planned = plan(checkpoints(variant).folder, weights=weights, kernels="g4ops", modalities=TEXT)
     bundle = quantized(variant, recipe, "g4ops")
     assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes and planned.kernels == "g4ops"
 
@@ -136,7 +138,7 @@ def test_bytes_of_caches_are_told_apart():
 
 def test_the_mobile_layout_of_e2b_is_small():
     """All of the text model but the per-layer table, which stays on disk: at most 0.85 GB."""
-    planned = plan("e2b", weights="mobile")
+    planned = plan("e2b", weights="mobile", modalities=TEXT)
     assert planned.data_bytes - planned.bytes_by_part["per_layer_embedding"] <= 0.85e9
 
 

@@ -26,3 +26,10 @@ def test_stages_of_a_target_are_named():
     with pytest.raises(InputError, match="there is no stage legal:onnx-gpu") as refused:
         graph_at("tiny-e2b", "legal:onnx-gpu")
     assert "legal:tensorrt-rtx" in refused.value.fix
+
+
+def test_parts_beside_the_decoder():
+    for part, output in (("vision", "image_features"), ("audio", "audio_features")):
+        assert output in graph_at("tiny-12b", "legal:onnx-cpu", part)
+    with pytest.raises(InputError, match="this model has no audio encoder"):
+        graph_at("tiny-31b", "traced", "audio")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.cli.render.tables import table
+from g4compile.planning.encoders import EncoderPlan
 from g4compile.planning.plan import Plan
 from g4compile.planning.product_rates import ROWS
 from g4compile.planning.speeds import OF_DEVICE
@@ -26,6 +27,7 @@ def show_plan(source: str, made: Plan) -> None:
         f"after {memory.prompt:,} tokens": f"{steady}, {size(memory.cached_anonymous_bytes)} of it anonymous",
         "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",
         "a prefilled token": f"{made.prefill_operations / 1e9:.2f} G operations",
+        **{f"{modality} encoder": _encoder(encoder, modality) for modality, encoder in made.encoders.items()},
         "device": f"{device.name}: {device.bandwidth / 1e9:.1f} GB/s, {device.operations / 1e9:,.0f} G operations/s",
         **_speeds(made),
         **({"recipe": ""} if made.recipe else {}),
@@ -33,6 +35,12 @@ def show_plan(source: str, made: Plan) -> None:
     table(f"{source} for {made.target}, {made.weights} weights", rows)
     for rule in made.recipe:
         print(f"    {rule}")
+
+
+def _encoder(made: EncoderPlan, modality: str) -> str:
+    """What a modality costs, and what leaves it out is an option of `compile`."""
+    one = f"{made.operations / 1e9:,.1f} G operations for {made.tokens} tokens"
+    return f"{size(made.bytes)}, {one}; --modalities without {modality} leaves it out"
 
 
 def _speeds(made: Plan) -> dict[str, str]:

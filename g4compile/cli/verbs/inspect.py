@@ -21,6 +21,7 @@ def inspect(
             help="Print the graph at this stage: traced, canonical, fused, scheduled, quantized, legal:onnx-cpu."
         ),
     ] = "",
+    part: Annotated[str, typer.Option(help="Of --graph: decoder, vision or audio.")] = "decoder",
     as_json: Json = False,
 ) -> Answer:
     """Show what a bundle or checkpoint holds, or its graph at a stage."""
@@ -31,8 +32,8 @@ def inspect(
     from g4compile.planning.describe import describe_bundle, describe_config, is_bundle
 
     if graph:
-        text = _graph(path, graph)
-        return Answer({"stage": graph, "graph": text}, lambda: print(text, end=""))
+        text = _graph(path, graph, part)
+        return Answer({"stage": graph, "part": part, "graph": text}, lambda: print(text, end=""))
     if is_bundle(path):
         bundle = Bundle.open(path)
         return Answer(describe_bundle(bundle), lambda: table(path, bundle_rows(bundle)))
@@ -41,17 +42,17 @@ def inspect(
     return Answer(data, lambda: table(path, config_rows(found)))
 
 
-def _graph(path: str, stage: str) -> str:
+def _graph(path: str, stage: str, part: str) -> str:
     from g4compile.bundle.folder import Bundle
     from g4compile.planning.describe import bundle_graph, describe_config, is_bundle
     from g4compile.requirements import COMPILE, require
 
     require(COMPILE, "inspect --graph")
     if is_bundle(path):
-        return bundle_graph(Bundle.open(path), stage)
+        return bundle_graph(Bundle.open(path), stage, part)
     from g4compile.planning.stages import graph_at
 
     source = existing_or_name(path)
     describe_config(source)  # for its errors
     with progress("trace") as report:
-        return graph_at(source, stage, report)
+        return graph_at(source, stage, part, report)

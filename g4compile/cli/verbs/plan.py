@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.arguments import existing_or_name
+from g4compile.cli.arguments import existing_or_name, parse_modalities
 from g4compile.cli.render.progress import progress
 from g4compile.cli.verb import Answer, Json, verb
 
@@ -29,6 +29,9 @@ def plan(  # noqa: PLR0913 - a verb has one parameter per option
     kernels: Annotated[
         str | None, typer.Option(help="Of products with codes: g4ops or onnxruntime. Default: those that are here.")
     ] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="What the bundle can take in, as text,image. Default: all that there is.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
     measure_device: Annotated[
         bool, typer.Option("--measure-device", help="Measure this machine instead, and libg4ops on it.")
@@ -46,7 +49,8 @@ def plan(  # noqa: PLR0913 - a verb has one parameter per option
     from g4compile.planning.device import device_named
     from g4compile.planning.device import measure_device as measure
 
+    takes = None if modalities is None else parse_modalities(modalities)
     with progress("measure this machine"):
         chosen = measure() if measure_device else device_named(device)
-    made = g4compile.plan(existing_or_name(source), target, weights, context, kv, chosen, kernels)
+    made = g4compile.plan(existing_or_name(source), target, weights, context, kv, chosen, kernels, takes)
     return Answer(msgspec.to_builtins(made), lambda: show_plan(source, made))
