@@ -3,6 +3,7 @@
     bundle  = g4compile.compile(checkpoint, target="onnx-cpu", output="out/")
     session = g4compile.load("out/", threads=2)
     logits  = session.forward(input_ids)
+    prompt  = g4compile.Prompt.from_messages(messages, session.bundle)
     report  = g4compile.verify(bundle, checkpoint)
     plan    = g4compile.plan(checkpoint, target="onnx-cpu", weights="int4", context=32768)
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from g4compile.compare.verify import verify as verify
     from g4compile.compiler import compile as compile
     from g4compile.planning.plan import plan as plan
+    from g4compile.runtime.prompt import Prompt as Prompt
     from g4compile.runtime.session import Session as Session
     from g4compile.runtime.session import load as load
 
@@ -32,13 +34,14 @@ _RUNTIME, _COMPILE = "", "compile"
 # Public name -> the module that holds it, and the extra that the module needs.
 _PUBLIC = {
     "Bundle": ("g4compile.bundle.folder", _RUNTIME),
+    "Prompt": ("g4compile.runtime.prompt", _RUNTIME),
     "Session": ("g4compile.runtime.session", _RUNTIME),
     "compile": ("g4compile.compiler", _COMPILE),
     "load": ("g4compile.runtime.session", _RUNTIME),
     "plan": ("g4compile.planning.plan", _COMPILE),
     "verify": ("g4compile.compare.verify", _COMPILE),
 }
-__all__ = ["Bundle", "Session", "compile", "load", "plan", "verify"]
+__all__ = ["Bundle", "Prompt", "Session", "compile", "load", "plan", "verify"]
 
 
 def __getattr__(name: str) -> Any:

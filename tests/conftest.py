@@ -179,6 +179,19 @@ def seeing(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[
 
 
 @pytest.fixture(scope="session")
+def hearing(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], Bundle]:
+    """Bundles that take images and sounds, by preset. Tests must not change them."""
+
+    def get(variant: str) -> Bundle:
+        def make(path: Path) -> None:
+            compile(checkpoints(variant).folder, "onnx-cpu", path, modalities=("text", "image", "audio"))
+
+        return Bundle.open(once(shared, f"{variant}-hearing-bundle", make))
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def int8_kv(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Bundle:
     """A bundle of tiny-e2b with int8 KV. Tests must not change it."""
     folder = checkpoints("tiny-e2b").folder

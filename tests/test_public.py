@@ -9,7 +9,7 @@ import pytest
 
 import g4compile
 
-NAMES = ["Bundle", "Session", "compile", "load", "plan", "verify"]
+NAMES = ["Bundle", "Prompt", "Session", "compile", "load", "plan", "verify"]
 # Imported before the names are asked for: modules whose import sets attributes of g4compile on the way.
 SUBMODULES = [
     "g4compile.bundle.manifest",

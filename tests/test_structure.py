@@ -166,7 +166,7 @@ assert not {'torch', 'onnx', 'onnx_ir'} & set(sys.modules)
 
 
 def test_public_surface():
-    assert sorted(g4compile.__all__) == ["Bundle", "Session", "compile", "load", "plan", "verify"]
+    assert sorted(g4compile.__all__) == ["Bundle", "Prompt", "Session", "compile", "load", "plan", "verify"]
     for name in g4compile.__all__:
         assert getattr(g4compile, name).__doc__
 

@@ -6,17 +6,16 @@ that against the graphs themselves. So a manifest cannot ask for more memory tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from g4compile.bundle.engine_consistency import engine_faults
-from g4compile.bundle.faults import Faults, repeated
+from g4compile.bundle.faults import Expected, Faults, fixed, misfits, repeated
 from g4compile.bundle.kv import PARTS, PAST, PRESENT, token_bytes, width
-from g4compile.bundle.manifest import ANY, DECODER, EMBED, VISION, KVLayer, KVSpec, Manifest, TensorSpec
+from g4compile.bundle.manifest import ANY, DECODER, EMBED, KVLayer, KVSpec, Manifest
+from g4compile.bundle.media_consistency import media_faults
 from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS, required
 from g4compile.errors import BundleError
 
-Expected = dict[str, tuple[str, tuple[int | None, ...]]]  # tensors by name: dtype and shape, None for a dynamic size
 _NO_PLAIN_NAME = ("/", "\\", ":", "\0")  # characters of paths, on any system
 
 
@@ -131,7 +130,7 @@ def _onnx_faults(manifest: Manifest) -> Faults:
         lacking = EMBED if embed is None else DECODER
         yield f"the bundle has no graph of the part {lacking}, variant {ANY}, rank 0", "an ONNX bundle has both parts"
         return
-    fed = {output.name: (output.dtype, tuple(_fixed(size) for size in output.shape)) for output in embed.outputs}
+    fed = {output.name: (output.dtype, tuple(fixed(size) for size in output.shape)) for output in embed.outputs}
     inputs = {
         **_kv_tensors(kv, PAST),
         **fed,
@@ -143,26 +142,10 @@ def _onnx_faults(manifest: Manifest) -> Faults:
         read = {starts, ends} if any(tensor.name == starts for tensor in decoder.inputs) else {ends}
         inputs |= dict.fromkeys(read, ("int64", (None, None)))
     outputs = {**_kv_tensors(kv, PRESENT), "logits": ("float", (None, None, manifest.vocab_size))}
-    yield from _misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
-    yield from _misfits("an input of decoder", decoder.inputs, inputs)
-    yield from _misfits("an output of decoder", decoder.outputs, outputs)
-    yield from _vision_faults(manifest, fed)
-
-
-def _vision_faults(manifest: Manifest, fed: Expected) -> Faults:
-    """``fed``: what the decoder reads of token ids, in whose place features stand."""
-    graph = next((graph for graph in manifest.graphs.values() if graph.part == VISION), None)
-    patches = None if manifest.media is None else manifest.media.image
-    if len({"image" in manifest.modalities, graph is not None, patches is not None}) > 1:
-        yield "modalities, the graphs and media.image do not agree on whether images are taken", ""
-    if graph is None or patches is None or manifest.media is None:
-        return
-    if manifest.media.tokens.image.id >= manifest.vocab_size:
-        yield f"media.tokens.image.id is {manifest.media.tokens.image.id:,}, beyond the vocabulary", ""
-    pixels, width = 3 * patches.patch_size**2, fed["inputs_embeds"][1][-1]
-    inputs: Expected = {"pixel_values": ("float", (None, pixels)), "pixel_position_ids": ("int64", (None, 2))}
-    yield from _misfits("an input of vision", graph.inputs, inputs)
-    yield from _misfits("an output of vision", graph.outputs, {"image_features": ("float", (None, width))})
+    yield from misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
+    yield from misfits("an input of decoder", decoder.inputs, inputs)
+    yield from misfits("an output of decoder", decoder.outputs, outputs)
+    yield from media_faults(manifest, fed)
 
 
 def _kv_tensors(kv: KVSpec, begin: str) -> Expected:
@@ -171,23 +154,3 @@ def _kv_tensors(kv: KVSpec, begin: str) -> Expected:
         for layer in kv.layers
         for part, dtype in PARTS[kv.dtype].items()
     }
-
-
-def _fixed(size: int | str) -> int | None:
-    return size if isinstance(size, int) else None
-
-
-def _misfits(kind: str, declared: Sequence[TensorSpec], expected: Expected) -> Faults:
-    """``declared`` tensors against what they must be by name: dtype and shape, None for a dynamic size."""
-    found: Expected = {tensor.name: (tensor.dtype, tuple(map(_fixed, tensor.shape))) for tensor in declared}
-    for name in sorted({*found, *expected}):
-        if found.get(name) != expected.get(name):
-            said, needed = (_shown(tensors.get(name)) for tensors in (found, expected))
-            yield f"{name}, {kind}, is {said} in graphs, but by the other fields of the manifest {needed}", ""
-
-
-def _shown(tensor: tuple[str, tuple[int | None, ...]] | None) -> str:
-    if tensor is None:
-        return "not there"
-    dtype, shape = tensor
-    return f"{dtype}[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from g4compile.bundle.manifest import TensorSpec
+
+Expected = dict[str, tuple[str, tuple[int | None, ...]]]  # tensors by name: dtype and shape, None for a dynamic size
 Faults = Iterator[tuple[str, str]]  # what contradicts, and why; nothing when all agrees
 
 
 def repeated(names: Iterable[str]) -> list[str]:
     """Those of ``names`` that stand there more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def fixed(size: int | str) -> int | None:
+    """A size of a shape; None for a dynamic one."""
+    return size if isinstance(size, int) else None
+
+
+def misfits(kind: str, declared: Sequence[TensorSpec], expected: Expected) -> Faults:
+    """``declared`` tensors against what they must be by name: dtype and shape, None for a dynamic size."""
+    found: Expected = {tensor.name: (tensor.dtype, tuple(map(fixed, tensor.shape))) for tensor in declared}
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            said, needed = (_shown(tensors.get(name)) for tensors in (found, expected))
+            yield f"{name}, {kind}, is {said} in graphs, but by the other fields of the manifest {needed}", ""
+
+
+def _shown(tensor: tuple[str, tuple[int | None, ...]] | None) -> str:
+    if tensor is None:
+        return "not there"
+    dtype, shape = tensor
+    return f"{dtype}[{', '.join('?' if size is None else str(size) for size in shape)}]"

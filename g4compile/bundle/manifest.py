@@ -19,7 +19,7 @@ from g4compile.errors import BundleError
 
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
-VISION = "vision"  # the part that makes features of an image
+VISION, AUDIO = "vision", "audio"  # the parts that make features of an image, and of a sound
 BLOCKS, PANELS = "blocks", "panels-1"  # how the codes of a weight lie in an ONNX bundle
 ANY = "any"  # the variant of a part that has one graph for every number of tokens
 _BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds

@@ -17,6 +17,7 @@ from g4compile.model.towers import TowerFacts, audio_facts, vision_facts
 
 DECODER, VISION, AUDIO, UNUSED = "decoder", "vision", "audio", "unused"
 _MODULES = {VISION: ("vision_tower", "vision_embedder", "embed_vision"), AUDIO: ("audio_tower", "embed_audio")}
+PARTS = {"image": VISION, "audio": AUDIO}  # modality -> the part that makes features of it
 Shapes = dict[str, tuple[int, ...]]
 # Scales of a quantised KV cache, which checkpoints of codes carry and transformers does not read either.
 _CACHE_SCALES = (".k_cache_scale", ".v_cache_scale")

@@ -15,13 +15,13 @@ from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError, MachineError
 from g4compile.runtime import arguments
 from g4compile.runtime.generation import check_takes
-from g4compile.runtime.media.records import ImageInputs
+from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.sampling import Sampling
 
 Ids = Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any]
-Images = Sequence[ImageInputs]
 Logits = np.ndarray[Any, Any]
+NO_MEDIA = Media()
 
 
 _MOST_NEW = (1 << 31) - 1  # tokens of one answer; the context ends it long before
@@ -61,8 +61,8 @@ class Conversation(ABC):
         """Take ``tokens``, at most `length`, off the state. Raises InputError where caches no longer allow it."""
 
     @abstractmethod
-    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, images: Images = ()) -> Logits:
-        """`forward` of checked ``ids`` [B, S], with ``images`` only where the bundle takes them."""
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
+        """`forward` of checked ``ids`` [B, S], with ``media`` only where the bundle takes them."""
 
     @abstractmethod
     def _whole(self) -> AbstractContextManager[None]:
@@ -82,16 +82,16 @@ class Conversation(ABC):
             self._rewind(tokens)
 
     def forward(self, input_ids: Ids | Prompt, *, all_positions: bool = False) -> Logits:
-        """Append ``input_ids`` (int64 [B, S], or a list for B = 1) to the state, or a prompt with images.
+        """Append ``input_ids`` (int64 [B, S], or a list for B = 1) to the state, or a prompt with media.
 
         Returns float32 logits [B, V] of the last position, or [B, S, V] with ``all_positions``. Raises InputError
-        for an empty prompt, ids out of range, another batch size than before, a context that is too long, and images
+        for an empty prompt, ids out of range, another batch size than before, a context that is too long, and media
         that the bundle does not take, or the prompt has no places for; MachineError when memory does not suffice;
         BundleError when the bundle's graphs cannot be run.
         """
         with self._call():
             every = arguments.flag("all_positions", all_positions)
-            return self._forward(self._checked(input_ids), every, self._images(input_ids))
+            return self._forward(self._checked(input_ids), every, self._media(input_ids))
 
     def generate(
         self,
@@ -119,29 +119,29 @@ class Conversation(ABC):
         ids = self._checked(input_ids)
         if ids.shape[0] != 1:
             raise InputError(f"generate takes one sequence, got {ids.shape[0]}", fix="use forward for batches")
-        return self._generated(ids, self._images(input_ids), sampling, limit, stops)
+        return self._generated(ids, self._media(input_ids), sampling, limit, stops)
 
     def _generated(
-        self, ids: np.ndarray[Any, Any], images: Images, sampling: Sampling, limit: int, stops: frozenset[int]
+        self, ids: np.ndarray[Any, Any], media: Media, sampling: Sampling, limit: int, stops: frozenset[int]
     ) -> Iterator[int]:
         for index in range(limit):
             with self._call():
-                token = self._next(self._checked(ids), sampling, images)
+                token = self._next(self._checked(ids), sampling, media)
             yield token
             if token in stops or index + 1 == limit or self.length >= self.bundle.manifest.context:
                 return
-            ids, images = np.array([[token]]), ()
+            ids, media = np.array([[token]]), NO_MEDIA
 
-    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, images: Images = ()) -> int:
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA) -> int:
         """Append ``ids`` [1, S] and choose the token behind them."""
-        return sampling.choose(self._forward(ids, False, images)[0])
+        return sampling.choose(self._forward(ids, False, media)[0])
 
-    def _images(self, given: Ids | Prompt) -> Images:
-        """The images of a prompt. Raises InputError when the bundle takes none."""
-        images = given.images if isinstance(given, Prompt) else ()
-        if images:
-            check_takes(self.bundle, "image")
-        return images
+    def _media(self, given: Ids | Prompt) -> Media:
+        """The media of a prompt. Raises InputError for a kind that the bundle does not take."""
+        media = given.media if isinstance(given, Prompt) else NO_MEDIA
+        kinds = {"image": media.images, "video": media.videos, "audio": media.audios}
+        check_takes(self.bundle, *(kind for kind, found in kinds.items() if found))
+        return media
 
     def _checked(self, input_ids: Ids | Prompt) -> np.ndarray[Any, Any]:
         """``input_ids``, or those of a prompt, as int64 [B, S] that fit the state."""

@@ -24,10 +24,11 @@ from g4compile.bundle.manifest import DATA, DECODER, EngineStep, TensorSpec, Wei
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
-from g4compile.runtime.conversation import Conversation, Images, Logits
+from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
 from g4compile.runtime.device import Cuda, Device
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, joined, past_of, positions
+from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
@@ -188,7 +189,7 @@ class EngineSession(Conversation):
             self._damaged = self._length > 0 and self._written > self.bundle.manifest.kv.rewind
             raise
 
-    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, images: Images = ()) -> Logits:
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
         pieces = []
         for name, piece in self._pieces(ids, all_positions):
             self._step(name, piece)
@@ -196,7 +197,7 @@ class EngineSession(Conversation):
                 pieces.append(self._fetch(name, LOGITS, piece.shape))
         return joined(pieces or [self._fetch(name, LOGITS, piece.shape)], all_positions)
 
-    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, images: Images = ()) -> int:
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA) -> int:
         """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
         for name, piece in self._pieces(ids, False):
             self._step(name, piece)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError
 
+_READ_AS = {"video": "image"}  # the modality whose encoder makes its features
+
 
 class Timed:
     """Gives ``tokens`` on, and keeps them. Seconds count from the making of this object.
@@ -33,13 +35,14 @@ class Timed:
         return (len(self.token_ids) - 1) / seconds if seconds > 0 else 0.0
 
 
-def check_takes(bundle: Bundle, *modalities: str) -> None:
-    """Raise InputError for one of ``modalities`` that ``bundle`` was not compiled for."""
-    for modality in modalities:
+def check_takes(bundle: Bundle, *kinds: str) -> None:
+    """Raise InputError for one of ``kinds`` (image, video, audio) that ``bundle`` was not compiled for."""
+    for kind in kinds:
+        modality = _READ_AS.get(kind, kind)
         if modality not in bundle.manifest.modalities:
             asked = ",".join((*bundle.manifest.modalities, modality))
             raise InputError(
-                f"this bundle takes no {modality}",
+                f"this bundle takes no {kind}",
                 why=f"it was compiled for {', '.join(bundle.manifest.modalities)}",
                 fix=f"g4compile compile CHECKPOINT --target {bundle.manifest.target} --modalities {asked} -o BUNDLE",
             )

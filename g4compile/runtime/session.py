@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,12 @@ from g4compile.bundle.manifest import DATA, DECODER, EMBED
 from g4compile.bundle.requires import BLOCK_BOUNDS
 from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
-from g4compile.runtime.conversation import Conversation, Images, Logits
+from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
 from g4compile.runtime.failures import run_errors
+from g4compile.runtime.features import Encoders
 from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
-from g4compile.runtime.vision import VisionEncoder
+from g4compile.runtime.media.placeholders import Media
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
@@ -57,8 +57,7 @@ class Session(Conversation):
         self._tables = mapped_pages(bundle.folder / DATA) - before
         self._decoder = open_graph(bundle, DECODER, threads, *paths)
         self._looked_up = 0
-        self._vision: VisionEncoder | None = None  # opened for the first image
-        self._open_vision = functools.partial(VisionEncoder, bundle, threads, paths[0])
+        self._encoders = Encoders(bundle, threads, paths[0])
         self._embedded = [output.name for output in self._embed.get_outputs()]
         read = {value.name for value in self._decoder.get_inputs()}
         self._bounds = [name for name in BLOCK_BOUNDS if name in read]
@@ -97,11 +96,8 @@ class Session(Conversation):
             self._cache = before
             raise
 
-    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, images: Images = ()) -> Logits:
-        features = None
-        if images:
-            self._vision = self._vision or self._open_vision()
-            features = self._vision.features(ids, images)
+    def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
+        features = self._encoders.features(ids, media)
         cache = self._cache
         if cache is None:
             cache = self._cache = KVCache(self.bundle.manifest.kv, ids.shape[0], self.bundle.manifest.context)
@@ -109,7 +105,7 @@ class Session(Conversation):
         cache.detach(ids.shape[1])
         pieces, chunk = [], min(self.chunk, cache.most_new or self.chunk)
         (batch, new), first = ids.shape, cache.length
-        places = features.places if features is not None and self._bounds else np.empty(0, np.int64)
+        places = features.seen if features is not None and self._bounds else np.empty(0, np.int64)
         bounds = dict(zip(BLOCK_BOUNDS, feeds.blocks(places, first, batch, new), strict=True))
         for piece in feeds.pieces(bounds[BLOCK_BOUNDS[1]][0] - first, chunk):
             given = np.ascontiguousarray(ids[:, piece])

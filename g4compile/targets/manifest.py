@@ -78,8 +78,9 @@ def media_of(source: Checkpoint, options: Options) -> MediaSpec | None:
     """What a bundle takes beside text, as the checkpoint says; None where it takes nothing."""
     if options.modalities == (TEXT,):
         return None
-    spec = read_media(source.folder, source.facts)
-    return msgspec.structs.replace(spec, video=None, audio=None)
+    spec, taken = read_media(source.folder, source.facts), options.modalities
+    left_out = (("image", "image"), ("video", "image"), ("audio", "audio"))  # a kind, and the modality that reads it
+    return msgspec.structs.replace(spec, **{kind: None for kind, modality in left_out if modality not in taken})
 
 
 def _versions() -> dict[str, str]:

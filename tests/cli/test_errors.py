@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from g4compile.cli.app import app
 from g4compile.model import presets
+from tests.audio import wav
 from tests.vision import png
 
 
@@ -97,7 +100,7 @@ def test_unknown_target_and_weights(copy, tmp_path):
 @pytest.mark.parametrize(
     ("variant", "target", "modalities", "texts"),
     [
-        ("tiny-e2b", "onnx-cpu", "text,audio", ["audio is not compiled for onnx-cpu", "--modalities text,image"]),
+        ("tiny-e2b", "tensorrt-rtx", "text,audio", ["audio is not compiled for tensorrt-rtx", "--modalities text"]),
         ("tiny-e2b", "tensorrt-rtx", "text,image", ["image is not compiled for tensorrt-rtx", "--modalities text"]),
         ("tiny-e2b", "onnx-cpu", "image", ["a bundle without text", "--modalities text,image"]),
         ("tiny-31b", "onnx-cpu", "text,audio", ["this checkpoint has no audio"]),
@@ -109,15 +112,32 @@ def test_modalities_that_are_not_compiled(variant, target, modalities, texts, ch
     refused(result, 2, *texts)
 
 
-def test_images_of_a_checkpoint_of_codes_are_not_compiled(coded, tmp_path):
-    folder = coded("tiny-e2b").folder
-    result = g4("compile", folder, "--target", "onnx-cpu", "-o", tmp_path / "out", "--modalities", "text,image")
-    refused(result, 2, "images of a checkpoint of codes")
+@pytest.mark.parametrize(("kind", "modality"), [("image", "image"), ("video", "image"), ("audio", "audio")])
+def test_media_for_a_bundle_of_text(kind, modality, bundles):
+    result = g4("run", bundles("tiny-e2b").folder, "--prompt", "What is it?", f"--{kind}", "file")
+    refused(result, 2, f"this bundle takes no {kind}", f"--target onnx-cpu --modalities text,{modality}")
 
 
-def test_image_for_a_bundle_of_text(bundles):
-    result = g4("run", bundles("tiny-e2b").folder, "--prompt", "What is it?", "--image", "cat.png")
-    refused(result, 2, "this bundle takes no image", "--target onnx-cpu --modalities text,image")
+def test_audio_for_a_bundle_of_images(seeing):
+    result = g4("run", seeing("tiny-e2b").folder, "--prompt", "What is it?", "--audio", "file")
+    refused(result, 2, "this bundle takes no audio", "--target onnx-cpu --modalities text,image,audio")
+
+
+def test_sounds_that_cannot_be_used(hearing, tmp_path):
+    folder, file = hearing("tiny-e2b").folder, tmp_path / "a.wav"
+
+    def asked(prompt="What?"):
+        return g4("run", folder, "--prompt", prompt, "--audio", file)
+
+    refused(asked(), 2, "a.wav")
+    for data, text in ((b"", "empty"), (b"no sound", "cannot be decoded"), (wav(31), "longer than the 30 seconds")):
+        file.write_bytes(data)
+        refused(asked(), 2, text)
+    soundfile.write(file, np.full(9000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    refused(asked(), 2, "no numbers of a wave")
+    file.write_bytes(wav())
+    refused(g4("run", folder, "--ids", "1,2", "--audio", file), 2, "--audio goes with --prompt")
+    refused(asked("<|audio|> or <|audio|>?"), 2, "place 2 of 2 has no sound")
 
 
 def test_images_that_cannot_be_used(seeing, tmp_path):

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 import g4compile
 from g4compile.cli.app import VERBS, app
+from tests.audio import wav
+from tests.runtime.media.clips import clip
 from tests.vision import png
 
 
@@ -192,6 +194,37 @@ def test_opt_runs_the_passes_of_several_stages(checkpoints, tmp_path):
     result = g4("opt", graph, "-p", "fuse-dual-rope-attention, canonicalize-dead-code, insert-windowed-masks")
     assert result.exit_code == 0, result.stderr
     assert "g4.WindowedMask" in result.stdout
+
+
+def test_a_bundle_that_takes_sounds(hearing, tmp_path):
+    first, second, image = tmp_path / "first.wav", tmp_path / "second.wav", tmp_path / "a.png"
+    first.write_bytes(wav(1.0))
+    second.write_bytes(wav(0.2, seed=1))
+    image.write_bytes(png())
+    folder = hearing("tiny-e2b").folder
+    assert as_json("inspect", folder)["modalities"] == ["text", "image", "audio"]
+    asked = ("run", folder, "--prompt", "What is it?", "--max-new-tokens", 3)
+    deaf, one, two = (
+        as_json(*asked),
+        as_json(*asked, "--audio", first),
+        as_json(*asked, "--audio", first, "--audio", second),
+    )
+    assert [made["prompt_tokens"] - deaf["prompt_tokens"] for made in (one, two)] == [25 + 2, 25 + 2 + 5 + 2]
+    placed = as_json("run", folder, "--prompt", "<|audio|>What is it?", "--audio", first, "--max-new-tokens", 3)
+    assert placed["prompt_tokens"] == one["prompt_tokens"] and placed["token_ids"] == one["token_ids"]
+    both = as_json(*asked, "--audio", first, "--image", image)
+    assert both["prompt_tokens"] > one["prompt_tokens"] + 200
+
+
+def test_a_video_in_a_bundle_that_takes_images(seeing, tmp_path):
+    file = tmp_path / "a.mp4"
+    file.write_bytes(clip(3))
+    folder = seeing("tiny-31b").folder
+    asked = ("run", folder, "--prompt", "What happens?", "--max-new-tokens", 3)
+    blind, seen = as_json(*asked), as_json(*asked, "--video", file)
+    placed = as_json("run", folder, "--prompt", "<|video|>What happens?", "--video", file, "--max-new-tokens", 3)
+    assert seen["prompt_tokens"] > blind["prompt_tokens"] + 3 * 40
+    assert abs(placed["prompt_tokens"] - seen["prompt_tokens"]) <= 4  # line breaks around it
 
 
 def test_a_bundle_that_takes_images(seeing, tmp_path):

@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from g4compile.bundle.folder import Bundle
-from g4compile.compare.reference import Reference
 from g4compile.compiler import compile
 from g4compile.errors import BundleError, InputError
 from g4compile.runtime import feeds
@@ -16,6 +14,7 @@ from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
 from tests.conftest import VARIANTS
 from tests.manifests import linked, rewrite
+from tests.prompts import expected
 from tests.scenario import assert_equal
 from tests.vision import images_of, png
 
@@ -31,27 +30,6 @@ def prompt_of(bundle):
     token = media.tokens.image.id
     ids = [*words[0], *[token] * images[0].tokens, *words[1], *[token] * images[1].tokens, *words[2]]
     return Prompt(np.array(ids), images)
-
-
-def expected(checkpoint, prompt, steps):
-    """Logits of the prompt [1, S, V], greedy tokens [steps], and logits after each."""
-    model = Reference(checkpoint.folder).model
-    ids = torch.from_numpy(np.asarray(prompt.input_ids)[None])
-    values, places = (
-        torch.from_numpy(np.stack([getattr(image, name) for image in prompt.images]))
-        for name in ("pixel_values", "pixel_position_ids")
-    )
-    kinds = (ids == model.config.image_token_id).long()
-    with torch.no_grad():
-        out = model(
-            input_ids=ids, pixel_values=values, image_position_ids=places, mm_token_type_ids=kinds, use_cache=True
-        )
-        prefill, tokens, decode = out.logits.numpy(), [], []
-        for _ in range(steps):
-            tokens.append(out.logits[:, -1:].argmax(-1))
-            out = model(input_ids=tokens[-1], past_key_values=out.past_key_values, use_cache=True)
-            decode.append(out.logits.numpy())
-    return prefill, [token.numpy() for token in tokens], decode
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -148,8 +126,8 @@ def test_messages_become_a_prompt(seeing):
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
-        (lambda manifest: manifest.update(modalities=["text"]), "do not agree on whether images are taken"),
-        (lambda manifest: manifest["media"].update(image=None), "do not agree on whether images are taken"),
+        (lambda manifest: manifest.update(modalities=["text"]), "do not agree on whether image is taken"),
+        (lambda manifest: manifest["media"].update(image=None), "do not agree on whether image is taken"),
         (lambda manifest: manifest["media"]["image"].update(patch_size=8), "pixel_values, an input of vision"),
         (lambda manifest: manifest["media"]["tokens"]["image"].update(id=10**6), "beyond the vocabulary"),
         (lambda manifest: manifest["media"]["image"].update(patch_size=0), "media.image.patch_size"),

@@ -32,7 +32,9 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
         str | None,
         typer.Option(help="How keys and values are kept: float32, int8, or bfloat16 with g4ops; in engines bfloat16."),
     ] = None,
-    modalities: Annotated[str, typer.Option(help="What the bundle can take in: text, or text,image.")] = "text",
+    modalities: Annotated[
+        str, typer.Option(help="What the bundle can take in: text, text,image or text,image,audio.")
+    ] = "text",
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
     ] = None,

@@ -24,7 +24,12 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
         list[Path] | None,
         typer.Option(help="An image; once for each. They stand in front of the prompt, or where it has <|image|>."),
     ] = None,
-    audio: Annotated[Path | None, typer.Option(help="A sound file, where the bundle takes audio.")] = None,
+    video: Annotated[
+        list[Path] | None, typer.Option(help="A video; once for each. Behind the images, or where it has <|video|>.")
+    ] = None,
+    audio: Annotated[
+        list[Path] | None, typer.Option(help="A sound; once for each. Behind the videos, or where it has <|audio|>.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
     top_k: Annotated[int, typer.Option(min=0, help="0 keeps all.")] = 0,
@@ -49,15 +54,17 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
         )
     with progress("load the bundle"):
         session = load(bundle_folder(bundle), threads=threads, checkpoint=checkpoint)
-    check_takes(session.bundle, *(["image"] if image else []), *(["audio"] if audio else []))
-    if image and ids:
-        raise InputError("--image goes with --prompt", fix="give --prompt TEXT in the place of --ids")
+    given = {"image": image or [], "video": video or [], "audio": audio or []}
+    kinds = [kind for kind, files in given.items() if files]
+    check_takes(session.bundle, *kinds)
+    if kinds and ids:
+        raise InputError(f"--{kinds[0]} goes with --prompt", fix="give --prompt TEXT in the place of --ids")
     codec = None if ids else TextCodec(session.bundle)
     if codec is None:
         asked = Prompt(parse_ids(ids))
     else:
-        with progress("read the images" if image else "read the prompt"):
-            asked = ask(session.bundle, codec, prompt, image or [], chat=not raw and codec.has_template)
+        with progress(f"read {' and '.join(kinds)}" if kinds else "read the prompt"):
+            asked = ask(session.bundle, codec, prompt, given, chat=not raw and codec.has_template)
     made = Timed(
         session.generate(
             asked, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed

@@ -30,6 +30,10 @@ class Media:
     videos: Sequence[VideoInputs] = ()
     audios: Sequence[AudioInputs] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.images or self.videos or self.audios)
+
     def runs(self, kind: int) -> list[int]:
         """Tokens of each run of placeholders of a ``kind``: of an image, a frame of a video, a sound."""
         if kind == VIDEO:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from g4compile.bundle.media import MediaSpec, MelSpec
+import numpy as np
+
+from g4compile.bundle.media import MediaSpec, MelSpec, WaveSpec
 from g4compile.errors import InputError
 from g4compile.runtime.media.images import decode_image
 from g4compile.runtime.media.mel import mel_inputs
 from g4compile.runtime.media.patches import image_inputs
-from g4compile.runtime.media.records import AudioInputs, ImageInputs, VideoInputs
-from g4compile.runtime.media.sounds import decode_sound
+from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs, VideoInputs
+from g4compile.runtime.media.sounds import DecodedSound, decode_sound, sound_of
 from g4compile.runtime.media.sources import Source
-from g4compile.runtime.media.videos import video_inputs
+from g4compile.runtime.media.videos import frame_inputs, video_inputs
 from g4compile.runtime.media.waves import wave_inputs
 
 
@@ -31,20 +33,43 @@ class Preprocessor:
         decoded = decode_image(source)
         return image_inputs(decoded.pixels, self.spec.image, budget, decoded.notes)
 
-    def video(self, source: Source, frames: int | None = None, budget: int | None = None) -> VideoInputs:
-        """``frames``: how many are taken, 1 to 256, each of at most ``budget`` tokens. None: as the checkpoint says."""
+    def video(
+        self,
+        source: Source | list[Array] | tuple[Array, ...] | Array,
+        frames: int | None = None,
+        budget: int | None = None,
+        rate: float | None = None,
+    ) -> VideoInputs:
+        """``source``: a file, or frames, uint8 [height, width, 3] each, of which ``rate`` are shown in a second (None:
+        24, as transformers has it). ``frames``: how many are taken, 1 to 256, each of at most ``budget`` tokens. None:
+        as the checkpoint says."""
         if self.spec.video is None:
             raise _not_taken("videos")
+        if isinstance(source, list | tuple | np.ndarray):
+            return frame_inputs(source, self.spec.video, frames, budget, rate)
+        if rate is not None:
+            raise InputError("a video file states its own rate", fix="give the rate with a list of frames alone")
         return video_inputs(source, self.spec.video, frames, budget)
 
-    def audio(self, source: Source) -> AudioInputs:
+    def audio(self, source: Source | Array, sampling_rate: int | None = None) -> AudioInputs:
+        """``source``: a file, or a wave, floats [samples] at ``sampling_rate`` hertz."""
         spec = self.spec.audio
         if spec is None:
             raise _not_taken("sounds")
-        decoded = decode_sound(source, spec.sampling_rate, spec.max_samples)
+        decoded = _sound(source, sampling_rate, spec)
         if isinstance(spec, MelSpec):
             return mel_inputs(decoded.wave, spec, decoded.notes)
         return wave_inputs(decoded.wave, spec, decoded.notes)
+
+
+def _sound(source: Source | Array, rate: int | None, spec: MelSpec | WaveSpec) -> DecodedSound:
+    if not isinstance(source, np.ndarray):
+        if rate is not None:
+            raise InputError("a sound file states its own rate", fix="give sampling_rate with an array alone")
+        return decode_sound(source, spec.sampling_rate, spec.max_samples)
+    if rate is None:
+        raise InputError("an array of samples does not say its rate", fix="give its sampling_rate, in hertz")
+    return sound_of(source, rate, spec.sampling_rate, spec.max_samples)
 
 
 def _not_taken(name: str) -> InputError:

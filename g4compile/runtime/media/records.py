@@ -33,6 +33,12 @@ class VideoInputs:
     seconds: tuple[float, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def frames(self) -> tuple[ImageInputs, ...]:
+        """Each frame as an image."""
+        pairs = zip(self.pixel_values, self.pixel_position_ids, strict=True)
+        return tuple(ImageInputs(values, positions, self.tokens) for values, positions in pairs)
+
 
 @dataclass(frozen=True)
 class AudioInputs:

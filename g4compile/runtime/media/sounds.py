@@ -16,6 +16,7 @@ import numpy as np
 
 from g4compile.errors import G4Error, InputError, MachineError
 from g4compile.inputs.files import Kind
+from g4compile.runtime import arguments
 from g4compile.runtime.media.libraries import library
 from g4compile.runtime.media.records import Array
 from g4compile.runtime.media.sources import Source, read_source, refuse
@@ -66,6 +67,20 @@ def decode_sound(source: Source, sampling_rate: int, max_samples: int) -> Decode
         wave = _resampled(wave, rate, sampling_rate)
     check_length(len(wave), sampling_rate, max_samples, where)
     return DecodedSound(wave, tuple(notes))
+
+
+def sound_of(samples: Array, rate: int, sampling_rate: int, max_samples: int) -> DecodedSound:
+    """``samples``, floats at ``rate`` hertz, as a wave of ``sampling_rate`` hertz.
+
+    Raises InputError for what `check_wave` and `check_length` refuse, and for an odd rate; MachineError without soxr.
+    """
+    rate = arguments.integer("sampling_rate", rate, *RATES)
+    check_wave(samples)
+    check_length(len(samples), rate, max_samples * rate // sampling_rate)
+    wave = np.ascontiguousarray(samples, np.float32)
+    if rate == sampling_rate:
+        return DecodedSound(wave)
+    return DecodedSound(_resampled(wave, rate, sampling_rate), (f"resampled from {rate:,} Hz to {sampling_rate:,} Hz",))
 
 
 def check_wave(wave: Array, where: str = "") -> None:

@@ -10,6 +10,7 @@ The container is opened so that it can name no other file: a playlist would.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -20,7 +21,7 @@ from g4compile.inputs.files import Kind
 from g4compile.runtime import arguments
 from g4compile.runtime.media.libraries import library
 from g4compile.runtime.media.patches import image_inputs, with_budget
-from g4compile.runtime.media.records import ImageInputs, VideoInputs
+from g4compile.runtime.media.records import Array, ImageInputs, VideoInputs
 from g4compile.runtime.media.sources import Source, open_source, refuse
 
 MOST_FRAMES, MOST_SAMPLED = 36_000, 256  # in a file, and of them for the model
@@ -54,6 +55,29 @@ def video_inputs(source: Source, spec: VideoSpec, frames: int | None = None, bud
         refuse(_KIND, where, error, _FIX)
 
 
+def frame_inputs(
+    pixels: Sequence[Array] | Array,
+    spec: VideoSpec,
+    frames: int | None = None,
+    budget: int | None = None,
+    rate: float | None = None,
+) -> VideoInputs:
+    """As `video_inputs`, of all frames of a video, uint8 [height, width, 3] each and of one size, of which ``rate`` are
+    shown in a second (None: 24). Raises InputError for none or too many, and for what are no such arrays."""
+    count = spec.num_frames if frames is None else arguments.integer("frames", frames, 1, MOST_SAMPLED)
+    total, shown = len(pixels), _RATE if rate is None else arguments.real("rate", rate, 1e-3, 1e6)
+    if not 0 < total <= MOST_FRAMES:
+        raise InputError(f"a video has 1 to {MOST_FRAMES:,} frames, got {total:,}")
+    chosen, patches = frame_numbers(total, count), with_budget(spec.patches, budget)
+    made = [image_inputs(pixels[number], patches) for number in chosen]
+    if len({pixels[number].shape for number in chosen}) > 1:
+        raise InputError("the video has frames of several sizes", fix="make them one size")
+    notes = [] if rate else [f"no rate was given: times are those of {_RATE:g} frames a second"]
+    if total < count:
+        notes.append(_fewer(count, total))
+    return _together(made, tuple(number / shown for number in chosen), tuple(notes))
+
+
 def frame_numbers(total: int, count: int) -> list[int]:
     """Which ``count`` of ``total`` frames are taken: evenly from the first, and all where there are no more."""
     count = min(count, total)
@@ -69,16 +93,20 @@ def _sampled(file: BinaryIO, where: str, count: int, patches: PatchSpec) -> Vide
         total = found
         made, _, turned = _decoded(file, where, frame_numbers(total, count), patches)
     if total < count:
-        notes.append(f"the video has fewer than {count} frames: all {total} are used")
+        notes.append(_fewer(count, total))
     if turned:
         notes.append(f"the file asks for its frames to be turned by {turned:g} degrees: they are not")
-    return VideoInputs(
-        np.stack([one.pixel_values for one in made]),
-        np.stack([one.pixel_position_ids for one in made]),
-        made[0].tokens,
-        tuple(number / (rate or _RATE) for number in frame_numbers(total, count)),
-        tuple(notes),
-    )
+    seconds = tuple(number / (rate or _RATE) for number in frame_numbers(total, count))
+    return _together(made, seconds, tuple(notes))
+
+
+def _together(made: Sequence[ImageInputs], seconds: tuple[float, ...], notes: tuple[str, ...]) -> VideoInputs:
+    values, positions = ([getattr(one, name) for one in made] for name in ("pixel_values", "pixel_position_ids"))
+    return VideoInputs(np.stack(values), np.stack(positions), made[0].tokens, seconds, notes)
+
+
+def _fewer(count: int, total: int) -> str:
+    return f"the video has fewer than {count} frames: all {total} are used"
 
 
 def _opened(file: BinaryIO) -> Any:

@@ -46,7 +46,7 @@ class OnnxTarget(Target):
 
     options_class = OnnxOptions
     kv = (FLOAT32, BFLOAT16, INT8)
-    modalities = (TEXT, "image")
+    modalities = (TEXT, "image", "audio")
 
     def __init__(
         self,
