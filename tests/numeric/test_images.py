@@ -36,7 +36,12 @@ def prompt_of(bundle):
 
 def expected(checkpoint, prompt, steps):
     """Logits of the prompt [1, S, V], greedy tokens [steps], and logits after each."""
-    model = Reference(checkpoint.folder).model
+    return answered(Reference(checkpoint.folder), prompt, steps)
+
+
+def answered(reference, prompt, steps):
+    """The same, of a ``reference`` that has its own weights and cache."""
+    model = reference.model
     ids = torch.from_numpy(np.asarray(prompt.input_ids)[None])
     values, places = (
         torch.from_numpy(np.stack([getattr(image, name) for image in prompt.images]))
@@ -45,8 +50,9 @@ def expected(checkpoint, prompt, steps):
     kinds = (ids == model.config.image_token_id).long()
     with torch.no_grad():
         out = model(
-            input_ids=ids, pixel_values=values, image_position_ids=places, mm_token_type_ids=kinds, use_cache=True
-        )
+            input_ids=ids, pixel_values=values, image_position_ids=places, mm_token_type_ids=kinds, use_cache=True,
+            past_key_values=reference._cache,
+        )  # fmt: skip
         prefill, tokens, decode = out.logits.numpy(), [], []
         for _ in range(steps):
             tokens.append(out.logits[:, -1:].argmax(-1))
@@ -182,12 +188,3 @@ def test_a_bundle_with_blocks_says_so(seeing, tmp_path):
     with pytest.raises(BundleError, match="requires does not have image-blocks"):
         Bundle.open(folder)
     assert "image-blocks" not in seeing("tiny-e2b").manifest.requires
-
-
-def test_kernels_whose_attention_is_causal(checkpoints, tmp_path, g4ops):
-    with pytest.raises(InputError, match="the kernels g4ops do not go with images of this model") as raised:
-        compile(
-            checkpoints("tiny-31b").folder, "onnx-cpu", tmp_path / "out", weights="int4", kernels="g4ops",
-            modalities=("text", "image"),
-        )  # fmt: skip
-    assert "--kernels onnxruntime" in str(raised.value)
