@@ -56,9 +56,14 @@ def _stacked(images):
 
 def expected(checkpoint, prompt, steps):
     """Logits of the prompt [1, S, V], greedy tokens [steps], and logits after each."""
-    model = Reference(checkpoint.folder).model
+    return answered(Reference(checkpoint.folder), prompt, steps)
+
+
+def answered(reference, prompt, steps):
+    """The same, of a ``reference`` that has its own weights and cache."""
+    model = reference.model
     with torch.no_grad():
-        out = model(**hf_inputs(model.config, prompt), use_cache=True)
+        out = model(**hf_inputs(model.config, prompt), past_key_values=reference._cache, use_cache=True)
         prefill, tokens, decode = out.logits.numpy(), [], []
         for _ in range(steps):
             tokens.append(out.logits[:, -1:].argmax(-1))

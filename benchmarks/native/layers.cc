@@ -69,7 +69,7 @@ struct Bench {
     run(name, [&](std::size_t turn) {
       const std::uint8_t* at = &memory[turn * 7 % places * 2 * one];
       const float* of = type == kInt8 ? scales.data() : nullptr;
-      attention(*kernels.floats, pool.parallel(), shape, query.data(), &position, {at, of}, {at + one, of}, y.data());
+      attention(*kernels.floats, pool.parallel(), shape, query.data(), {&position}, {at, of}, {at + one, of}, y.data());
     }, 2 * one + (type == kInt8 ? static_cast<std::size_t>(8 * tokens) : 0));
   }
 

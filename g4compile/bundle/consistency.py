@@ -131,26 +131,31 @@ def _onnx_faults(manifest: Manifest) -> Faults:
         yield f"the bundle has no graph of the part {lacking}, variant {ANY}, rank 0", "an ONNX bundle has both parts"
         return
     fed = {output.name: (output.dtype, tuple(fixed(size) for size in output.shape)) for output in embed.outputs}
+    growing = IMAGE_BLOCKS in manifest.requires
     inputs = {
-        **_kv_tensors(kv, PAST),
+        **_kv_tensors(kv, PAST, growing),
         **fed,
         "position_ids": ("int64", (None, None)),
         "num_logits_to_keep": ("int64", ()),
     }
-    if IMAGE_BLOCKS in manifest.requires:
+    if growing:
         starts, ends = BLOCK_BOUNDS
         read = {starts, ends} if any(tensor.name == starts for tensor in decoder.inputs) else {ends}
         inputs |= dict.fromkeys(read, ("int64", (None, None)))
-    outputs = {**_kv_tensors(kv, PRESENT), "logits": ("float", (None, None, manifest.vocab_size))}
+    outputs = {**_kv_tensors(kv, PRESENT, growing), "logits": ("float", (None, None, manifest.vocab_size))}
     yield from misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
     yield from misfits("an input of decoder", decoder.inputs, inputs)
     yield from misfits("an output of decoder", decoder.outputs, outputs)
     yield from media_faults(manifest, fed)
 
 
-def _kv_tensors(kv: KVSpec, begin: str) -> Expected:
+def _kv_tensors(kv: KVSpec, begin: str, growing: bool) -> Expected:
+    """``growing``: rings may have more slots than the manifest gives them, for an image of more tokens than a run."""
     return {
-        f"{begin}{layer.layer}.{part}": (dtype, (None, layer.heads, layer.slots, width(layer, part)))
+        f"{begin}{layer.layer}.{part}": (
+            dtype,
+            (None, layer.heads, None if growing else layer.slots, width(layer, part)),
+        )
         for layer in kv.layers
         for part, dtype in PARTS[kv.dtype].items()
     }

@@ -12,7 +12,8 @@ A full layer's past is `[B, K, capacity, D]`: what lies behind the written part 
 are one buffer when the runtime binds them so. A sliding layer keeps `window - 1` tokens, which is all the next step can
 see, and `rewind` more, so that as many can be taken back. Keys that shared layers read are the full `k`, not the cut
 one. In a ring, position p is in slot p mod ring: `g4.WindowedMask`, which takes the last key for the newest, becomes
-`g4.RingMask`. What a ring holds beyond the window is what one step can write, and what can be taken back.
+`g4.RingMask`, and `g4.BlockMask` `g4.RingBlockMask`. What a ring holds beyond the window is what one step can write,
+and what can be taken back.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from g4compile.errors import MatchError
 from g4compile.graph.axes import resize
 from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
+from g4compile.ops.block_mask import BlockMask
 from g4compile.ops.cache_update import CacheUpdate
 from g4compile.ops.dual_rope_attention import DualRopeAttention
 from g4compile.ops.registry import view
+from g4compile.ops.ring_block_mask import RingBlockMask
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.windowed_mask import WindowedMask
 from g4compile.passes.base import expect
@@ -111,3 +114,7 @@ def _mask_ring(keys: ir.Value) -> None:
         if WindowedMask.matches(reader):
             mask = WindowedMask(reader)
             mask.replace_by(RingMask.insert(Builder(reader), mask.position_ids, keys, window=mask.window))
+        elif BlockMask.matches(reader):
+            seen = BlockMask(reader)
+            places = seen.position_ids, seen.block_starts, seen.block_ends
+            seen.replace_by(RingBlockMask.insert(Builder(reader), *places, keys, window=seen.window))

@@ -67,8 +67,9 @@ class KVCache:
                         self._set(layer, part, array.copy())
 
     def reserve(self, tokens: int) -> None:
-        """Make room for ``tokens`` more in the full layers' buffers: in all of them, or, with a MachineError, in
-        none."""
+        """Make room for the ``tokens`` of a run in rings, beside what they keep, and in the buffers of full layers: of
+        either in all, or, with a MachineError, in none."""
+        self._grow_rings(tokens)
         capacity = self._capacity_for(tokens)
         if capacity <= self.capacity:
             return
@@ -81,6 +82,26 @@ class KVCache:
                         grown[:, :, : self.length] = self._array(layer, part)[:, :, : self.length]
                         values[f"{layer.layer}.{part}"] = tensor_of(self._parts[part], grown)
         self._values, self.capacity = values, capacity
+
+    def _grow_rings(self, tokens: int) -> None:
+        """Move what rings hold into larger ones where ``tokens`` do not fit beside what they keep. An image whose
+        tokens see each other is one run, however many it has."""
+        if tokens <= (self.most_new or tokens):
+            return
+        values = dict(self._values)
+        for layer in self._rings:
+            slots = (layer.keep or 0) + tokens
+            for part in self._parts:
+                old = self._array(layer, part)
+                held = old.shape[2]
+                if held >= slots:
+                    continue
+                with no_memory(f"a ring of keys and values of {slots:,} tokens", old.nbytes // held * slots):
+                    grown = self._empty(layer, part, slots)
+                at = np.arange(max(0, self.length - held), self.length)
+                grown[:, :, at % slots] = old[:, :, at % held]
+                values[f"{layer.layer}.{part}"] = tensor_of(self._parts[part], grown)
+        self._values = values
 
     def bind(self, binding: Any) -> None:
         """Bind all past inputs and present outputs of one run."""

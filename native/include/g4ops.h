@@ -82,6 +82,8 @@ typedef struct G4Queries {
   int64_t heads, tokens, window; /* window 0: all positions so far */
   double scale;                  /* of scores */
   const int64_t* positions;      /* [batch, tokens] */
+  /* NULL, or [batch, tokens]: the first and the last position of the block that a token is of. It sees all of it. */
+  const int64_t *block_starts, *block_ends;
 } G4Queries;
 
 /* fresh: float32 [batch, heads, tokens, depth], put where positions [batch, tokens] say. */

@@ -16,14 +16,17 @@ struct Seen {
   std::int64_t begin, end;
 };
 
-Seen seen(std::int64_t position, std::int64_t window) {
-  return {window ? std::max<std::int64_t>(0, position - window + 1) : 0, position + 1};
+Seen seen(const Places& places, std::int64_t at, std::int64_t window) {
+  const std::int64_t position = places.positions[at];
+  Seen keys{window ? std::max<std::int64_t>(0, position - window + 1) : 0, position + 1};
+  if (places.block_ends) keys = {std::min(keys.begin, places.block_starts[at]), places.block_ends[at] + 1};
+  return keys;
 }
 
 // The rows of queries of one head of keys, N / K heads times S tokens, in equal blocks; each block's keys in parts.
 class Split {
  public:
-  Split(const AttentionShape& shape, const std::int64_t* positions) : shape_(shape), positions_(positions) {
+  Split(const AttentionShape& shape, const Places& places) : shape_(shape), places_(places) {
     rows_ = shape.N / shape.cache.K * shape.S;
     blocks_ = (rows_ + kBlockRows - 1) / kBlockRows;
     const std::int64_t all = shape.cache.B * shape.cache.K * blocks_;
@@ -43,7 +46,7 @@ class Split {
   std::int64_t blocks_a_head() const { return blocks_; }
   std::int64_t rows_a_head() const { return rows_; }
   Seen of_row(std::int64_t b, std::int64_t row) const {
-    return seen(positions_[b * shape_.S + row % shape_.S], shape_.window);
+    return seen(places_, b * shape_.S + row % shape_.S, shape_.window);
   }
   Seen of_block(std::int64_t b, std::int64_t block) const {
     Seen all = of_row(b, first(block));
@@ -60,7 +63,7 @@ class Split {
 
  private:
   const AttentionShape& shape_;
-  const std::int64_t* positions_;
+  const Places& places_;
   std::int64_t rows_, blocks_, parts_;
 };
 
@@ -154,26 +157,41 @@ std::string problem(const AttentionShape& s) {
   return "";
 }
 
-std::string problem(const AttentionShape& s, const std::int64_t* positions) {
-  std::string wrong = problem(s.cache, s.S, positions);
-  if (!wrong.empty() || !s.cache.ring) return wrong;
-  for (std::int64_t b = 0; b < s.cache.B && s.S; ++b, positions += s.S) {
-    const std::int64_t newest = *std::max_element(positions, positions + s.S);
-    const std::int64_t oldest = seen(*std::min_element(positions, positions + s.S), s.window).begin;
-    if (newest - oldest >= s.cache.T)
+std::string problem(const AttentionShape& s, const Places& places) {
+  std::string wrong = problem(s.cache, s.S, places.positions);
+  if (!wrong.empty()) return wrong;
+  if (!places.block_starts != !places.block_ends) return "block_starts and block_ends go together";
+  const std::int64_t count = s.cache.B * s.S;
+  if (places.block_ends) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t start = places.block_starts[i], end = places.block_ends[i], position = places.positions[i];
+      if (start < 0 || start > position || end < position)
+        return "the block " + std::to_string(start) + ".." + std::to_string(end) + " does not hold its position " +
+               std::to_string(position);
+    }
+    wrong = problem(s.cache, s.S, places.block_ends);
+    if (!wrong.empty()) return "block_ends: " + wrong;
+  }
+  for (std::int64_t b = 0; b < s.cache.B && s.S && s.cache.ring; ++b) {
+    Seen all = seen(places, b * s.S, s.window);
+    for (std::int64_t i = b * s.S; i < (b + 1) * s.S; ++i) {
+      const Seen one = seen(places, i, s.window);
+      all = {std::min(all.begin, one.begin), std::max(all.end, one.end)};
+    }
+    if (all.end - all.begin > s.cache.T)
       return "a ring of " + std::to_string(s.cache.T) + " slots cannot hold the keys at positions " +
-             std::to_string(oldest) + ".." + std::to_string(newest);
+             std::to_string(all.begin) + ".." + std::to_string(all.end - 1);
   }
   return "";
 }
 
 void attention(const FloatKernels& kernels, const Parallel& parallel, const AttentionShape& shape, const float* query,
-               const std::int64_t* positions, const CacheData& keys, const CacheData& values, float* out) {
+               const Places& places, const CacheData& keys, const CacheData& values, float* out) {
   const CacheShape& c = shape.cache;
   if (c.B == 0 || shape.S == 0) return;
   const FloatKernels* chosen = &kernels;
   while (c.D % chosen->lanes) chosen = chosen->narrower;
-  const Split split(shape, positions);
+  const Split split(shape, places);
   const Attention work{*chosen, shape, query, keys, values, split};
   const std::int64_t parts = split.parts(), in_head = split.blocks_a_head();
   const std::int64_t shared = parts > 1 ? split.blocks() * parts : 0, most_rows = split.most_rows();

@@ -60,9 +60,9 @@ int g4ops_attention(const G4Kernels* kernels, G4Pool* pool, const G4Queries* que
     const AttentionShape shape{of_keys, queries->heads, queries->tokens, queries->window,
                                static_cast<float>(queries->scale)};
     wrong = problem(shape);
-    if (wrong.empty()) wrong = problem(shape, queries->positions);
-    if (wrong.empty())
-      attention(*own(kernels).floats, own(pool), shape, query, queries->positions, key_data, value_data, y);
+    const Places places{queries->positions, queries->block_starts, queries->block_ends};
+    if (wrong.empty()) wrong = problem(shape, places);
+    if (wrong.empty()) attention(*own(kernels).floats, own(pool), shape, query, places, key_data, value_data, y);
     return wrong;
   });
 }

@@ -29,6 +29,7 @@ std::size_t whole(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 struct LayerCase {
   std::int64_t type, B, K, group, D, past, S, window, ring;  // ring: slots, or 0
+  bool blocks;  // the middle third of the new tokens is an image
 };
 
 struct Kept {
@@ -73,15 +74,20 @@ void run_attention(const LayerCase& c, Random& random, const std::vector<const G
   std::vector<std::int64_t> positions;
   for (std::int64_t b = 0; b < c.B; ++b)
     for (std::int64_t s = 0; s < c.S; ++s) positions.push_back(c.past + s);
+  std::vector<std::int64_t> starts = positions, ends = positions;
+  for (std::size_t i = 0; i < positions.size(); ++i)
+    if (const std::int64_t s = positions[i] - c.past; c.blocks && s >= c.S / 3 && s <= c.S * 2 / 3)
+      starts[i] = c.past + c.S / 3, ends[i] = c.past + c.S * 2 / 3;
   std::vector<double> right(y.size());
   for (std::int64_t b = 0; b < c.B; ++b)
     for (std::int64_t n = 0; n < N; ++n)
       for (std::int64_t s = 0; s < c.S; ++s) {
         const std::int64_t p = c.past + s, head = b * c.K + n / c.group;
-        const std::int64_t low = c.window ? std::max<std::int64_t>(0, p - c.window + 1) : 0;
+        const std::int64_t low = std::min(c.window ? std::max<std::int64_t>(0, p - c.window + 1) : 0, starts[whole(s)]);
+        const std::int64_t high = ends[whole(s)];
         const float* const row = &query[whole(((b * N + n) * c.S + s) * c.D)];
         std::vector<double> scores;
-        for (std::int64_t j = low; j <= p; ++j) {
+        for (std::int64_t j = low; j <= high; ++j) {
           double sum = 0;
           for (std::int64_t d = 0; d < c.D; ++d) sum += row[d] * kept[0].at(head, j, d);
           scores.push_back(sum);
@@ -91,11 +97,11 @@ void run_attention(const LayerCase& c, Random& random, const std::vector<const G
         const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
         for (std::int64_t d = 0; d < c.D; ++d) {
           double sum = 0;
-          for (std::int64_t j = low; j <= p; ++j) sum += scores[whole(j - low)] * kept[1].at(head, j, d);
+          for (std::int64_t j = low; j <= high; ++j) sum += scores[whole(j - low)] * kept[1].at(head, j, d);
           right[whole(((b * c.S + s) * N + n) * c.D + d)] = sum / total;
         }
       }
-  const G4Queries queries = {N, c.S, c.window, 1.0, positions.data()};
+  const G4Queries queries = {N, c.S, c.window, 1.0, positions.data(), starts.data(), ends.data()};
   for (const G4Kernels* kernels : all) {
     const char* name = g4ops_kernels_name(kernels);
     for (G4Pool* pool : pools) {
@@ -241,7 +247,11 @@ void wrong_sizes(Random& random, const G4Kernels* kernels) {
                              scales.empty() ? nullptr : scales.data(), scales.size() * 4};
     G4Cache of_values = of_keys;
     of_values.numbers = values.data();
-    const G4Queries queries = {N, S, window, 1.0, positions.data()};
+    std::vector<std::int64_t> starts = positions, ends = positions;
+    for (std::size_t p = 0; p < positions.size(); ++p) starts[p] -= random.below(3), ends[p] += random.below(3);
+    const bool blocks = random.below(2);
+    const G4Queries queries = {N, S, window, 1.0, positions.data(), blocks ? starts.data() : nullptr,
+                               blocks && random.below(9) ? ends.data() : nullptr};
     g4ops_cache_write(nullptr, &of_keys, query.data(), S, positions.data());
     g4ops_attention(kernels, nullptr, &queries, query.data(), &of_keys, &of_values, y.data());
     std::vector<std::uint8_t> codes(some()), down(some());
@@ -267,12 +277,13 @@ int main() {
   int cases = 0;
   for (const int type : {G4OPS_FLOAT32, G4OPS_BFLOAT16, G4OPS_INT8})
     for (const std::int64_t past : {0, 5, 63, 300})
-      for (const std::int64_t S : {1, 3, 33})
+      for (const std::int64_t S : {1, 3, 33, 150})
         for (const std::int64_t window : {0, 64}) {
           const std::int64_t depths[] = {8, 16, 40, 64, 128};
           const std::int64_t D = depths[random.below(5)], K = 1 + random.below(2);
           const std::int64_t ring = window && random.below(2) ? 63 + S + random.below(9) : 0;
-          const LayerCase c = {type, 1 + random.below(2), K, 1 + random.below(9), D, past, S, window, ring};
+          const std::int64_t B = 1 + random.below(2), group = 1 + random.below(9);
+          const LayerCase c = {type, B, K, group, D, past, S, window, ring, cases % 3 == 1};
           run_attention(c, random, all, pools), ++cases;
         }
   for (const int bits : {2, 4, 8})

@@ -28,7 +28,7 @@ class _Cache(ctypes.Structure):
 class _Queries(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("heads", "tokens", "window")] + [
         ("scale", ctypes.c_double),
-        ("positions", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("positions", "block_starts", "block_ends")),
     ]
 
 
@@ -86,28 +86,35 @@ def write(library, cache, fresh, positions, pool=None, **changes):
     library.check(function(pool, given, pointer(fresh), fresh.shape[2], pointer(positions)))
 
 
-def attention(library, kernels, query, positions, keys, values, *, scale=1.0, window=0, pool=None, **changes):
-    """query [B, N, S, D] -> [B, S, N * D]. ``changes``: fields of the keys that are set to something else."""
+NO_BLOCKS = (None, None)
+
+
+def attention(
+    library, kernels, query, positions, keys, values, *, scale=1.0, window=0, pool=None, blocks=NO_BLOCKS, **changes
+):
+    """query [B, N, S, D] -> [B, S, N * D]. ``blocks``: their first and last positions [B, S]. ``changes``: fields of
+    the keys that are set to something else."""
     batch, heads, tokens, depth = query.shape
     function = library.c.g4ops_attention
     function.argtypes = [ctypes.c_void_p] * 7
     y = np.full((batch, tokens, heads * depth), np.nan, np.float32)
-    queries = ctypes.byref(_Queries(heads, tokens, window, scale, pointer(positions)))
+    queries = ctypes.byref(_Queries(heads, tokens, window, scale, pointer(positions), *map(pointer, blocks)))
     given = ctypes.byref(keys.struct(**changes)), ctypes.byref(values.struct())
     library.check(function(kernels, pool, queries, pointer(query), *given, pointer(y)))
     return y
 
 
-def expected_attention(query, positions, keys, values, *, scale=1.0, window=0):
+def expected_attention(query, positions, keys, values, *, scale=1.0, window=0, blocks=NO_BLOCKS):
     """In float64. keys, values: float [B, K, tokens, D], by position and not by slot."""
     batch, heads, tokens, depth = query.shape
     group = heads // keys.shape[1]
     wide = [np.repeat(part.astype(np.float64), group, axis=1) for part in (keys, values)]
     scores = scale * query.astype(np.float64) @ wide[0].swapaxes(-1, -2)
     at = np.arange(keys.shape[2])
-    seen = at <= positions[:, :, None]
+    starts, ends = (positions if one is None else one for one in blocks)
+    seen = at <= ends[:, :, None]
     if window:
-        seen &= at > positions[:, :, None] - window
+        seen &= (at > positions[:, :, None] - window) | (at >= starts[:, :, None])
     scores = np.where(seen[:, None], scores, -np.inf)
     shares = np.exp(scores - scores.max(-1, keepdims=True))
     out = (shares / shares.sum(-1, keepdims=True)) @ wide[1]

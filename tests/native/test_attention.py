@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.native.layers import TYPES, Cache, attention, expected_attention, rounded, write
+from tests.native.layers import NO_BLOCKS, TYPES, Cache, attention, expected_attention, rounded, write
 from tests.native.library import Failed
 
 quick = settings(
@@ -46,6 +46,7 @@ class Layer:
         self.query = self.random.standard_normal((batch, kv_heads * group, new, depth)).astype(np.float32)
         self.query *= np.float32(4 / depth**0.5)
         self.positions = np.tile(np.arange(past, past + new), (batch, 1))
+        self.blocks = NO_BLOCKS
         step = max(1, min(slots // 2 if ring else past + new, past + new))
         for start in range(0, past + new, step):
             self.write(start, min(start + step, past + new))
@@ -62,11 +63,12 @@ class Layer:
 
     def run(self, kernels, pool=None, **more):
         caches = self.keys, self.values
-        given = {"window": self.window, "scale": 1.0, "pool": pool, **more}
+        given = {"window": self.window, "scale": 1.0, "pool": pool, "blocks": self.blocks, **more}
         return attention(self.library, kernels, self.query, self.positions, *caches, **given)
 
     def check(self, kernels, scale=1.0):
-        expected = expected_attention(self.query, self.positions, *self.kept(), scale=scale, window=self.window)
+        given = {"scale": scale, "window": self.window, "blocks": self.blocks}
+        expected = expected_attention(self.query, self.positions, *self.kept(), **given)
         found = self.run(kernels, scale=scale)
         assert np.abs(found - expected).max() <= LIMIT * np.abs(expected).max()
         return found
@@ -110,6 +112,48 @@ def test_a_window_of_512_in_a_ring(library, kernels, kind):
         Layer(library, past, kind=kind, depth=32, past=past, new=4, window=512, ring=560).check(kernels)
 
 
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("window", (0, 8))
+@pytest.mark.parametrize("within", (False, True))
+def test_tokens_of_a_block_see_each_other(library, kernels, kind, window, within):
+    """Blocks shorter and longer than the window and than 32 rows, joined with the window, or cut by it (``within``); in
+    the tightest ring that holds them, and in a buffer for all."""
+    for past, new, bounds in (
+        (0, 1, ()),
+        (20, 9, ((0, 3), (5, 9))),
+        (50, 70, ((3, 68),)),
+        (3, 90, ((0, 40), (41, 90))),
+    ):
+        starts, ends = (np.tile(np.arange(past, past + new), (2, 1)) for _ in range(2))
+        for first, end in bounds:
+            starts[:, first:end], ends[:, first:end] = past + first, past + end - 1
+        for ring in (0, window - 1 + new) if window else (0,):
+            given = {"kind": kind, "batch": 2, "kv_heads": 2, "group": 2, "depth": 16}
+            layer = Layer(library, past, past=past, new=new, window=window, ring=ring, **given)
+            layer.blocks = layer.positions if within else starts, ends
+            layer.check(kernels)
+
+
+def test_blocks_that_do_not_fit_are_refused(library):
+    kernels, layer = library.kernels(), Layer(library, 1, past=30, new=4, depth=16, window=8, ring=12)
+    at = layer.positions
+    for blocks, words in (
+        ((at + 1, at), r"the block 31\.\.30 does not hold its position 30"),
+        ((at, at - 1), r"the block 30\.\.29 does not hold its position 30"),
+        ((at - 31, at), r"the block -1\.\.30 does not hold its position 30"),
+        ((at, None), "block_starts and block_ends go together"),
+        ((None, at), "block_starts and block_ends go together"),
+        ((np.full_like(at, 20), at), r"a ring of 12 slots cannot hold the keys at positions 20\.\.33"),
+        ((at, np.full_like(at, 35)), r"a ring of 12 slots cannot hold the keys at positions 23\.\.35"),
+        ((at, np.full_like(at, 1 << 41)), f"block_ends: position {1 << 41} has no slot"),
+    ):
+        with pytest.raises(Failed, match=words):
+            layer.run(kernels, blocks=blocks)
+    full = Layer(library, 1, past=30, new=2, depth=16)
+    with pytest.raises(Failed, match="block_ends: position 32 has no slot in a cache of 32"):
+        full.run(kernels, blocks=(full.positions, full.positions + 1))
+
+
 def test_rewound_positions_see_no_later_keys(library, kernels):
     """Keys behind the position of a query are not read, whatever is in their slots."""
     layer = Layer(library, 5, past=60, new=8, depth=32)
@@ -151,6 +195,8 @@ def test_large_scores_and_numbers_that_are_none(library, kernels):
 @pytest.mark.parametrize(("past", "new", "window"), ((4000, 1, 0), (700, 1, 512), (300, 5, 0), (100, 90, 64)))
 def test_threads_change_no_bit(library, kernels, kind, past, new, window):
     layer = Layer(library, 1, kind=kind, past=past, new=new, window=window, depth=32, kv_heads=2, group=4)
+    if new > 8:
+        layer.blocks = np.full_like(layer.positions, past), np.full_like(layer.positions, past + new - 1)
     expected = layer.run(kernels)
     for threads in (1, 2, 3, 7):
         pool = library.c.g4ops_pool_create(threads)

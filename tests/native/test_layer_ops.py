@@ -121,6 +121,18 @@ def test_attention(library, kind, ring, window):
     for threads in (1, 3):
         (found,) = run(library, "Attention", inputs, threads=threads, scale=0.5, window=window, ring=int(ring))
         np.testing.assert_array_equal(found, right)
+    starts, ends = step.positions.copy(), step.positions.copy()
+    starts[:, 1:], ends[:, 1:] = starts[:, 1:2], ends[:, -1:]
+    for name in ("key_scales", "value_scales"):
+        inputs.setdefault(name, None)
+    (found,) = run(
+        library, "Attention", {**inputs, "block_starts": starts, "block_ends": ends}, scale=0.5, window=window,
+        ring=int(ring),
+    )  # fmt: skip
+    given = {"scale": 0.5, "window": window, "blocks": (starts, ends)}
+    of_blocks = attention(library, library.kernels(), step.query, step.positions, keys, values, **given)
+    np.testing.assert_array_equal(found, of_blocks)
+    assert not np.array_equal(of_blocks, right)
     wide = [Cache(keys.type, False, *rounded(keys.type, every)).floats() for every in step.all]
     expected = expected_attention(step.query, step.positions, *wide, scale=0.5, window=window)
     assert np.abs(right - expected).max() <= 1e-5 * np.abs(expected).max()
@@ -158,12 +170,19 @@ def test_no_tokens_and_no_batch(library):
         ({"ring": 2}, "ring is 2, not 0 or 1"),
         ({"ring": 1, "window": 19, "positions": np.full((B, S), 50) + np.arange(S)}, "a ring of 20 slots cannot hold"),
         ({"scale": None}, "there is no float attribute scale"),
+        ({"block_ends": np.zeros((B, S), np.int64)}, "block_starts and block_ends go together"),
+        (
+            {"block_starts": np.zeros((B, S), np.int64), "block_ends": np.zeros((B, S), np.int64)},
+            r"the block 0\.\.0 does not hold its position 9",
+        ),
+        ({"block_starts": np.zeros((B, 1), np.int64)}, r"block_starts has shape \[2, 1\], not \[2, 3\]"),
     ],
 )
 def test_attention_refuses(library, changes, words):
     step = Step(library, "float32")
     inputs = {"query": step.query, "positions": step.positions}
     inputs |= {"keys": step.caches[0].numbers, "values": step.caches[1].numbers, "key_scales": None}
+    inputs |= {"value_scales": None, "block_starts": None, "block_ends": None}
     given = {"scale": 1.0, "window": 0, "ring": 0}
     for name, value in changes.items():
         (inputs if isinstance(value, np.ndarray) else given)[name] = value

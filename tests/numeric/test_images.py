@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from g4compile.bundle.folder import Bundle
-from g4compile.compiler import compile
 from g4compile.errors import BundleError, InputError
 from g4compile.runtime import feeds
 from g4compile.runtime.prompt import Prompt
@@ -147,12 +146,3 @@ def test_a_bundle_with_blocks_says_so(seeing, tmp_path):
     with pytest.raises(BundleError, match="requires does not have image-blocks"):
         Bundle.open(folder)
     assert "image-blocks" not in seeing("tiny-e2b").manifest.requires
-
-
-def test_kernels_whose_attention_is_causal(checkpoints, tmp_path, g4ops):
-    with pytest.raises(InputError, match="the kernels g4ops do not go with images of this model") as raised:
-        compile(
-            checkpoints("tiny-31b").folder, "onnx-cpu", tmp_path / "out", weights="int4", kernels="g4ops",
-            modalities=("text", "image"),
-        )  # fmt: skip
-    assert "--kernels onnxruntime" in str(raised.value)

@@ -301,8 +301,17 @@ def block_mask(draw: Any) -> Case:
     return [at, starts, ends, np.zeros((batch, 1, past + new, 4), np.float32)], {"window": window}
 
 
+@st.composite
+def ring_block_mask(draw: Any) -> Case:
+    """A ring that holds the window of the first and all of the new positions."""
+    (at, starts, ends, keys), attributes = draw(block_mask())
+    slots = attributes["window"] - 1 + at.shape[1] + draw(st.integers(0, 5))
+    return [at, starts, ends, np.zeros((len(at), 1, slots, keys.shape[-1]), np.float32)], attributes
+
+
 CASES = {
     "BlockMask": block_mask(),
+    "RingBlockMask": ring_block_mask(),
     "AxialRope": axial_rope(),
     "BidirectionalAttention": bidirectional_attention(),
     "RelativeAttention": relative_attention(),

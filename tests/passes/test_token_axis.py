@@ -40,6 +40,7 @@ TOKENS = {
     "MoEExperts": {0: -2, 1: -2, 2: -2},
     "QuantizeKV": {0: -2},
     "RMSNorm": {0: -2},
+    "RingBlockMask": {0: -1, 1: -1, 2: -1},
     "RingMask": {0: -1},
     "RopeKeyValue": {0: -2, 1: -2, 3: -2, 4: -2},
     "RoundActivations": {0: -1},

@@ -15,9 +15,12 @@ Before:                                                   After:
     k = Cast (c)                    (c in bfloat16)           y = g4.Attention (r, positions, c, v)
     ...
 
-Where the mask is cut to the kept positions, so are the positions. No mask stands in memory, each key and value is read
-once for all heads that share it, and codes, or bfloat16, become float32 in registers. A ring (`TensorScatter
-<circular>`, g4.RingMask) becomes `ring = 1` and the window of the attention.
+    mask = g4.BlockMask (positions, starts, ends, k)      y = g4.Attention (r, positions, k, v, , , starts, ends)
+
+Where the mask is cut to the kept positions, so are the positions and the bounds of blocks. No mask stands in memory,
+each key and value is read once for all heads that share it, and codes, or bfloat16, become float32 in registers. A ring
+(`TensorScatter <circular>`, g4.RingMask) becomes `ring = 1` and the window of the attention. A ring in which queries
+see whole blocks (g4.RingBlockMask) may have any number of slots: a session gives it more for a block larger than a run.
 Source: `native/README.md` (the ops), `native/LAYERS.md` (what they compute, to the bit).
 """
 
@@ -29,19 +32,24 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import MatchError
+from g4compile.graph.axes import resize, sizes_of
 from g4compile.graph.build import Builder
 from g4compile.graph.edit import replace
 from g4compile.graph.stage import describe, op_name
+from g4compile.ops.block_mask import BlockMask
 from g4compile.ops.causal_mask import CausalMask
 from g4compile.ops.dequantize_kv import DequantizeKV
 from g4compile.ops.dual_rope_attention import DualRopeAttention
 from g4compile.ops.quantize_kv import QuantizeKV
+from g4compile.ops.registry import view
+from g4compile.ops.ring_block_mask import RingBlockMask
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.schema import DOMAIN
 from g4compile.passes.base import expect
 from g4compile.targets.onnx.normed_heads import normed_queries
 
 _POSITIONS = "position_ids"
+_SLOTS = "slots"  # of rings, where a session chooses how many
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class LowerCachedAttention:
         sites = DualRopeAttention.all_in(model.graph)
         for site in sites:
             _attend(site, caches.of(site.key, site), caches.of(site.value, site))
+        for node in model.graph:  # what no attention reads any more has a ring's new size too
+            if any(sizes_of(value)[2:3] == [_SLOTS] for value in node.inputs if value is not None and value.shape):
+                left = view(node)
+                if left is not None:
+                    left.infer()
         expect(self.name, "attentions", len(sites), self.layers, f"no {DualRopeAttention.name()} is left")
 
 
@@ -143,24 +156,51 @@ def _is_ring(scatter: ir.Node) -> bool:
     return scatter.attributes["mode"].as_string() == "circular"
 
 
-def _query_positions(site: DualRopeAttention, ring: bool, build: Builder) -> ir.Value:
-    """The positions [B, S] that the mask of ``site`` was made for, cut as it was cut."""
-    cut, kind = site.mask.producer() if site.mask is not None else None, RingMask if ring else CausalMask
+def _query_places(site: DualRopeAttention, ring: bool, build: Builder) -> list[ir.Value]:
+    """The positions [B, S] that the mask of ``site`` was made for, and the bounds of blocks if it has any: all cut as
+    it was cut."""
+    cut = site.mask.producer() if site.mask is not None else None
     whole, bounds = site.mask, list[ir.Value | None]()
     if cut is not None and op_name(cut) == "Slice":
         whole, *bounds = cut.inputs
-    mask = kind.producing(whole)
-    if mask is None:
+    plain = (RingMask if ring else CausalMask).producing(whole)
+    blocks = (RingBlockMask if ring else BlockMask).producing(whole)
+    if plain is not None:
+        places = [plain.position_ids]
+    elif blocks is not None:
+        places = [blocks.position_ids, blocks.block_starts, blocks.block_ends]
+    else:
         raise MatchError(f"{describe(site.node)} has no mask that goes with its keys", where=LowerCachedAttention.name)
-    return build.op("Slice", mask.position_ids, *bounds[:2], build.constant([1])) if bounds else mask.position_ids
+    if not bounds:
+        return places
+    axis, made = build.constant([1]), dict[ir.Value, ir.Value]()
+    for place in places:  # two of them may be one value
+        if place not in made:
+            made[place] = build.op("Slice", place, *bounds[:2], axis)
+    return [made[place] for place in places]
 
 
 def _attend(site: DualRopeAttention, key: _Written, value: _Written) -> None:
     build = Builder(site.node)
-    positions = _query_positions(site, key.ring, build)
+    positions, *blocks = _query_places(site, key.ring, build)
     query = normed_queries(site, build)
     scales = [key.scales, value.scales] if key.scales is not None else []
+    inputs: list[ir.Value | None] = [query, positions, key.cache, value.cache, *scales]
+    if blocks:
+        inputs += [*[None] * (2 - len(scales)), *blocks]
+        if key.ring:
+            _free_slots(key)
+            _free_slots(value)
     attributes = {"scale": site.scale, "window": site.window, "ring": int(key.ring)}
-    node = ir.node("Attention", [query, positions, key.cache, value.cache, *scales], attributes, domain=DOMAIN)
+    node = ir.node("Attention", inputs, attributes, domain=DOMAIN)
     node.outputs[0].type, node.outputs[0].shape = site.out.type, site.out.shape
     site.replace_by(*build.insert(node))
+
+
+def _free_slots(written: _Written) -> None:
+    """Leave the size of a ring to whoever feeds it."""
+    node = written.cache.producer()
+    assert node is not None  # a `CacheWrite`, made above
+    for value in (*node.inputs[2:], *node.outputs):
+        if value is not None:
+            resize(value, 2, _SLOTS)

@@ -14,7 +14,6 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
-from g4compile.errors import InputError
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import AUDIO, VISION
 from g4compile.model.towers import TowerFacts
@@ -71,12 +70,6 @@ class OnnxTarget(Target):
         if _kernels(options) == G4OPS:
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
-            if "image" in options.modalities and facts.text.image_blocks:
-                raise InputError(
-                    "the kernels g4ops do not go with images of this model",
-                    why="tokens of an image see each other in its decoder, and their attention is causal",
-                    fix="--kernels onnxruntime, with --kv float32 or int8; or --modalities text",
-                )
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         return Variant(), Variant(VISION), Variant(AUDIO)
@@ -100,13 +93,14 @@ class OnnxTarget(Target):
             layers=len(facts.layers) if facts.moe else 0, form=LOOP if kernels == ONNXRUNTIME else NATIVE
         )
         after = CanonicalizeConstants(), CanonicalizeDeadCode()
+        blocks = facts.image_blocks if "image" in options.modalities else ""
         if kernels == ONNXRUNTIME:
-            blocks = facts.image_blocks if "image" in options.modalities else ""
             shared = with_image_blocks(frontend(facts, REWIND, options.shared_tail, weights, options.kv), blocks)
             passes: tuple[Pass, ...] = (experts, LowerQuantizedWeights(kernels), self.legalize(), *after)
             return (*shared, Phase(self.stage, passes, LEGAL))
         ring = max(ring_slots(layer) or 0 for layer in facts.layers)
         shared = frontend(facts, REWIND, options.shared_tail, weights, options.kv, ring, product_scales=BFLOAT16_SCALES)
+        shared = with_image_blocks(shared, blocks)
         legalize = self._with_library()
         passes = (
             experts,

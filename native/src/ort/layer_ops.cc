@@ -4,7 +4,8 @@
 //               -> cache, scales?; ring 0
 //               Where ONNX Runtime has bound a cache and its output to the same memory, the rest is left as it is.
 //   Attention   (query float32 [B, N, S, D], positions int64 [B, S], keys, values [B, K, T, D],
-//                key_scales?, value_scales? float32 [B, K, T, 1]) -> y float32 [B, S, N * D]
+//                key_scales?, value_scales? float32 [B, K, T, 1], block_starts?, block_ends? int64 [B, S])
+//               -> y float32 [B, S, N * D]
 //               scale; window 0; ring 0
 //   QMoEExperts (x float32 [.., H], index int64 [.., k], weight float32 [.., k], gate_up_codes, gate_up_scales,
 //                down_codes, down_scales, gate_up_zero_points?, down_zero_points?) -> y float32 [.., H]
@@ -63,8 +64,10 @@ bool flag(const Node& node, const OrtKernelInfo* info, const char* name) {
   return value == 1;
 }
 
-const std::int64_t* positions_of(const Node& node, const Call& call, std::int64_t B, std::int64_t S) {
-  return static_cast<const std::int64_t*>(node.data("positions", call.tensor(1, "positions"), kIds, {B, S}));
+// The operand int64 [B, S] at input `index`.
+const std::int64_t* places_of(const Node& node, const Call& call, const char* operand, std::size_t index,
+                              std::int64_t B, std::int64_t S) {
+  return static_cast<const std::int64_t*>(node.data(operand, call.tensor(index, operand), kIds, {B, S}));
 }
 
 // Copies what is not the same memory already.
@@ -93,7 +96,7 @@ struct CacheWrite {
       node.wrong("new has shape " + text(fresh.shape) + ", not [B, K, S, D]");
     const std::int64_t S = fresh.shape[2];
     const void* numbers = node.data("new", fresh, kFloat, {shape.B, shape.K, S, shape.D});
-    const std::int64_t* positions = positions_of(node, call, shape.B, S);
+    const std::int64_t* positions = places_of(node, call, "positions", 1, shape.B, S);
     const float* old_scales = scales(node, call, "scales", 3, shape);
     check(node, problem(shape, S, positions));
     const bool scaled = shape.type == kInt8;
@@ -111,7 +114,7 @@ struct CacheWrite {
 
 struct AttentionOp {
   static constexpr const char* name = "Attention";
-  static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kIds, kAny, kAny, kFloat, kFloat};
+  static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kIds, kAny, kAny, kFloat, kFloat, kIds, kIds};
   static constexpr ONNXTensorElementDataType outputs[] = {kFloat};
   static constexpr std::size_t required = 4;
 
@@ -131,10 +134,12 @@ struct AttentionOp {
     const CacheData of_keys{keys.data, scales(node, call, "key_scales", 4, cache)};
     const CacheData of_values{node.data("values", values, keys.type, keys.shape),
                               scales(node, call, "value_scales", 5, cache)};
-    const std::int64_t* positions = positions_of(node, call, cache.B, shape.S);
-    check(node, problem(shape, positions));
+    Places places{places_of(node, call, "positions", 1, cache.B, shape.S)};
+    if (call.has(6)) places.block_starts = places_of(node, call, "block_starts", 6, cache.B, shape.S);
+    if (call.has(7)) places.block_ends = places_of(node, call, "block_ends", 7, cache.B, shape.S);
+    check(node, problem(shape, places));
     auto* out = static_cast<float*>(call.output({cache.B, shape.S, shape.N * cache.D}));
-    attention(kernels, call.parallel(), shape, static_cast<const float*>(rows), positions, of_keys, of_values, out);
+    attention(kernels, call.parallel(), shape, static_cast<const float*>(rows), places, of_keys, of_values, out);
   }
 
   Node node;
