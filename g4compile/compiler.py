@@ -20,7 +20,7 @@ from g4compile.targets.staging import finish, staging
 from g4compile.trace.apart import trace_apart
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
-from g4compile.weights.fit import check_contents
+from g4compile.weights.fit import check_contents, stored_modalities
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
 from g4compile.weights.side_files import read_side_files
@@ -34,7 +34,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     *,
     weights: str | None = None,
     kv: str | None = None,
-    modalities: tuple[str, ...] = ("text",),
+    modalities: tuple[str, ...] | None = None,
     context: int | None = None,
     kernels: str | None = None,
     batch: int | None = None,
@@ -51,7 +51,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     ``weights``: float32, a built-in recipe (int8, int4, int4-channel, int2, mobile) or a recipe file; of a checkpoint
     that holds codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, int8 with a
     scale per token and head, or bfloat16, which the kernels g4ops alone can read; the default is the target's.
-    ``modalities``: text, and image and audio where the target takes them.
+    ``modalities``: text, and image and audio where the target takes them; the default is all that the checkpoint has.
     ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
     ``kernels`` of ONNX bundles multiply with codes: `g4ops`, those of the library libg4ops, which every machine that
     runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of engines alone:
@@ -66,7 +66,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     """
     chosen = target_named(target)
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    modalities = modalities_of(chosen, source.facts, modalities)
+    modalities = modalities_of(chosen, stored_modalities(source), modalities)
     options = options_for(
         chosen,
         source.facts,
@@ -81,7 +81,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         tensor_parallel=tensor_parallel,
     )
     chosen.check(source.facts, options)
-    check_contents(source)
+    check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))
     media_of(source, options)  # refused now, and not when all is written
     side = read_side_files(source)
 

@@ -160,7 +160,13 @@ def bundles(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[
 
     def get(variant: str) -> Bundle:
         folder = checkpoints(variant).folder
-        return Bundle.open(once(shared, f"{variant}-bundle", lambda path: compile(folder, "onnx-cpu", path) and None))
+        return Bundle.open(
+            once(
+                shared,
+                f"{variant}-bundle",
+                lambda path: compile(folder, "onnx-cpu", path, modalities=("text",)) and None,
+            )
+        )
 
     return get
 
@@ -196,7 +202,11 @@ def int8_kv(shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Bundle:
     """A bundle of tiny-e2b with int8 KV. Tests must not change it."""
     folder = checkpoints("tiny-e2b").folder
     return Bundle.open(
-        once(shared, "int8-kv-bundle", lambda path: compile(folder, "onnx-cpu", path, kv="int8") and None)
+        once(
+            shared,
+            "int8-kv-bundle",
+            lambda path: compile(folder, "onnx-cpu", path, kv="int8", modalities=("text",)) and None,
+        )
     )
 
 
@@ -265,7 +275,7 @@ def quantized(shared: Path, checkpoints: Callable[[str], Checkpoint], tmp_path: 
         weights = exact_recipe(checkpoint.facts.text, tmp_path) if recipe == "exact" else recipe
 
         def make(path: Path) -> None:
-            compile(checkpoint.folder, "onnx-cpu", path, weights=weights, kernels=kernels, kv=kv)
+            compile(checkpoint.folder, "onnx-cpu", path, weights=weights, kernels=kernels, kv=kv, modalities=("text",))
 
         return Bundle.open(once(shared, f"{variant}-{recipe}-{kernels}-{kv}-bundle", make))
 

@@ -40,7 +40,7 @@ def _compile_until(pipe: Connection, source: Path, out: Path, when: str, options
             pipe.send(text)
             time.sleep(60)
 
-    compile(source, "onnx-cpu", out, progress=progress, **options)
+    compile(source, "onnx-cpu", out, progress=progress, modalities=("text",), **options)
 
 
 def forked(work: Callable[[], None], seconds: float = 120) -> int:
@@ -98,7 +98,7 @@ def compile_limited(source: Path, out: Path, weights: str, data: int) -> None:
             limits.append(now * 1024 + data)
             resource.setrlimit(resource.RLIMIT_DATA, (limits[0], limits[0]))
 
-    compile(source, "onnx-cpu", out, weights=weights, max_memory=64 << 20, progress=progress)
+    compile(source, "onnx-cpu", out, weights=weights, modalities=("text",), max_memory=64 << 20, progress=progress)
     assert limits
 
 

@@ -45,7 +45,7 @@ for weight in inventory(facts.text):
     tensors[key] = StoredTensor(key, "F32", weight.shape, config)
 start = time.perf_counter()
 source = Synthetic(folder, facts, tensors)
-bundle = compile(source, "onnx-cpu", folder / "bundle", weights="int4", kernels="onnxruntime")
+bundle = compile(source, "onnx-cpu", folder / "bundle", weights="int4", kernels="onnxruntime", modalities=("text",))
 print(json.dumps({
     "seconds": time.perf_counter() - start,
     "peak_gb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - Synthetic.TABLE.nbytes) / 1e9,

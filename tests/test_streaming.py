@@ -30,7 +30,14 @@ def killed(shared, checkpoints, tmp_path):
 
 def _compile(source, out, **options):
     messages = []
-    bundle = compile(source, "onnx-cpu", out, progress=lambda text, done, total: messages.append(text), **options)
+    bundle = compile(
+        source,
+        "onnx-cpu",
+        out,
+        modalities=("text",),
+        progress=lambda text, done, total: messages.append(text),
+        **options,
+    )
     return bundle, messages
 
 

@@ -15,6 +15,7 @@ from g4compile.bundle.requires import G4OPS
 from g4compile.errors import BundleError, InputError
 from g4compile.inputs.files import Kind, read_bytes
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
+from g4compile.model.contents import PARTS
 
 _TEXT_GRAPH, _BINARY_GRAPH = (".onnxtxt",), (".onnx",)
 _GRAPH = Kind("the graph", 2**31 - 1, BundleError, "compile the checkpoint again")  # protobuf holds no more
@@ -92,11 +93,22 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
         "context": manifest.context,
         "bundle_bytes": bundle.size,
     }
+    if manifest.engine is None:
+        data["modality_bytes"] = {one: stored_bytes(bundle, PARTS[one]) for one in manifest.modalities if one in PARTS}
     if manifest.engine is None and manifest.quantized:
         data["kernels"] = "g4ops" if G4OPS in manifest.requires else "onnxruntime"
     if manifest.engine is not None:  # its weights are listed in the manifest
         data["engine"] = msgspec.to_builtins(msgspec.structs.replace(manifest.engine, weights=()))
     return data
+
+
+def stored_bytes(bundle: Bundle, part: str) -> int:
+    """Bytes of `weights.data` that the graph of ``part`` of an ONNX bundle reads."""
+    import onnx
+
+    graph = onnx.load(str(bundle.graph_path(bundle.manifest.graph(part))), load_external_data=False).graph
+    places = ({entry.key: entry.value for entry in tensor.external_data} for tensor in graph.initializer)
+    return sum({int(place["offset"]): int(place["length"]) for place in places if place}.values())
 
 
 def left_out(facts: ModelFacts, compiled: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from g4compile.model.config import ModelFacts
-from g4compile.model.contents import AUDIO, VISION, tower_facts
+from g4compile.model.contents import VISION, tower_facts
 from g4compile.model.encoder_inventory import encoder_inventory
 from g4compile.model.inventory import PRODUCT, Weight
 from g4compile.model.towers import AudioFacts, PatchFacts, TowerFacts, VisionFacts
@@ -13,7 +13,6 @@ from g4compile.planning.speeds import operations
 from g4compile.planning.storage import FLOAT, Storage, paged
 from g4compile.weights.writer import INLINE
 
-PARTS = {"image": VISION, "audio": AUDIO}  # of modalities
 _IMAGE, _SOUND = 280, 750  # tokens of an image of the default budget, and of 30 seconds
 
 

@@ -12,11 +12,11 @@ import msgspec
 
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts, load_config, model_facts
-from g4compile.model.contents import DECODER
+from g4compile.model.contents import DECODER, PARTS
 from g4compile.model.inventory import LOOKUP, SMALL, Weight, inventory
 from g4compile.model.keys import checkpoint_key
 from g4compile.planning.device import DEVICES, Device
-from g4compile.planning.encoders import PARTS, EncoderPlan, encoder_weights, plan_encoder
+from g4compile.planning.encoders import EncoderPlan, encoder_weights, plan_encoder
 from g4compile.planning.memory import Memory, memory
 from g4compile.planning.speeds import operations, read_bytes, speeds
 from g4compile.planning.storage import FLOAT, Storage, paged
@@ -104,7 +104,7 @@ def plan(
     kv = kv_of(chosen, kv)
     taken = recipe_of(facts, chosen, weights)
     weights, found = taken.name if isinstance(taken, Recipe) else taken, inventory(text)
-    takes = modalities_of(chosen, facts, modalities)
+    takes = modalities_of(chosen, facts.modalities, modalities)
     beside = {modality: encoder_weights(facts, part) for modality, part in PARTS.items() if modality in takes}
     recipe = _recipe(taken, source, [*found, *(weight for weights in beside.values() for weight in weights)])
     for of_part in (found, *beside.values()):

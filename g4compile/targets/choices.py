@@ -37,17 +37,17 @@ def options_for(
     )
 
 
-def modalities_of(target: Target, facts: ModelFacts, modalities: Sequence[str] | None) -> tuple[str, ...]:
-    """The modalities of a bundle: what is given, checked, or all that a model of ``facts`` and ``target`` have.
+def modalities_of(target: Target, has: Sequence[str], modalities: Sequence[str] | None) -> tuple[str, ...]:
+    """The modalities of a bundle: what is given, checked, or all that a checkpoint ``has`` and ``target`` takes.
 
     Raises InputError for one that a bundle of ``target`` cannot take in."""
     if modalities is None:
-        return tuple(one for one in MODALITIES if one in facts.modalities and one in target.modalities)
+        return tuple(one for one in MODALITIES if one in has and one in target.modalities)
     for modality in modalities:
         if modality not in MODALITIES:
             raise InputError(f"there is no modality {modality}", fix=f"modalities: {', '.join(MODALITIES)}")
-        if modality not in facts.modalities:
-            raise InputError(f"this checkpoint has no {modality}", fix=f"it has: {', '.join(facts.modalities)}")
+        if modality not in has:
+            raise InputError(f"this checkpoint has no {modality}", fix=f"it has: {', '.join(has)}")
         if modality not in target.modalities:
             raise InputError(
                 f"{modality} is not compiled for {target.name} by this version",

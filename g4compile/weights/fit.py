@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from g4compile.errors import CheckpointError
-from g4compile.model.contents import DECODER, UNUSED, contents
+from g4compile.model.contents import DECODER, PARTS, UNUSED, contents
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.stored import FLOATS, companions, stored_codes
 
 
-def check_contents(checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError when a tensor of the decoder is missing, when one of any part has another shape or dtype
-    than the config asks for, and when no part knows one. What is not the decoder's may be missing."""
+def check_contents(checkpoint: Checkpoint, needed: Collection[str] = (DECODER,)) -> None:
+    """Raise CheckpointError when a tensor of the parts ``needed`` is missing, when one of any part has another shape or
+    dtype than the config asks for, and when no part knows one. What is not of these parts may be missing."""
     expected = contents(checkpoint.facts)
-    decoder, beside = expected.parts[DECODER], [name for name in expected.parts if name != DECODER]
+    beside = [name for name in expected.parts if name not in needed]
     read: set[str] = set()
-    for key, shape in decoder.items():
-        read.update(check_tensor(checkpoint, key, shape))
-    if checkpoint.facts.quantization and read == set(decoder):
+    for part in needed:
+        for key, shape in expected.parts[part].items():
+            read.update(check_tensor(checkpoint, key, shape))
+    if checkpoint.facts.quantization and read == {key for part in needed for key in expected.parts[part]}:
         raise CheckpointError(
             "config.json says that the weights are codes, and all of them are stored in float",
             where=f"{checkpoint.folder / 'config.json'}, quantization_config",
@@ -28,6 +29,14 @@ def check_contents(checkpoint: Checkpoint) -> None:
     for shapes in (expected.unused, *(expected.parts[name] for name in beside)):
         for key in shapes.keys() & checkpoint.tensors.keys():
             check_tensor(checkpoint, key, shapes[key])
+
+
+def stored_modalities(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What the model of ``checkpoint`` takes in: all that its config describes, but encoders of which no tensor is
+    stored."""
+    known = contents(checkpoint.facts)
+    stored = {known.part_of(key) for key in checkpoint.tensors}
+    return tuple(one for one in checkpoint.facts.modalities if one not in PARTS or PARTS[one] in stored)
 
 
 def check_known(checkpoint: Checkpoint, read: Collection[str], beside: Collection[str]) -> None:

@@ -80,7 +80,7 @@ class _Reader:
                 f"the checkpoint does not say how {what} become inputs of the model",
                 where=str(self.folder),
                 why=f"there is no {name} in {PROCESSOR}, and no {IMAGES}",
-                fix=_FIX,
+                fix=f"{_FIX}, or compile with --modalities text",
             )
         return found, where, path
 

@@ -106,10 +106,24 @@ def test_kv_bytes_are_one_number_everywhere(bundles, checkpoints, tmp_path):
 def test_a_compile_names_what_it_leaves_out(tmp_path):
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     g4("synth", "tiny-e2b", "-o", checkpoint)
-    shown = g4("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle)
+    options = "--target", "onnx-cpu", "--modalities", "text", "-o", bundle
+    shown = g4("compile", checkpoint, *options)
     assert "image, audio: in the checkpoint, not in the bundle" in shown.stdout
-    made = as_json("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle, "--force")
+    made = as_json("compile", checkpoint, *options, "--force")
     assert made["left_out_modalities"] == ["image", "audio"] and made["modalities"] == ["text"]
+    assert made["modality_bytes"] == {}
+
+
+def test_a_compile_says_what_each_modality_costs(checkpoints, tmp_path):
+    """All that the checkpoint has is taken in, where nothing is said."""
+    checkpoint, bundle = checkpoints("tiny-e2b").folder, tmp_path / "bundle"
+    shown = g4("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle).stdout
+    assert "text, image, audio" in shown
+    assert "of it; without: --modalities text,audio" in shown and "of it; without: --modalities text,image" in shown
+    less = as_json("compile", checkpoint, "--target", "onnx-cpu", "-o", bundle, "--force", "--modalities", "text,audio")
+    planned = as_json("plan", checkpoint, "--target", "onnx-cpu")["encoders"]
+    assert less["left_out_modalities"] == ["image"] and list(less["modality_bytes"]) == ["audio"]
+    assert 0.8 * planned["audio"]["bytes"] < less["modality_bytes"]["audio"] <= planned["audio"]["bytes"]
 
 
 def test_inspect_a_bundle_and_a_graph(bundles, checkpoints):

@@ -44,7 +44,7 @@ def _check(seed, folder, steps):
     traced = trace(checkpoint.facts)
     bind(Program.decoder(traced, checkpoint.facts), checkpoint)
     runner = StageRunner(traced, checkpoint.facts)
-    session = Session(compile(checkpoint.folder, "onnx-cpu", folder / "bundle"), threads=1)
+    session = Session(compile(checkpoint.folder, "onnx-cpu", folder / "bundle", modalities=("text",)), threads=1)
     for expected in judged:
         run_scenario(expected, runner.forward, runner.reset)
         run_scenario(expected, lambda ids: session.forward(ids, all_positions=True), session.reset)

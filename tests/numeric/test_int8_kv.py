@@ -20,7 +20,11 @@ def int8_kv(shared, checkpoints):
     def get(variant):
         checkpoint = checkpoints(variant)
         return Bundle.open(
-            once(shared, f"{variant}-int8-kv", lambda path: compile(checkpoint, "onnx-cpu", path, kv="int8") and None)
+            once(
+                shared,
+                f"{variant}-int8-kv",
+                lambda path: compile(checkpoint, "onnx-cpu", path, kv="int8", modalities=("text",)) and None,
+            )
         )
 
     return get

@@ -32,7 +32,11 @@ VARIANTS = ("tiny-e2b", "tiny-e4b")
 def bundle_of(shared, coded):
     def get(variant):
         return Bundle.open(
-            once(shared, f"{variant}-stored-bundle", lambda path: compile(coded(variant), "onnx-cpu", path) and None)
+            once(
+                shared,
+                f"{variant}-stored-bundle",
+                lambda path: compile(coded(variant), "onnx-cpu", path, modalities=("text",)) and None,
+            )
         )
 
     return get
@@ -96,7 +100,7 @@ def test_bundle_keeps_every_code(variant, coded, bundle_of):
 def test_panels_keep_every_code(coded, g4ops, tmp_path):
     """Codes and scales in panels are the checkpoint's; a changed one is found, and `plan` knows the bytes."""
     checkpoint = coded("tiny-e2b")
-    bundle = compile(checkpoint, "onnx-cpu", tmp_path / "bundle", kernels="g4ops")
+    bundle = compile(checkpoint, "onnx-cpu", tmp_path / "bundle", kernels="g4ops", modalities=("text",))
     assert bundle.manifest.layouts == {"blocks", "panels-1"}  # tables that are only looked up stay rows
     found = compare_codes(bundle, checkpoint)
     assert found.different == () and found.tensors > 40

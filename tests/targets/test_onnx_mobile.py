@@ -14,7 +14,13 @@ from tests.conftest import once
 @pytest.fixture
 def mobile(shared, checkpoints):
     folder = checkpoints("tiny-e2b").folder
-    return Bundle.open(once(shared, "tiny-e2b-onnx-mobile", lambda path: compile(folder, "onnx-mobile", path) and None))
+    return Bundle.open(
+        once(
+            shared,
+            "tiny-e2b-onnx-mobile",
+            lambda path: compile(folder, "onnx-mobile", path, modalities=("text",)) and None,
+        )
+    )
 
 
 def test_it_has_the_mobile_layout_by_default(mobile, quantized):
@@ -33,7 +39,7 @@ def test_its_cache_can_be_bfloat16(g4ops, shared, checkpoints):
             once(
                 shared,
                 f"tiny-e2b-onnx-mobile-{kv}",
-                lambda path, kv=kv: compile(folder, "onnx-mobile", path, kv=kv) and None,
+                lambda path, kv=kv: compile(folder, "onnx-mobile", path, kv=kv, modalities=("text",)) and None,
             )
         )
         for kv in ("float32", "bfloat16")

@@ -5,17 +5,18 @@ from dataclasses import replace
 import pytest
 
 from g4compile.compiler import compile
-from g4compile.errors import CheckpointError
+from g4compile.errors import CheckpointError, InputError
 from g4compile.model import presets
 from g4compile.model.config import model_facts
-from g4compile.weights.fit import check_contents
+from g4compile.model.contents import contents
+from g4compile.weights.fit import check_contents, stored_modalities
 
 LAYER = "model.language_model.layers"
 
 
 @pytest.fixture
 def untraced(monkeypatch):
-    def trace(*_):
+    def trace(*_, **__):
         raise AssertionError("traced")
 
     monkeypatch.setattr("g4compile.compiler.trace", trace)
@@ -52,6 +53,25 @@ def test_what_does_not_fit_is_named_before_a_trace(key, change, said, checkpoint
         compile(source, "onnx-cpu", tmp_path / "out")
     assert said in str(caught.value) and key in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_encoder_lacks_is_named_before_a_trace(checkpoints, untraced, tmp_path):
+    key = "model.vision_tower.encoder.layers.1.self_attn.q_proj.input_min"
+    source = with_tensor(checkpoints("tiny-e2b"), key)
+    with pytest.raises(CheckpointError, match=f"has no tensor {key}"):
+        compile(source, "onnx-cpu", tmp_path / "out")
+    with pytest.raises(AssertionError, match="traced"):
+        compile(source, "onnx-cpu", tmp_path / "out", modalities=("text", "audio"))
+
+
+def test_an_encoder_of_which_nothing_is_stored_is_not_there(checkpoints, tmp_path):
+    source = checkpoints("tiny-e2b")
+    audio = contents(source.facts).parts["audio"]
+    less = replace(source, tensors={key: tensor for key, tensor in source.tensors.items() if key not in audio})
+    assert stored_modalities(source) == ("text", "image", "audio") and stored_modalities(less) == ("text", "image")
+    with pytest.raises(InputError, match="this checkpoint has no audio") as refused:
+        compile(less, "onnx-cpu", tmp_path / "out", modalities=("text", "audio"))
+    assert refused.value.fix == "it has: text, image"
 
 
 def test_what_is_not_the_decoders_may_be_missing(checkpoints):

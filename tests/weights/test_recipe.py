@@ -139,7 +139,8 @@ def test_a_recipe_is_read_once(checkpoints, tmp_path):
             file.write_text(rules.replace("int8 32", "int4 32"))
 
     source = checkpoints("tiny-31b")
-    manifest = compile(source, "onnx-cpu", tmp_path / "out", weights=str(file), progress=edit).manifest
+    made = compile(source, "onnx-cpu", tmp_path / "out", weights=str(file), modalities=("text",), progress=edit)
+    manifest = made.manifest
     assert "int4 32" in file.read_text()
     assert manifest.recipe == ("layers.* int8 32 symmetric int8 nearest", "* float32")
     assert manifest.quantized and {spec.bits for spec in manifest.quantized.values()} == {8}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g4compile.bundle.folder import Bundle
@@ -26,6 +26,7 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         "KV": _kv(bundle),
         "context": f"{manifest.context:,} tokens",
         "size": size(bundle.size),
+        **_encoder_rows(manifest.modalities, data.get("modality_bytes", {})),
         "time": f"{data['compile_s']:.1f} s",
     }
     if manifest.engine is not None:
@@ -35,6 +36,14 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     if "identical_tensors" in data:
         rows["weights"] = f"{data['identical_tensors']} of {data['quantized_tensors']} tensors code-identical"
     return rows
+
+
+def _encoder_rows(modalities: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
+    """What each modality beside text costs, and how to leave it out."""
+    return {
+        one: f"{size(count)} of it; without: --modalities {','.join(other for other in modalities if other != one)}"
+        for one, count in sizes.items()
+    }
 
 
 def bundle_rows(bundle: Bundle) -> dict[str, str]:

@@ -33,8 +33,9 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
         typer.Option(help="How keys and values are kept: float32, int8, or bfloat16 with g4ops; in engines bfloat16."),
     ] = None,
     modalities: Annotated[
-        str, typer.Option(help="What the bundle can take in: text, text,image or text,image,audio.")
-    ] = "text",
+        str | None,
+        typer.Option(help="What the bundle can take in, as text,image. Default: all that checkpoint and target have."),
+    ] = None,
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")
     ] = None,
@@ -78,7 +79,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             output,
             weights=weights,
             kv=kv,
-            modalities=parse_modalities(modalities),
+            modalities=None if modalities is None else parse_modalities(modalities),
             context=context,
             kernels=kernels,
             batch=batch,
