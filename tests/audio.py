@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 import soundfile
-import torch
 
 from g4compile.bundle.media import MelSpec
+from g4compile.compare.media_reference import audio_features
 from g4compile.compare.reference import Reference
 from g4compile.runtime.media.mel import mel_inputs
 from g4compile.runtime.media.waves import wave_inputs
@@ -43,22 +43,9 @@ def sound_of(spec, seconds, seed=0):
     return mel_inputs(made, spec) if isinstance(spec, MelSpec) else wave_inputs(made, spec)
 
 
-def padded(sounds):
-    """`input_features` and their mask as transformers takes them: of one length, of all ``sounds`` together."""
-    most = max(len(sound.input_features) for sound in sounds)
-    features = np.zeros((len(sounds), most, sounds[0].input_features.shape[1]), np.float32)
-    mask = np.zeros((len(sounds), most), bool)
-    for row, sound in enumerate(sounds):
-        count = len(sound.input_features)
-        features[row, :count], mask[row, :count] = sound.input_features, sound.input_features_mask
-    return torch.from_numpy(features), torch.from_numpy(mask)
-
-
 def hf_features(reference: Reference, sounds):
     """Features [tokens, H] of each of ``sounds`` (`AudioInputs`)."""
-    with torch.no_grad():
-        found = reference.model.model.get_audio_features(*padded(sounds), return_dict=True)
-    return [row[keep].numpy() for row, keep in zip(found.pooler_output, found.attention_mask, strict=True)]
+    return audio_features(reference.model, sounds)
 
 
 def program(checkpoint):

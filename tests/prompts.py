@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from g4compile.compare.media_reference import hf_inputs
 from g4compile.compare.reference import Reference
 from g4compile.runtime.prompt import Prompt
-from tests.audio import padded
 
 
 def mixed(bundle, *items, seed=5):
@@ -29,29 +29,6 @@ def mixed(bundle, *items, seed=5):
             media["images"].append(item)
             ids += [tokens.image.id] * item.tokens
     return Prompt(np.array(ids), **{name: tuple(found) for name, found in media.items()})
-
-
-def hf_inputs(config, prompt):
-    """Arguments of transformers' model. The kinds of tokens are those of its processor: 0 text, 1 image, 2 video, 3
-    audio."""
-    ids = torch.from_numpy(np.asarray(prompt.input_ids)[None])
-    found = {"input_ids": ids, "mm_token_type_ids": torch.zeros_like(ids)}
-    for kind, token in enumerate((config.image_token_id, config.video_token_id, config.audio_token_id), 1):
-        found["mm_token_type_ids"][ids == token] = kind
-    if prompt.images:
-        found["pixel_values"], found["image_position_ids"] = _stacked(prompt.images)
-    if prompt.videos:
-        frames = [frame for video in prompt.videos for frame in video.frames]
-        found["pixel_values_videos"], found["video_position_ids"] = _stacked(frames)
-        found["num_frames_per_video"] = torch.tensor([len(video.seconds) for video in prompt.videos])
-    if prompt.audios:
-        found["input_features"], found["input_features_mask"] = padded(prompt.audios)
-    return found
-
-
-def _stacked(images):
-    names = "pixel_values", "pixel_position_ids"
-    return [torch.from_numpy(np.stack([getattr(image, name) for image in images])) for name in names]
 
 
 def expected(checkpoint, prompt, steps):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import torch
 from PIL import Image
 
 from g4compile.bundle.media import PatchSpec
+from g4compile.compare.media_reference import image_features
 from g4compile.compare.reference import Reference
 from g4compile.program import Program
 from g4compile.runtime.media.patches import image_inputs, in_token_order
@@ -37,14 +37,8 @@ def spec_of(checkpoint) -> PatchSpec:
 
 
 def hf_features(reference: Reference, images):
-    """Features [tokens, H] of each of ``images`` (`ImageInputs`), padded, as transformers takes them."""
-    values, places = (
-        torch.from_numpy(np.stack([getattr(image, name) for image in images]))
-        for name in ("pixel_values", "pixel_position_ids")
-    )
-    with torch.no_grad():
-        found = reference.model.model.get_image_features(values, places, return_dict=True).pooler_output
-    return [one.numpy() for one in found]
+    """Features [tokens, H] of each of ``images`` (`ImageInputs`)."""
+    return image_features(reference.model, images)
 
 
 def program(checkpoint) -> Program:

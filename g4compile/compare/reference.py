@@ -14,6 +14,7 @@ import numpy as np
 from g4compile.bundle.kv import BFLOAT16, FLOAT32, INT8
 from g4compile.errors import CheckpointError, InputError
 from g4compile.model.keys import stored_key
+from g4compile.runtime.prompt import Prompt
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.fit import check_contents
 
@@ -70,6 +71,26 @@ class Reference:
         with torch.no_grad():
             logits: Logits = self.model(input_ids=torch.from_numpy(input_ids), use_cache=True).logits.numpy()
         return logits
+
+    def answer(self, prompt: Prompt) -> Logits:
+        """float32 logits [1, S, V] of a new conversation that begins with ``prompt``, and its media."""
+        import torch
+
+        from g4compile.compare.media_reference import hf_inputs
+
+        self.reset()
+        with torch.no_grad():
+            out = self.model(**hf_inputs(self.model.config, prompt), past_key_values=self._cache, use_cache=True)
+        logits: Logits = out.logits.numpy()
+        return logits
+
+    def features(self, prompt: Prompt) -> Logits:
+        """Features float32 [tokens, H] of the one image, or the one sound, of ``prompt``."""
+        from g4compile.compare.media_reference import audio_features, image_features
+
+        if prompt.images:
+            return image_features(self.model, prompt.images)[0]
+        return audio_features(self.model, prompt.audios)[0]
 
     def forward(self, input_ids: Logits) -> Logits:
         """Append int64 [B, S] to the cache; float32 logits [B, S, V] of all positions. Raises InputError for ids that

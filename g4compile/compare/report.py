@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from g4compile.compare.localize import LayerDifference
+from g4compile.compare.modalities import FeatureParity
 from g4compile.compare.parity import Limits, Parity
 
 
@@ -20,7 +21,7 @@ class Report(msgspec.Struct, frozen=True):
     ``layers``: only when localised. ``codes``: of weights that the checkpoint holds as codes, how many the bundle has
     unchanged. ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same
     networks, every value rounded as they declare. ``kv_cost``: the judge with a rounded KV cache against itself
-    without, on the prompt.
+    without, on the prompt. ``features``, ``feature_cost``: of the encoders, by modality, against the same two modules.
     """
 
     judge: str
@@ -32,6 +33,8 @@ class Report(msgspec.Struct, frozen=True):
     codes: str = ""
     kv_cost: Parity | None = None
     rounded: Parity | None = None
+    features: dict[str, FeatureParity] = {}
+    feature_cost: dict[str, FeatureParity] | None = None
 
     @property
     def passed(self) -> bool:

@@ -1,5 +1,5 @@
-"""`verify`: a bundle against the HF module in float32, over prefill, decode and chunked prefill. Two questions, two
-modules.
+"""`verify`: a bundle against the HF module in float32, over prefill, decode, chunked prefill, and a prompt with each
+modality. Two questions, two modules.
 
 Is the compiler right? The module holds what the bundle's codes stand for, so that the comparison is of the computation
 alone. What does quantisation cost? The module holds the checkpoint's original weights. One module is in memory at a
@@ -22,10 +22,13 @@ from g4compile.bundle.kv import BFLOAT16, FLOAT32, INT8
 from g4compile.bundle.manifest import Manifest
 from g4compile.compare.dequantized import dequantized, holds_made_codes
 from g4compile.compare.localize import LayerDifference, localize
+from g4compile.compare.modalities import FeatureParity, broken_features, compare_features, media_prompts
 from g4compile.compare.parity import Meter, Parity, limits_of, rounded_kv
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.errors import InputError
+from g4compile.runtime.features import Encoders
+from g4compile.runtime.prompt import Prompt
 from g4compile.targets import target_named
 from g4compile.targets.base import Answering
 from g4compile.weights.identity import compare_codes
@@ -38,11 +41,14 @@ _FIRST_ORDINARY_ID = 238  # below are control tokens of the published vocabulary
 
 @dataclass(frozen=True)
 class _Trial:
-    """Random ``ids`` [B, S], ``new_tokens`` steps after them, and the prompt again in pieces of ``chunk`` tokens."""
+    """Random ``ids`` [B, S], ``new_tokens`` steps after them, and the prompt again in pieces of ``chunk`` tokens;
+    prompts with ``media`` by modality."""
 
     ids: Ids
     new_tokens: int
     chunk: int
+    media: dict[str, Prompt]
+    threads: int
 
 
 def verify(  # noqa: PLR0913 - the public call
@@ -63,14 +69,15 @@ def verify(  # noqa: PLR0913 - the public call
     layer at the last position. Holds one HF module in memory at a time. Raises the errors of loading either side.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    trial = _trial(opened.manifest, prompt_tokens, new_tokens, batch, seed)
+    trial = _trial(opened.manifest, prompt_tokens, new_tokens, batch, seed, threads)
     progress = _numbered(progress, _count(opened, layers))
     session, rounded = _conversations(opened, checkpoint, layers, threads, progress)
     judged = _judge(opened, checkpoint, session, rounded, trial, layers, progress)
     gc.collect()  # the judge is no longer referred to, and its parts refer to each other
-    cost = _quantisation_cost(checkpoint, session, trial, progress) if holds_made_codes(opened) else None
+    cost = _quantisation_cost(opened, checkpoint, session, trial, progress) if holds_made_codes(opened) else None
     limits = limits_of(opened.manifest)
     broken = tuple(f"{name}: {text}" for name, result in judged.parity.items() for text in result.broken(limits))
+    broken += broken_features(judged.features, opened.manifest)
     codes = compare_codes(opened, checkpoint)
     if codes is not None and codes.different:
         broken = (*broken, f"weights: {codes}")
@@ -79,11 +86,13 @@ def verify(  # noqa: PLR0913 - the public call
         parity=judged.parity,
         limits=limits,
         broken=broken,
-        quantisation_cost=cost,
+        quantisation_cost=None if cost is None else cost.parity,
         layers=judged.layers,
         codes=str(codes or ""),
         kv_cost=judged.kv_cost,
         rounded=judged.rounded,
+        features=judged.features,
+        feature_cost=None if cost is None else cost.features,
     )
 
 
@@ -92,7 +101,8 @@ def _count(bundle: Bundle, layers: bool) -> int:
     them."""
     manifest = bundle.manifest
     extra = (layers, rounded_kv(manifest) != FLOAT32, manifest.engine is not None)
-    return 5 + sum(extra) + 2 * holds_made_codes(bundle)
+    modalities = len(media_prompts(manifest, 0))
+    return 5 + sum(extra) + modalities + 2 * holds_made_codes(bundle)
 
 
 def _numbered(progress: Progress, total: int) -> Progress:
@@ -101,7 +111,9 @@ def _numbered(progress: Progress, total: int) -> Progress:
     return lambda text: progress(f"step {next(numbers)} of {total}: {text}")
 
 
-def _trial(manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch: int, seed: int) -> _Trial:
+def _trial(
+    manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch: int, seed: int, threads: int
+) -> _Trial:
     window = max((layer.window or 1 for layer in manifest.kv.layers), default=1)
     room = manifest.context - new_tokens
     if room < 1:
@@ -120,7 +132,8 @@ def _trial(manifest: Manifest, prompt_tokens: int | None, new_tokens: int, batch
     ids = random.integers(
         min(_FIRST_ORDINARY_ID, manifest.vocab_size // 2), manifest.vocab_size, (batch, length), dtype=np.int64
     )
-    return _Trial(ids, new_tokens, chunk=max(1, min(window + 1, length // 2)))
+    chunk = max(1, min(window + 1, length // 2))
+    return _Trial(ids, new_tokens, chunk, media_prompts(manifest, seed), threads)
 
 
 def _conversations(
@@ -140,6 +153,13 @@ class _Judged:
     layers: tuple[LayerDifference, ...]
     kv_cost: Parity | None
     rounded: Parity | None
+    features: dict[str, FeatureParity]
+
+
+@dataclass(frozen=True)
+class _Cost:
+    parity: dict[str, Parity]
+    features: dict[str, FeatureParity]
 
 
 def _judge(
@@ -168,6 +188,12 @@ def _judge(
     parity["decode"] = _decode(reference, session, expected[:, -1:], trial.new_tokens)
     progress("chunked prefill")
     parity["chunked_prefill"] = _chunked(session, ids, expected, trial.chunk)
+    features = {}
+    for modality, prompt in trial.media.items():
+        progress(f"a prompt with {modality}")
+        features[modality] = _features(bundle, reference, prompt, trial.threads)
+        session.reset()
+        parity[modality] = _compare(reference.answer(prompt), session.forward(prompt, all_positions=True))
     found: tuple[LayerDifference, ...] = ()
     if layers:
         progress("compare layer by layer")
@@ -179,12 +205,18 @@ def _judge(
     if rounded is not None:
         progress("prefill with everything rounded as declared")
         bfloat16 = _compare(expected, rounded.forward(ids, all_positions=True))
-    return _Judged(parity, found, kv_cost, bfloat16)
+    return _Judged(parity, found, kv_cost, bfloat16, features)
+
+
+def _features(bundle: Bundle, reference: Reference, prompt: Prompt, threads: int) -> FeatureParity:
+    made = Encoders(bundle, threads).features(np.asarray(prompt.input_ids)[None], prompt.media)
+    assert made is not None
+    return compare_features(reference.features(prompt), made.rows)
 
 
 def _quantisation_cost(
-    checkpoint: str | Path, session: Answering, trial: _Trial, progress: Progress
-) -> dict[str, Parity]:
+    bundle: Bundle, checkpoint: str | Path, session: Answering, trial: _Trial, progress: Progress
+) -> _Cost:
     """The same prompt and as many steps against the module as the checkpoint has it, its KV cache in float32."""
     progress("load the Hugging Face module with the original weights")
     reference = Reference(checkpoint)
@@ -193,7 +225,8 @@ def _quantisation_cost(
     expected = reference.forward(trial.ids)
     cost = {"prefill": _compare(expected, session.forward(trial.ids, all_positions=True))}
     cost["decode"] = _decode(reference, session, expected[:, -1:], trial.new_tokens)
-    return cost
+    features = {name: _features(bundle, reference, prompt, trial.threads) for name, prompt in trial.media.items()}
+    return _Cost(cost, features)
 
 
 def _judge_in_words(bundle: Bundle) -> str:

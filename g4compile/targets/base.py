@@ -103,8 +103,9 @@ class Answering(Protocol):
 
     def reset(self) -> None: ...
 
-    def forward(self, input_ids: Array, *, all_positions: bool = False) -> Array:
-        """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
+    def forward(self, input_ids: Any, *, all_positions: bool = False) -> Array:
+        """Append int64 [B, S], or a prompt with media where the bundle takes them; float32 logits [B, V] of the last
+        position, or [B, S, V]."""
         ...
 
 

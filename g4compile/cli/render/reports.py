@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from g4compile.cli.render.messages import verdict
 from g4compile.cli.render.tables import table
+from g4compile.compare.modalities import FeatureParity
 from g4compile.compare.parity import Parity
 from g4compile.compare.report import Report
 
@@ -28,6 +29,9 @@ def show_report(bundle: str, report: Report, where: str) -> None:
     if report.rounded:
         rows["in bfloat16"] = f"prefill, every value rounded as declared: {_figures(report.rounded)}"
         rows["what ran"] = "the networks, emitted again and interpreted on the CPU; no engine was run"
+    rows |= {f"features of {name}": _of_features(one) for name, one in report.features.items()}
+    for name, one in (report.feature_cost or {}).items():
+        rows[f"features of {name}, original weights"] = _of_features(one)
     for name, parity in (report.quantisation_cost or {}).items():
         rows[f"{name}, original weights"] = _figures(parity)
     if report.kv_cost:
@@ -40,6 +44,10 @@ def show_report(bundle: str, report: Report, where: str) -> None:
     verdict(report.passed, report.verdict)
     if report.cost:
         print(f"what quantisation costs, {report.cost}")
+
+
+def _of_features(found: FeatureParity) -> str:
+    return f"{found.tokens} tokens: max {found.max_abs_difference:.2e}, relative {found.relative_difference:.1e}"
 
 
 def _figures(parity: Parity) -> str:
