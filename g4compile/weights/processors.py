@@ -148,8 +148,8 @@ class _Reader:
             raise misfit(_place(path, "max_frequency"), fields["max_frequency"], wanted, where)
         channels = read_fields(self.facts.raw["audio_config"], schema.AUDIO, "config.json", "audio_config")
         first = channels["subsampling_conv_channels"][0]
-        if -(-fields["feature_size"] // 4) != first // 4:
-            wanted = f"audio_config.subsampling_conv_channels[0], {first}"
+        if fields["feature_size"] != first // 4 * 4:  # what the tower projects is a fourth of them, times channels
+            wanted = f"audio_config.subsampling_conv_channels[0], {first}, down to a multiple of 4"
             raise misfit(_place(path, "feature_size"), fields["feature_size"], wanted, where)
         size, floor = fields["feature_size"], float(fields["mel_floor"])
         return MelSpec(rate, **lengths, feature_size=size, min_frequency=low, max_frequency=high, mel_floor=floor,
