@@ -59,13 +59,16 @@ def program(checkpoint) -> Program:
     return made
 
 
-def runner(model):
-    """A function from `ImageInputs` and their `PatchSpec` to features, which runs the graph ``model``."""
+def runner(model, library=None):
+    """A function from `ImageInputs` and their `PatchSpec` to features, which runs the graph ``model``. ``library``:
+    libg4ops, for its ops."""
     attach_bodies(model)
     with tempfile.TemporaryDirectory() as folder:
         write_graphs({"vision": model}, Path(folder))
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 3
+        if library is not None:
+            options.register_custom_ops_library(str(library))
         session = ort.InferenceSession(f"{folder}/vision.onnx", options, providers=["CPUExecutionProvider"])
 
     def run(image, spec):

@@ -36,6 +36,7 @@ from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
+from g4compile.targets.onnx.lower_encoder_attention import LowerEncoderAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
@@ -81,7 +82,12 @@ class OnnxTarget(Target):
             return self._decoder(facts, options)
         if isinstance(facts, VisionFacts | PatchFacts):
             after = CanonicalizeConstants(), CanonicalizeDeadCode()
-            return (*encoder(facts), Phase(self.stage, (self.legalize(), *after), LEGAL))
+            if _kernels(options) == ONNXRUNTIME:
+                return (*encoder(facts), Phase(self.stage, (self.legalize(), *after), LEGAL))
+            legal = LEGAL | G4OPS_LEGAL
+            layers = facts.layers if isinstance(facts, VisionFacts) else 0
+            native = LowerEncoderAttention(layers), FuseNormAdditions(), replace(self.legalize(), legal=legal)
+            return (*encoder(facts), Phase(self.stage, (*native, *after), legal))
         raise Defect(f"the target {self.name} has no passes for the part {variant.part}")
 
     def _decoder(self, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
