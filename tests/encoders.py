@@ -20,11 +20,13 @@ def encoder_of(checkpoint, part) -> Program:
     return made
 
 
-def session_of(model) -> ort.InferenceSession:
-    """A session of the graph ``model`` of any stage."""
+def session_of(model, library=None) -> ort.InferenceSession:
+    """A session of the graph ``model`` of any stage. ``library``: libg4ops, for its ops."""
     attach_bodies(model)
     with tempfile.TemporaryDirectory() as folder:
         write_graphs({"encoder": model}, Path(folder))
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 3
+        if library is not None:
+            options.register_custom_ops_library(str(library))
         return ort.InferenceSession(f"{folder}/encoder.onnx", options, providers=["CPUExecutionProvider"])

@@ -46,9 +46,10 @@ def program(checkpoint) -> Program:
     return encoder_of(checkpoint, "vision")
 
 
-def runner(model):
-    """A function from `ImageInputs` and their `PatchSpec` to features, which runs the graph ``model``."""
-    session = session_of(model)
+def runner(model, library=None):
+    """A function from `ImageInputs` and their `PatchSpec` to features, which runs the graph ``model``. ``library``:
+    libg4ops, for its ops."""
+    session = session_of(model, library)
 
     def run(image, spec):
         values, places = in_token_order(image, spec)

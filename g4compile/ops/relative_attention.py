@@ -1,12 +1,12 @@
 """RelativeAttention: softmax(cap(q k^T + q r^T)) v over the last keys alone, with a key for each distance.
 
-Shapes: query, key, value [B, S, N, D], relative [W+1, N, D], W the ``window`` -> out [B, S, N, D]. The query at s sees
-the keys at s - W + 1 to s. The row r = W - d of ``relative`` is the key of distance d; row 0, of a key behind the
+Shapes: query, key, value [B, T, N, D], relative [W+1, N, D], W the ``window`` -> out [B, T, N, D]. The query at t sees
+the keys at t - W + 1 to t. The row r = W - d of ``relative`` is the key of distance d; row 0, of a key behind the
 window, is not read. cap(x) = softcap * tanh(x / softcap), before the mask. All in float32, whatever precedes.
 
 Source: transformers `modeling_gemma4.py`, `Gemma4AudioAttention.forward`, with the mask of `Gemma4AudioModel.forward`
 and one sound without padding. As there, the body goes by blocks of W queries, each with the keys of its own block and
-of the one before, so that its memory grows with S.
+of the one before, so that its memory grows with T.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ RelativeAttention <softcap, window> (query, key, value, relative) => (out) {
 
 
 class RelativeAttention(Op):
-    query = Input("[B, S, N, D]")
-    key = Input("[B, S, N, D]")
-    value = Input("[B, S, N, D]")
+    query = Input("[B, T, N, D]")
+    key = Input("[B, T, N, D]")
+    value = Input("[B, T, N, D]")
     relative = Input("[W+1, N, D]")
-    out = Output("[B, S, N, D]")
+    out = Output("[B, T, N, D]")
     window = Attribute(int, size="W")
     softcap = Attribute(float)
     stages = span("traced", "quantized")

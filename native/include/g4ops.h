@@ -93,6 +93,17 @@ G4OPS_EXPORT int g4ops_cache_write(G4Pool* pool, const G4Cache* cache, const flo
 G4OPS_EXPORT int g4ops_attention(const G4Kernels* kernels, G4Pool* pool, const G4Queries* queries, const float* query,
                                  const G4Cache* keys, const G4Cache* values, float* y);
 
+/* Attention of an encoder: every query sees every key. */
+typedef struct G4Encoder {
+  int64_t batch, heads, key_heads, queries, keys, depth;
+  double scale; /* of scores */
+} G4Encoder;
+
+/* query: float32 [batch, heads, queries, depth]; keys, values: [batch, key_heads, keys, depth];
+ * y: [batch, queries, heads * depth]. */
+G4OPS_EXPORT int g4ops_encoder_attention(const G4Kernels* kernels, G4Pool* pool, const G4Encoder* encoder,
+                                         const float* query, const float* keys, const float* values, float* y);
+
 /* Weights of `count` experts, one behind the other in each array: gate_up [2 I, H], the rows of gate first, and down
  * [H, I]. exact: 1 for float32 activations, 0 for int8. */
 typedef struct G4Experts {
@@ -119,7 +130,8 @@ typedef struct G4Norm {
 } G4Norm;
 
 typedef struct G4Heads {
-  int64_t batch, tokens, heads, pairs; /* pairs (i, pairs + i) of a head are rotated; 0: none */
+  /* A head is `parts` equal parts, of each of which the pairs (i, pairs + i) are rotated; 0 pairs: none. */
+  int64_t batch, tokens, heads, parts, pairs;
 } G4Heads;
 
 /* y [rows, width] = (residual + norm of x) * scale; y may be residual. */
@@ -128,7 +140,7 @@ G4OPS_EXPORT int g4ops_norm_add(const G4Kernels* kernels, G4Pool* pool, const G4
 /* What g4ops_quantize makes of the norm of x [rows, width]. */
 G4OPS_EXPORT int g4ops_norm_quantize(const G4Kernels* kernels, G4Pool* pool, const G4Norm* norm, int64_t rows,
                                      int64_t block, const float* x, void* packed, size_t packed_bytes);
-/* x: [batch, tokens, heads * width]; cos, sin: [batch, tokens, pairs]; y: [batch, heads, tokens, width]. */
+/* x: [batch, tokens, heads * width]; cos, sin: [batch, tokens, parts, pairs]; y: [batch, heads, tokens, width]. */
 G4OPS_EXPORT int g4ops_norm_heads(const G4Kernels* kernels, G4Pool* pool, const G4Norm* norm, const G4Heads* heads,
                                   const float* x, const float* cos, const float* sin, float* y);
 

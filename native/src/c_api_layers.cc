@@ -2,6 +2,7 @@
 #include "activations.h"
 #include "attention.h"
 #include "c_api.h"
+#include "encoder_attention.h"
 #include "experts.h"
 
 namespace g4 {
@@ -63,6 +64,18 @@ int g4ops_attention(const G4Kernels* kernels, G4Pool* pool, const G4Queries* que
     const Places places{queries->positions, queries->block_starts, queries->block_ends};
     if (wrong.empty()) wrong = problem(shape, places);
     if (wrong.empty()) attention(*own(kernels).floats, own(pool), shape, query, places, key_data, value_data, y);
+    return wrong;
+  });
+}
+
+int g4ops_encoder_attention(const G4Kernels* kernels, G4Pool* pool, const G4Encoder* encoder, const float* query,
+                            const float* keys, const float* values, float* y) {
+  return guarded("g4ops_encoder_attention", [&]() -> std::string {
+    if (!encoder) return "encoder is missing";
+    const G4Encoder& e = *encoder;
+    const EncoderShape shape{e.batch, e.heads, e.key_heads, e.queries, e.keys, e.depth, static_cast<float>(e.scale)};
+    std::string wrong = problem(shape);
+    if (wrong.empty()) encoder_attention(own(kernels).floats->encoder, own(pool), shape, query, keys, values, y);
     return wrong;
   });
 }

@@ -49,9 +49,10 @@ int g4ops_norm_heads(const G4Kernels* kernels, G4Pool* pool, const G4Norm* norm,
     if (!heads) return "heads is missing";
     Norm own_norm;
     const auto few = [](std::int64_t n) { return n >= 0 && n <= 1 << 20; };
-    if (!few(heads->batch) || !few(heads->tokens) || !few(heads->heads) || !few(heads->pairs)) return "heads is too large";
+    if (!few(heads->batch) || !few(heads->tokens) || !few(heads->heads) || !few(heads->parts) || !few(heads->pairs))
+      return "heads is too large";
     std::string wrong = checked(norm, heads->batch * heads->tokens, own_norm);
-    const Heads shape{heads->batch, heads->tokens, heads->heads, own_norm.width, heads->pairs};
+    const Heads shape{heads->batch, heads->tokens, heads->heads, own_norm.width, heads->parts, heads->pairs};
     if (wrong.empty()) wrong = problem(shape);
     if (wrong.empty()) norm_heads(own(kernels), own(pool), own_norm, shape, x, cos, sin, y);
     return wrong;

@@ -32,6 +32,34 @@ struct AttentionBlock {
 };
 constexpr float kNoScore = -1e30f;  // finite, so that a row that sees no key yet gives no NaN
 
+constexpr int kEncoderKeys = 256;  // keys of a block where every query sees every key
+constexpr int kEncoderRows = 48;   // rows of queries that go through the keys together, at most
+
+// A head of keys and values [count][depth].
+struct EncoderKeys {
+  const float *keys, *values;
+  int64_t count, depth;
+};
+
+// Some rows of queries, each of which sees all keys of a head.
+struct EncoderBlock {
+  const float* query;   // [rows][depth]
+  int rows, depth;
+  const float* packed;  // keys and values, as `pack` leaves them
+  int64_t count;        // keys
+  float scale;          // of scores
+  float* scratch;       // `scratch` numbers, for this call alone
+  float* y;             // [rows][depth]
+  int64_t y_step;       // numbers from a row to the next
+};
+
+struct EncoderKernels {
+  int64_t (*packed)(int64_t count, int64_t depth);  // numbers of a head, packed
+  int64_t (*scratch)(int64_t depth);
+  void (*pack)(const EncoderKeys& from, int64_t first, float* packed);  // kEncoderKeys of them, from `first` on
+  void (*attend)(const EncoderBlock& block);
+};
+
 // One row of an RMS norm: y = x / sqrt(mean of squares + epsilon) * weight; with a residual (residual + that) * scale.
 // y may be x or residual.
 struct NormRow {
@@ -47,6 +75,7 @@ struct FloatKernels {
   int lanes;
   const FloatKernels* narrower;  // for a depth that is no multiple of `lanes`; null in the narrowest
   void (*attend[kCacheTypes])(const AttentionBlock& block);
+  EncoderKernels encoder;  // of any depth
   void (*geglu)(const float* gate, const float* up, int64_t count, float* to);  // gelu_tanh(gate) * up
   void (*weigh)(float weight, const float* from, int64_t count, float* to);     // to += weight * from
   void (*norm)(const NormRow& row);

@@ -47,8 +47,11 @@ void norm_quantize(const Kernels& kernels, const Parallel& parallel, const Norm&
 
 std::string problem(const Heads& h) {
   if (h.N < 1 || h.D < 1) return "there are " + std::to_string(h.N) + " heads of " + std::to_string(h.D) + " numbers";
-  if (2 * h.half > h.D)
-    return std::to_string(2 * h.half) + " numbers are to be rotated, a head has " + std::to_string(h.D);
+  if (h.parts < 1 || h.D % h.parts)
+    return "a head of " + std::to_string(h.D) + " numbers does not have " + std::to_string(h.parts) + " equal parts";
+  if (2 * h.half > h.D / h.parts)
+    return std::to_string(2 * h.half) + " numbers are to be rotated, a " + (h.parts > 1 ? "part of a head" : "head") +
+           " has " + std::to_string(h.D / h.parts);
   return "";
 }
 
@@ -58,7 +61,10 @@ void norm_heads(const Kernels& kernels, const Parallel& parallel, const Norm& no
     const std::int64_t head = row % h.N, token = row / h.N, b = token / h.S, s = token % h.S;
     float* const to = y + ((b * h.N + head) * h.S + s) * h.D;
     kernels.floats->norm(row_of(norm, x + row * h.D, to));
-    if (h.half) kernels.floats->rotate(to, cos + token * h.half, sin + token * h.half, h.half);
+    for (std::int64_t part = 0; part < h.parts && h.half; ++part) {
+      const std::int64_t angles = (token * h.parts + part) * h.half;
+      kernels.floats->rotate(to + part * (h.D / h.parts), cos + angles, sin + angles, h.half);
+    }
   });
 }
 

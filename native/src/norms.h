@@ -24,16 +24,16 @@ void norm_add(const Kernels& kernels, const Parallel& parallel, const Norm& norm
 void norm_quantize(const Kernels& kernels, const Parallel& parallel, const Norm& norm, const Activations& shape,
                    const float* x, void* packed);
 
-// Heads [B, S, N, D] that are normed one by one, rotated, and turned to [B, N, S, D]. half: pairs of a head that are
-// rotated, (i, half + i) by the angle i of the token; 0: none.
+// Heads [B, S, N, D] that are normed one by one, rotated, and turned to [B, N, S, D]. A head is `parts` equal parts, each
+// with angles of its own. half: pairs of a part that are rotated, (i, half + i) by the angle i; 0: none.
 struct Heads {
-  std::int64_t B = 0, S = 0, N = 0, D = 0, half = 0;
+  std::int64_t B = 0, S = 0, N = 0, D = 0, parts = 1, half = 0;
 };
 
 // Returns what is wrong with a shape, or "".
 std::string problem(const Heads& heads);
 
-// x: [B, S, N * D]; norm.width is D; cos, sin: [B, S, half]; y: [B, N, S, D].
+// x: [B, S, N * D]; norm.width is D; cos, sin: [B, S, parts, half]; y: [B, N, S, D].
 void norm_heads(const Kernels& kernels, const Parallel& parallel, const Norm& norm, const Heads& heads, const float* x,
                 const float* cos, const float* sin, float* y);
 

@@ -2,6 +2,7 @@
 // Numbers of 16 and 8 bits become float32 in registers. A tile is some rows of queries against some keys (or against
 // some vectors of values), so that what was loaded is used several times.
 #pragma once
+#include "tile_encoder.h"
 #include "tile_exp.h"
 #include "tile_norm.h"
 
@@ -177,8 +178,9 @@ void attend(const AttentionBlock& b) {
 // The table of an instruction set.
 #define G4_FLOAT_KERNELS(V, narrower)                                                                               \
   {                                                                                                                 \
-    V::lanes, narrower, {attend<V, StoredFloat32>, attend<V, StoredBfloat16>, attend<V, StoredInt8>}, geglu<V>,     \
-        weigh<V>, norm<V>, rotate<V>                                                                                \
+    V::lanes, narrower, {attend<V, StoredFloat32>, attend<V, StoredBfloat16>, attend<V, StoredInt8>},               \
+        {encoder_packed<V>, encoder_scratch<V>, encoder_pack<V>, encoder_attend<V>}, geglu<V>, weigh<V>, norm<V>,    \
+        rotate<V>                                                                                                   \
   }
 
 }  // namespace

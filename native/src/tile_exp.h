@@ -7,12 +7,11 @@
 namespace g4 {
 namespace {
 
-// exp(x), to about 1e-7; 0 below -87, and no more than exp(88). What is not a number stays so: of two operands,
-// `maximum_float` and `minimum_float` give the second one then.
+// exp(x), to about 1e-7; 0 below `lowest`, which is -87 or more, and no more than exp(88). What is not a number stays so:
+// of two operands, `maximum_float` and `minimum_float` give the second one then.
 template <class V>
-G4_INLINE typename V::Float exponential(typename V::Float x) {
+G4_INLINE typename V::Float exponential_above(typename V::Float x, typename V::Float lowest) {
   using Float = typename V::Float;
-  const Float lowest = V::set(-87.0f);
   const Float near = V::minimum_float(V::set(88.0f), V::maximum_float(lowest, x));
   const typename V::Int n = V::round(V::multiply(near, V::set(1.44269504f)));
   Float f = V::fma(V::to_float(n), V::set(-0.693145751953125f), near);  // less n * ln(2), in two steps
@@ -25,6 +24,11 @@ G4_INLINE typename V::Float exponential(typename V::Float x) {
   p = V::fma(p, f, V::set(5.0000001201e-1f));
   p = V::fma(V::multiply(p, f), f, f);
   return V::zero_below(V::multiply(V::add_float(p, V::set(1.0f)), V::power_of_two(n)), x, lowest);
+}
+
+template <class V>
+G4_INLINE typename V::Float exponential(typename V::Float x) {
+  return exponential_above<V>(x, V::set(-87.0f));
 }
 
 // gelu in its tanh form, as x / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))), times up.

@@ -11,6 +11,7 @@ struct VectorAvx2 {
   using Int = __m256i;
   using Float = __m256;
   static constexpr int lanes = 8, attention_tile = 8, attention_rows = 4;  // 8 sums, of 16 registers
+  static constexpr int encoder_rows = 6, encoder_vectors = 2;                       // 12
 
   G4_INLINE Int set(int32_t a) { return _mm256_set1_epi32(a); }
   G4_INLINE Float set(float a) { return _mm256_set1_ps(a); }

@@ -11,6 +11,7 @@ struct VectorAvx512 {
   using Int = __m512i;
   using Float = __m512;
   static constexpr int lanes = 16, attention_tile = 16, attention_rows = 8;  // 16 sums, of 32 registers
+  static constexpr int encoder_rows = 6, encoder_vectors = 4;                        // 24
 
   G4_INLINE Int set(int32_t a) { return _mm512_set1_epi32(a); }
   G4_INLINE Float set(float a) { return _mm512_set1_ps(a); }

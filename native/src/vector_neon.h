@@ -11,6 +11,7 @@ struct VectorNeon {
   using Int = int32x4_t;
   using Float = float32x4_t;
   static constexpr int lanes = 4, attention_tile = 16, attention_rows = 8;  // 16 sums, of 32 registers
+  static constexpr int encoder_rows = 6, encoder_vectors = 4;                       // 24
 
   G4_INLINE Int set(int32_t a) { return vdupq_n_s32(a); }
   G4_INLINE Float set(float a) { return vdupq_n_f32(a); }

@@ -9,6 +9,7 @@ struct VectorScalar {
   using Int = int32_t;
   using Float = float;
   static constexpr int lanes = 1, attention_tile = 4, attention_rows = 4;
+  static constexpr int encoder_rows = 2, encoder_vectors = 4;
 
   static Int set(int32_t a) { return a; }
   static Float set(float a) { return a; }

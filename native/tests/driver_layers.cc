@@ -115,6 +115,53 @@ void run_attention(const LayerCase& c, Random& random, const std::vector<const G
   }
 }
 
+struct EncoderCase {
+  std::int64_t B, K, group, S, T, D;
+};
+
+void run_encoder(const EncoderCase& c, Random& random, const std::vector<const G4Kernels*>& all,
+                 const std::vector<G4Pool*>& pools) {
+  const std::int64_t N = c.K * c.group;
+  std::vector<float> query(whole(c.B * N * c.S * c.D)), keys(whole(c.B * c.K * c.T * c.D)), values(keys.size());
+  for (float& value : query) value = random.number() / 16;
+  for (float& value : keys) value = random.number();
+  for (float& value : values) value = random.number();
+  std::vector<float> y(query.size()), first;
+  std::vector<double> right(y.size());
+  for (std::int64_t head = 0; head < c.B * N; ++head)
+    for (std::int64_t s = 0; s < c.S; ++s) {
+      const std::int64_t of_keys = head / c.group * c.T * c.D;
+      std::vector<double> scores;
+      for (std::int64_t j = 0; j < c.T; ++j) {
+        double sum = 0;
+        for (std::int64_t d = 0; d < c.D; ++d)
+          sum += double{query[whole((head * c.S + s) * c.D + d)]} * keys[whole(of_keys + j * c.D + d)];
+        scores.push_back(sum * 0.5);
+      }
+      const double most = *std::max_element(scores.begin(), scores.end());
+      for (double& score : scores) score = std::exp(score - most);
+      const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
+      for (std::int64_t d = 0; d < c.D; ++d) {
+        double sum = 0;
+        for (std::int64_t j = 0; j < c.T; ++j) sum += scores[whole(j)] * values[whole(of_keys + j * c.D + d)];
+        right[whole(((head / N * c.S + s) * N + head % N) * c.D + d)] = sum / total;
+      }
+    }
+  const G4Encoder encoder = {c.B, N, c.K, c.S, c.T, c.D, 0.5};
+  for (const G4Kernels* kernels : all) {
+    const char* name = g4ops_kernels_name(kernels);
+    for (G4Pool* pool : pools) {
+      std::fill(y.begin(), y.end(), NAN);
+      const int status =
+          g4ops_encoder_attention(kernels, pool, &encoder, query.data(), keys.data(), values.data(), y.data());
+      expect(status == 0, "status", name);
+      if (pool == pools.front()) first = y;
+      expect(std::memcmp(first.data(), y.data(), y.size() * 4) == 0, "threads", name);
+      for (std::size_t i = 0; i < y.size(); ++i) expect(std::fabs(y[i] - right[i]) < 4e-5, "encoder", name);
+    }
+  }
+}
+
 struct Stack {
   std::vector<Matrix> matrices;
   std::vector<std::uint8_t> panels, zeros;
@@ -193,7 +240,7 @@ void run_experts(const ExpertCase& c, Random& random, const std::vector<const G4
 }
 
 struct NormCase {
-  int rows, heads, width, pairs;
+  int rows, heads, width, parts, pairs;
 };
 
 void run_norms(const NormCase& c, Random& random, const std::vector<const G4Kernels*>& all,
@@ -205,9 +252,9 @@ void run_norms(const NormCase& c, Random& random, const std::vector<const G4Kern
   };
   const std::int64_t count = std::int64_t{c.rows} * c.heads * c.width;
   const std::vector<float> x = some(count), residual = some(count), weight = some(c.width);
-  const std::vector<float> cos = some(c.rows * c.pairs), sin = some(c.rows * c.pairs);
+  const std::vector<float> cos = some(c.rows * c.parts * c.pairs), sin = some(c.rows * c.parts * c.pairs);
   const G4Norm norm = {c.width, 1e-6, weight.data()};
-  const G4Heads heads = {1, c.rows, c.heads, c.pairs};
+  const G4Heads heads = {1, c.rows, c.heads, c.parts, c.pairs};
   std::vector<float> sum(x.size()), turned(x.size()), first_sum, first_turned;
   for (const G4Kernels* kernels : all)
     for (G4Pool* pool : pools) {
@@ -286,6 +333,12 @@ int main() {
           const LayerCase c = {type, B, K, group, D, past, S, window, ring, cases % 3 == 1};
           run_attention(c, random, all, pools), ++cases;
         }
+  for (const std::int64_t S : {1, 33, 48, 100})
+    for (const std::int64_t T : {1, 33, 256, 300})
+      for (const std::int64_t D : {8, 20, 72, 144}) {
+        const std::int64_t K = 1 + random.below(3), group = 1 + random.below(2);
+        run_encoder({1 + random.below(2), K, group, S, T, D}, random, all, pools), ++cases;
+      }
   for (const int bits : {2, 4, 8})
     for (const int block : {0, 32})
       for (const int tokens : {1, 5, 30}) {  // drawn one by one: compilers order arguments as they like
@@ -294,8 +347,9 @@ int main() {
         run_experts({count, each, tokens, H, I, bits, block}, random, all, pools), ++cases;
       }
   for (const int width : {1, 7, 16, 40, 256, 1000}) {
-    run_norms({1 + random.below(40), 1 + random.below(4), width, width / 2}, random, all, pools), ++cases;
-    run_norms({1, 8, width, 0}, random, all, pools), ++cases;
+    run_norms({1 + random.below(40), 1 + random.below(4), width, 1, width / 2}, random, all, pools), ++cases;
+    run_norms({1, 8, width, 1, 0}, random, all, pools), ++cases;
+    if (width % 4 == 0) run_norms({5, 3, width, 2, width / 4}, random, all, pools), ++cases;
   }
   wrong_sizes(random, all.back());
   g4ops_pool_destroy(pools[1]);

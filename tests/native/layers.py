@@ -32,6 +32,12 @@ class _Queries(ctypes.Structure):
     ]
 
 
+class _Encoder(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "heads", "key_heads", "queries", "keys", "depth")] + [
+        ("scale", ctypes.c_double)
+    ]
+
+
 class _Experts(ctypes.Structure):
     _fields_ = [("count", ctypes.c_int64), ("exact", ctypes.c_int64), ("gate_up", Weights), ("down", Weights)]
 
@@ -119,6 +125,19 @@ def expected_attention(query, positions, keys, values, *, scale=1.0, window=0, b
     shares = np.exp(scores - scores.max(-1, keepdims=True))
     out = (shares / shares.sum(-1, keepdims=True)) @ wide[1]
     return out.transpose(0, 2, 1, 3).reshape(batch, tokens, heads * depth)
+
+
+def encoder_attention(library, kernels, query, keys, values, /, *, scale=1.0, pool=None, **changes):
+    """query [B, N, S, D], keys and values [B, K, T, D] -> [B, S, N * D]. ``changes``: sizes that are told wrong."""
+    batch, heads, tokens, depth = query.shape
+    function = library.c.g4ops_encoder_attention
+    function.argtypes = [ctypes.c_void_p] * 7
+    y = np.full((batch, tokens, heads * depth), np.nan, np.float32)
+    sizes = _Encoder(batch, heads, keys.shape[1], tokens, keys.shape[2], depth, scale)
+    for name, value in changes.items():
+        setattr(sizes, name, value)
+    library.check(function(kernels, pool, ctypes.byref(sizes), *map(pointer, (query, keys, values, y))))
+    return y
 
 
 # Experts.

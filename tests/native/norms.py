@@ -18,7 +18,7 @@ class _Norm(ctypes.Structure):
 
 
 class _Heads(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "tokens", "heads", "pairs")]
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "tokens", "heads", "parts", "pairs")]
 
 
 def _norm(weight):
@@ -44,15 +44,19 @@ def norm_quantize(library, kernels, x, weight, block=0, pool=None, size=None):
 
 
 def norm_heads(library, kernels, x, weight, cos, sin, pool=None, pairs=None):
-    """x [B, S, N * D] -> [B, N, S, D]; cos, sin [B, S, pairs]."""
+    """x [B, S, N * D] -> [B, N, S, D]; cos, sin [B, S, pairs], or [B, S, parts, pairs]."""
     function = library.c.g4ops_norm_heads
     function.argtypes = [ctypes.c_void_p] * 8
     batch, tokens, width = x.shape
     heads = width // weight.size
     y = np.full((batch, heads, tokens, weight.size), np.nan, np.float32)
-    shape = ctypes.byref(_Heads(batch, tokens, heads, cos.shape[-1] if pairs is None else pairs))
+    shape = ctypes.byref(_Heads(batch, tokens, heads, parts_of(cos), cos.shape[-1] if pairs is None else pairs))
     library.check(function(kernels, pool, _norm(weight), shape, *map(pointer, (x, cos, sin, y))))
     return y
+
+
+def parts_of(cos):
+    return cos.shape[2] if cos.ndim == 4 else 1
 
 
 def expected_norm(x, weight):
@@ -72,7 +76,9 @@ def expected_norm(x, weight):
 def expected_heads(x, weight, cos, sin):
     batch, tokens, width = x.shape
     normed = expected_norm(x.reshape(batch, tokens, width // weight.size, weight.size), weight)
-    low, high, rest = np.split(normed, [cos.shape[-1], 2 * cos.shape[-1]], axis=-1)
-    cos, sin = cos[:, :, None], sin[:, :, None]
+    parts, pairs = parts_of(cos), cos.shape[-1]
+    cut = normed.reshape(*normed.shape[:-1], parts, -1)
+    low, high, rest = np.split(cut, [pairs, 2 * pairs], axis=-1)
+    cos, sin = (one.reshape(batch, tokens, 1, parts, pairs) for one in (cos, sin))
     turned = np.concatenate([low * cos - high * sin, high * cos + low * sin, rest], axis=-1)
-    return np.ascontiguousarray(turned.swapaxes(1, 2))
+    return np.ascontiguousarray(turned.reshape(normed.shape).swapaxes(1, 2))

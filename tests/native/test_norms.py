@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from g4compile.ops import rms_norm
+from g4compile.ops import axial_rope, rms_norm
 from tests.native.layers import geglu
 from tests.native.library import Failed
 from tests.native.norms import EPSILON, expected_heads, expected_norm, norm_add, norm_heads, norm_quantize
@@ -49,6 +49,18 @@ def test_heads(library, kernels, width, pairs):
     np.testing.assert_array_equal(found, expected_heads(x, weight, cos, sin))
 
 
+@pytest.mark.parametrize(("width", "parts", "pairs"), [(16, 2, 4), (72, 2, 18), (64, 2, 16), (30, 3, 2)])
+def test_parts_of_heads_are_rotated_apart(library, kernels, width, parts, pairs):
+    x, weight = numbers(2, 5, 3 * width), numbers(width, seed=1)
+    cos, sin = numbers(2, 5, parts, pairs, seed=2), numbers(2, 5, parts, pairs, seed=3)
+    found = norm_heads(library, kernels, x, weight, cos, sin)
+    np.testing.assert_array_equal(found, expected_heads(x, weight, cos, sin))
+    if parts == 2 and 4 * pairs == width:
+        normed = rms_norm.reference(x.reshape(2, 5, 3, width), weight, epsilon=EPSILON)
+        turned = axial_rope.reference(normed, cos, sin).swapaxes(1, 2)
+        np.testing.assert_allclose(found, turned, rtol=1e-5, atol=1e-5)
+
+
 def test_wrong_sizes(library):
     kernels, x, weight = library.kernels(), numbers(2, 8), numbers(8)
     with pytest.raises(Failed, match="there are -1 rows"):
@@ -61,6 +73,10 @@ def test_wrong_sizes(library):
         norm_quantize(library, kernels, x, weight, block=64, size=400)
     with pytest.raises(Failed, match="10 numbers are to be rotated, a head has 8"):
         norm_heads(library, kernels, numbers(1, 2, 8), weight, numbers(1, 2, 5), numbers(1, 2, 5))
+    with pytest.raises(Failed, match="6 numbers are to be rotated, a part of a head has 4"):
+        norm_heads(library, kernels, numbers(1, 2, 8), weight, numbers(1, 2, 2, 3), numbers(1, 2, 2, 3))
+    with pytest.raises(Failed, match="a head of 8 numbers does not have 3 equal parts"):
+        norm_heads(library, kernels, numbers(1, 2, 8), weight, numbers(1, 2, 3, 1), numbers(1, 2, 3, 1))
 
 
 # In ONNX Runtime.
@@ -84,6 +100,10 @@ def test_the_ops(library):
     np.testing.assert_array_equal(found, expected_heads(X, weight, cos, sin))
     (found,) = run(library, "NormHeads", {"x": X, "weight": weight}, heads=2, epsilon=EPSILON)
     np.testing.assert_array_equal(found, expected_heads(X, weight, cos[..., :0], sin[..., :0]))
+    cos, sin = numbers(2, 3, 2, 5, seed=2), numbers(2, 3, 2, 5, seed=3)
+    heads = {"x": X, "weight": weight, "cos": cos, "sin": sin}
+    (found,) = run(library, "NormHeads", heads, heads=2, epsilon=EPSILON)
+    np.testing.assert_array_equal(found, expected_heads(X, weight, cos, sin))
     inputs = numbers(2, 3, 5, 40, seed=4)
     (found,) = run(library, "LayerGate", {"gate": X, "inputs": inputs}, layer=3)
     np.testing.assert_array_equal(found, geglu(X, np.ascontiguousarray(inputs[:, :, 3])))
@@ -103,6 +123,18 @@ def test_the_ops(library):
         ("NormHeads", {"cos": numbers(2, 3, 4)}, {"heads": 1}, "cos and sin go together"),
         ("NormHeads", {"cos": numbers(2, 3, 21), "sin": numbers(2, 3, 21)}, {"heads": 1}, "42 numbers are to be"),
         ("NormHeads", {"cos": numbers(2, 3, 4), "sin": numbers(2, 3, 5)}, {"heads": 1}, r"sin has shape \[2, 3, 5\]"),
+        (
+            "NormHeads",
+            {"cos": numbers(2, 3, 3, 4), "sin": numbers(2, 3, 3, 4)},
+            {"heads": 1},
+            "a head of 40 numbers does not have 3 equal parts",
+        ),
+        (
+            "NormHeads",
+            {"cos": numbers(2, 3, 2, 4), "sin": numbers(2, 3, 1, 4)},
+            {"heads": 1},
+            r"sin has shape \[2, 3, 1, 4\], not \[2, 3, 2, 4\]",
+        ),
         ("LayerGate", {"inputs": numbers(2, 3, 5, 40)}, {"layer": 5}, "which has no layer 5"),
         ("LayerGate", {"inputs": numbers(2, 3, 5, 39)}, {"layer": 1}, r"inputs has shape \[2, 3, 5, 39\]"),
         ("LayerGate", {"inputs": numbers(40)}, {"layer": 0}, "which has no layer 0"),

@@ -12,6 +12,7 @@ from g4compile.synth.checkpoint import synthesize
 from g4compile.targets.lower import to_stage
 from g4compile.targets.onnx.target import ONNX_CPU
 from g4compile.weights.checkpoint import Checkpoint
+from g4compile.weights.recipe import Recipe, parse_rules
 from tests.conftest import VARIANTS
 from tests.vision import LIMIT, hf_features, images_of, program, runner, spec_of
 
@@ -19,8 +20,15 @@ STAGES = ("traced", "canonical", "quantized", "legal:onnx-cpu")
 SIZES = [(60, 40), (33, 90), (64, 64)]
 TALL = {"position_embedding_size": 128, "mm_posemb_size": 128}  # positions for the largest budget
 
+RULES = "vision_tower.* float32\nvision_embedder.* float32\nembed_vision.* float32"
+FLOATS = Recipe("floats", parse_rules(RULES, "floats"), built_in=True)  # for all sizes: no rule need match
 
-def compare(checkpoint, stages, images):
+
+def compare(checkpoint, stages, images, library=None):
+    """``library``: libg4ops, for its kernels."""
+    options = (
+        ONNX_CPU.options() if library is None else ONNX_CPU.options(weights="floats", recipe=FLOATS, kernels="g4ops")
+    )
     spec = spec_of(checkpoint)
     made = images(spec)
     expected = hf_features(Reference(checkpoint.folder), made)
@@ -28,8 +36,8 @@ def compare(checkpoint, stages, images):
     model = whole.parts["vision"].model
     for stage in stages:
         part = replace(whole.parts["vision"], model=model.clone())
-        to_stage(replace(whole, parts={"vision": part}), ONNX_CPU, ONNX_CPU.options(), stage)
-        run = runner(part.model)
+        to_stage(replace(whole, parts={"vision": part}), ONNX_CPU, options, stage)
+        run = runner(part.model, library)
         for image, want in zip(made, expected, strict=True):
             found = run(image, spec)
             assert found.shape == want.shape == (image.tokens, checkpoint.facts.text.hidden_size)
@@ -40,6 +48,11 @@ def compare(checkpoint, stages, images):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_stage_equals_hf(variant, checkpoints):
     compare(checkpoints(variant), STAGES, lambda spec: images_of(spec, SIZES, budget=70))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_native_attention_equals_hf(variant, checkpoints, g4ops):
+    compare(checkpoints(variant), STAGES[-1:], lambda spec: images_of(spec, SIZES, budget=70), g4ops)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +80,16 @@ def test_every_budget_equals_hf(variant, budget, changed):
     compare(changed(variant, TALL), STAGES[-1:], lambda spec: images_of(spec, [(150, 100)], budget))
 
 
+@pytest.mark.parametrize("budget", [280, *NIGHTLY])
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-31b"])
+def test_every_budget_with_native_attention_equals_hf(variant, budget, changed, g4ops):
+    compare(changed(variant, TALL), STAGES[-1:], lambda spec: images_of(spec, [(150, 100)], budget), g4ops)
+
+
 @pytest.mark.nightly
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("name", ["e2b", "31b", "12b"])
-def test_two_layers_of_real_size_equal_hf(name, changed):
+def test_two_layers_of_real_size_equal_hf(name, native, changed, g4ops):
     vision = {**presets.config(name)["vision_config"], "num_hidden_layers": 2}
-    compare(changed(f"tiny-{name}", vision), STAGES[-1:], lambda spec: images_of(spec, [(640, 400)], budget=70))
+    made, library = changed(f"tiny-{name}", vision), g4ops if native else None
+    compare(made, STAGES[-1:], lambda spec: images_of(spec, [(640, 400)], budget=70), library)

@@ -40,6 +40,7 @@ TOKENS = {
     "MoEExperts": {0: -2, 1: -2, 2: -2},
     "QuantizeKV": {0: -2},
     "RMSNorm": {0: -2},
+    "RelativeAttention": {0: -3, 1: -3, 2: -3},
     "RingBlockMask": {0: -1, 1: -1, 2: -1},
     "RingMask": {0: -1},
     "RopeKeyValue": {0: -2, 1: -2, 3: -2, 4: -2},
@@ -47,9 +48,11 @@ TOKENS = {
     "TransposedMatMul": {0: -2},
     "WindowedMask": {0: -1},
 }
-# Of these no axis is derived: past keys stand before the new ones, the place of a row says which token it is, or rows
-# are no tokens.
-WITHOUT = {"CacheUpdate", "Dequantize", "ExpertDown", "ExpertGateUp", "FlashAttention", "TransposedMatMul"}
+# Of these no axis is derived: past keys stand before the new ones, a query sees the tokens before it, the place of a row
+# says which token it is, or rows are no tokens.
+WITHOUT = {
+    "CacheUpdate", "Dequantize", "ExpertDown", "ExpertGateUp", "FlashAttention", "RelativeAttention", "TransposedMatMul"
+}  # fmt: skip
 
 
 def last(array, axis, count):

@@ -18,8 +18,8 @@ DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL, ir.D
 # With the library libg4ops beside it: its ops, the bytes of packed activations, and caches of bfloat16.
 # fmt: off
 G4OPS_LEGAL = frozenset({
-    "g4.Attention", "g4.CacheWrite", "g4.LayerGate", "g4.NormAdd", "g4.NormHeads", "g4.NormQuantize", "g4.QGather",
-    "g4.QGeGLU", "g4.QLinear", "g4.QMoEExperts", "g4.QuantizeActivations",
+    "g4.Attention", "g4.CacheWrite", "g4.EncoderAttention", "g4.LayerGate", "g4.NormAdd", "g4.NormHeads",
+    "g4.NormQuantize", "g4.QGather", "g4.QGeGLU", "g4.QLinear", "g4.QMoEExperts", "g4.QuantizeActivations",
 })
 # fmt: on
 G4OPS_DTYPES = frozenset({ir.DataType.UINT8, ir.DataType.BFLOAT16})

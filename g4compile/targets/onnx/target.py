@@ -16,7 +16,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import AUDIO, VISION
-from g4compile.model.towers import TowerFacts
+from g4compile.model.towers import TowerFacts, VisionFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -34,6 +34,7 @@ from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
+from g4compile.targets.onnx.lower_encoder_attention import LowerEncoderAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
@@ -81,11 +82,23 @@ class OnnxTarget(Target):
 
     def _encoder(self, facts: TowerFacts, options: Options) -> tuple[Phase, ...]:
         kernels, weights = _kernels(options), options.recipe or options.weights
-        native = kernels == G4OPS
-        shared = encoder(facts, weights, BFLOAT16_SCALES if native else FLOAT32)
-        legalize = self._with_library() if native else self.legalize()
-        passes = LowerQuantizedWeights(kernels), legalize, CanonicalizeConstants(), CanonicalizeDeadCode()
-        return (*shared, Phase(self.stage, passes, legalize.legal))
+        after = CanonicalizeConstants(), CanonicalizeDeadCode()
+        if kernels == ONNXRUNTIME:
+            return (
+                *encoder(facts, weights),
+                Phase(self.stage, (LowerQuantizedWeights(kernels), self.legalize(), *after), LEGAL),
+            )
+        legalize = self._with_library()
+        passes = (
+            LowerEncoderAttention(layers=facts.layers if isinstance(facts, VisionFacts) else 0),
+            LowerQuantizedWeights(kernels),
+            FuseGatedProducts(),
+            FuseNormAdditions(),
+            FuseRoundedNorms(),
+            legalize,
+            *after,
+        )
+        return (*encoder(facts, weights, BFLOAT16_SCALES), Phase(self.stage, passes, legalize.legal))
 
     def _decoder(self, facts: TextFacts, options: Options) -> tuple[Phase, ...]:
         kernels, weights = _kernels(options), options.recipe or options.weights

@@ -20,7 +20,7 @@ inline const Kernels& kernels(const Node& node) {
   return *chosen;
 }
 
-// Attention, CacheWrite and QMoEExperts (layer_ops.cc).
+// Attention, CacheWrite, EncoderAttention and QMoEExperts (layer_ops.cc).
 std::vector<const OrtCustomOp*> layer_ops();
 // NormAdd, NormQuantize, NormHeads and LayerGate (norm_ops.cc).
 std::vector<const OrtCustomOp*> norm_ops();

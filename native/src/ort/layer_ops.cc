@@ -7,6 +7,8 @@
 //                key_scales?, value_scales? float32 [B, K, T, 1], block_starts?, block_ends? int64 [B, S])
 //               -> y float32 [B, S, N * D]
 //               scale; window 0; ring 0
+//   EncoderAttention (query float32 [B, N, S, D], keys, values float32 [B, K, T, D]) -> y float32 [B, S, N * D]
+//               scale; every query sees every key
 //   QMoEExperts (x float32 [.., H], index int64 [.., k], weight float32 [.., k], gate_up_codes, gate_up_scales,
 //                down_codes, down_scales, gate_up_zero_points?, down_zero_points?) -> y float32 [.., H]
 //               experts, H, I; gate_up_bits, gate_up_block 0, down_bits, down_block 0; activations "int8" or "float32"
@@ -16,6 +18,7 @@
 #include <cstring>
 
 #include "../attention.h"
+#include "../encoder_attention.h"
 #include "../experts.h"
 #include "definition.h"
 
@@ -149,6 +152,35 @@ struct AttentionOp {
   const FloatKernels& kernels;
 };
 
+struct EncoderAttentionOp {
+  static constexpr const char* name = "EncoderAttention";
+  static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kFloat, kFloat}, outputs[] = {kFloat};
+  static constexpr std::size_t required = 3;
+
+  EncoderAttentionOp(const OrtApi* table, const OrtKernelInfo* info)
+      : node(table, info, name), scale(number(node, info, "scale")), kernels(ort::kernels(node).floats->encoder) {}
+
+  void compute(Call& call) const {
+    const Tensor query = call.tensor(0, "query"), keys = call.tensor(1, "keys"), values = call.tensor(2, "values");
+    const Shape &q = query.shape, &k = keys.shape;
+    if (q.size() != 4) node.wrong("query has shape " + text(q) + ", not [B, N, S, D]");
+    if (k.size() != 4) node.wrong("keys has shape " + text(k) + ", not [B, K, T, D]");
+    const EncoderShape shape{q[0], q[1], k[1], q[2], k[2], q[3], scale};
+    check(node, problem(shape));
+    const auto of = [&](const char* operand, const Tensor& tensor) {
+      return static_cast<const float*>(node.data(operand, tensor, kFloat, {shape.B, shape.K, shape.T, shape.D}));
+    };
+    const float *key_rows = of("keys", keys), *value_rows = of("values", values);
+    const auto* rows = static_cast<const float*>(node.aligned("query", query));
+    auto* out = static_cast<float*>(call.output({shape.B, shape.S, shape.N * shape.D}));
+    encoder_attention(kernels, call.parallel(), shape, rows, key_rows, value_rows, out);
+  }
+
+  Node node;
+  float scale;
+  const EncoderKernels& kernels;
+};
+
 struct QMoEExperts {
   static constexpr const char* name = "QMoEExperts";
   static constexpr ONNXTensorElementDataType inputs[] = {kFloat, kIds, kFloat, kBytes, kAny,
@@ -213,7 +245,8 @@ struct QMoEExperts {
 }  // namespace
 
 std::vector<const OrtCustomOp*> layer_ops() {
-  return {Definition<CacheWrite>::get(), Definition<AttentionOp>::get(), Definition<QMoEExperts>::get()};
+  return {Definition<CacheWrite>::get(), Definition<AttentionOp>::get(), Definition<EncoderAttentionOp>::get(),
+          Definition<QMoEExperts>::get()};
 }
 
 }  // namespace g4::ort

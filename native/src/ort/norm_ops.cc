@@ -4,8 +4,9 @@
 //                 (residual + norm of x) * scale
 //   NormQuantize  (x float32 [.., K], weight [K]) -> uint8 [.., bytes]; K, epsilon; activation_block 0
 //                 what QuantizeActivations makes of the norm
-//   NormHeads     (x float32 [B, S, N * D], weight [D], cos?, sin? [B, S, R / 2]) -> y float32 [B, N, S, D]
-//                 heads (N), epsilon; pairs (i, R / 2 + i) of a normed head are rotated
+//   NormHeads     (x float32 [B, S, N * D], weight [D], cos?, sin? [B, S, R / 2] or [B, S, A, R / 2])
+//                 -> y float32 [B, N, S, D]; heads (N), epsilon
+//                 pairs (i, R / 2 + i) of a normed head, or of each of its A equal parts, are rotated
 //   LayerGate     (gate float32 [.., D], inputs [.., L, D]) -> y float32 [.., D]; layer
 //                 gelu_tanh(gate) * the inputs of a layer
 #include "../norms.h"
@@ -99,7 +100,11 @@ struct NormHeads {
     if (call.has(2)) {
       const Tensor angles = call.tensor(2, "cos");
       heads.half = angles.shape.empty() ? 0 : angles.shape.back();
-      const Shape shape = {heads.B, heads.S, heads.half};
+      Shape shape = {heads.B, heads.S, heads.half};
+      if (angles.shape.size() == 4) {
+        heads.parts = angles.shape[2];
+        shape.insert(shape.end() - 1, heads.parts);
+      }
       cos = floats(node, "cos", angles, shape);
       sin = floats(node, "sin", call.tensor(3, "sin"), shape);
     }
