@@ -48,8 +48,8 @@ TOKENS = {
     "TransposedMatMul": {0: -2},
     "WindowedMask": {0: -1},
 }
-# Of these no axis is derived: past keys stand before the new ones, a query sees tokens before it, the place of a row says
-# which token it is, or rows are no tokens.
+# Of these no axis is derived: past keys stand before the new ones, a query sees tokens before it, the place of a row
+# says which token it is, or rows are no tokens.
 WITHOUT = {
     "CacheUpdate", "Dequantize", "ExpertDown", "ExpertGateUp", "FlashAttention", "RelativeAttention", "TransposedMatMul"
 }  # fmt: skip
