@@ -96,8 +96,10 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
         progress("step 1 of 2: trace", 0, 0)
-        graphs = {DECODER: trace_apart(source) if chosen.traces_apart else trace(source.facts)}
-        graphs |= {part: trace(source.facts, part=part) for kind, part in PARTS.items() if kind in modalities}
+        parts = (DECODER, *(part for kind, part in PARTS.items() if kind in modalities))
+        graphs = {
+            part: trace_apart(source, part) if chosen.traces_apart else trace(source.facts, part=part) for part in parts
+        }
         program = Program.of(graphs, source.facts)
         bind(program, source)
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
