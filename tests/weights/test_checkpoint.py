@@ -171,8 +171,12 @@ def test_a_config_written_by_transformers_itself_compiles(checkpoints, tmp_path)
     model = getattr(transformers, source.facts.architecture).from_pretrained(source.folder)
     model.save_pretrained(tmp_path / "saved")
     assert model_facts(load_config(tmp_path / "saved")).text == source.facts.text
-    saved = load(compile(tmp_path / "saved", "onnx-cpu", tmp_path / "a", modalities=("text",)).folder, threads=1).forward(PROMPT)
-    original = load(compile(source.folder, "onnx-cpu", tmp_path / "b", modalities=("text",)).folder, threads=1).forward(PROMPT)
+    saved = load(
+        compile(tmp_path / "saved", "onnx-cpu", tmp_path / "a", modalities=("text",)).folder, threads=1
+    ).forward(PROMPT)
+    original = load(compile(source.folder, "onnx-cpu", tmp_path / "b", modalities=("text",)).folder, threads=1).forward(
+        PROMPT
+    )
     assert (saved == original).all()
 
 

@@ -50,6 +50,7 @@ class EngineTarget(Target):
     context = 8192
     accepts = (BFLOAT16, INT4, FP8)
     modalities = (TEXT, IMAGE)
+    default_modalities = (TEXT,)  # images may cost rings: `Capacities.whole`
     traces_apart = True
     planned = False  # its builder knows
 
