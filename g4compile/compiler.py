@@ -51,7 +51,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     ``weights``: float32, a built-in recipe (int8, int4, int4-channel, int2, mobile) or a recipe file; of a checkpoint
     that holds codes, stored. The default is the target's, or stored. ``kv``: keys and values in float32, int8 with a
     scale per token and head, or bfloat16, which the kernels g4ops alone can read; the default is the target's.
-    ``modalities``: text, and image and audio where the target takes them; the default is all that the checkpoint has.
+    ``modalities``: text, and image and audio where the target takes them; the default is all that the checkpoint has,
+    and text alone for engines.
     ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
     ``kernels`` of ONNX bundles multiply with codes: `g4ops`, those of the library libg4ops, which every machine that
     runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of engines alone:
@@ -96,8 +97,10 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         identity = identity_of(source, chosen, options)
     with staging(out, force, identity, source.folder) as folder:
         progress("step 1 of 2: trace", 0, 0)
-        graphs = {DECODER: trace_apart(source) if chosen.traces_apart else trace(source.facts)}
-        graphs |= {part: trace(source.facts, part=part) for kind, part in PARTS.items() if kind in modalities}
+        parts = (DECODER, *(part for kind, part in PARTS.items() if kind in modalities))
+        graphs = {
+            part: trace_apart(source, part) if chosen.traces_apart else trace(source.facts, part=part) for part in parts
+        }
         program = Program.of(graphs, source.facts)
         bind(program, source)
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)

@@ -95,7 +95,7 @@ def traces(shared: Path) -> Iterator[Callable[[ModelFacts], ir.Model]]:
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLED:
             patch.setattr(name, get)
-        patch.setattr(CALLED_APART, lambda source: get(source.facts))
+        patch.setattr(CALLED_APART, lambda source, part: get(source.facts, part))
         yield get
 
 
@@ -290,7 +290,7 @@ def trt():
 
 
 @pytest.fixture(scope="session")
-def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
+def emit(trt, traced, traces, checkpoints) -> Callable[..., SimpleNamespace]:
     """The networks of all steps of a variant, and what to make a session of them with. Tests must not change them."""
 
     @functools.cache
@@ -301,17 +301,22 @@ def emit(trt, traced, checkpoints) -> Callable[..., SimpleNamespace]:
         options = target.options(
             weights=weights, context=capacities.context, batch=capacities.batch, chunk=capacities.chunk,
             compute_capabilities=(89,), tensor_parallel=ranks,
+            modalities=("text", "image") if capacities.images else ("text",),
         )  # fmt: skip
-        program = Program.decoder(traced(variant), checkpoints(variant).facts)
+        facts, graphs = checkpoints(variant).facts, {"decoder": traced(variant)}
+        if capacities.images:
+            graphs["vision"] = traces(facts, "vision")
+        program = Program.of(graphs, facts)
+        bind(program, checkpoints(variant))
         builder = interpretable_builder(edition.plugins)
-        networks, host = emit_networks(builder, lower(program, target, options))
+        made = emit_networks(builder, lower(program, target, options))
 
         def session(exact: bool) -> NetworkSession:
-            return NetworkSession(trt, networks, host, checkpoints(variant), capacities.chunk, exact)
+            return NetworkSession(trt, made.steps, made.host, checkpoints(variant), capacities.chunk, exact)
 
         steps = {step.name: step for step in target.steps(options)}
         return SimpleNamespace(
-            builder=builder, networks=networks, host=host, session=session, steps=steps, options=options
+            builder=builder, networks=made.steps, encoders=made.encoders, session=session, steps=steps, options=options
         )
 
     return make
@@ -325,3 +330,19 @@ def engine_bundle(trt, shared: Path, checkpoints: Callable[[str], Checkpoint]) -
         compile(checkpoints("tiny-e2b").folder, "tensorrt-rtx", path, context=256, chunk=16, compute_capabilities=(89,))
 
     return Bundle.open(once(shared, "tiny-e2b-engine-session", make))
+
+
+@pytest.fixture(scope="session")
+def seeing_engines(trt, shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], Bundle]:
+    """Engines that take images, for one GPU, by preset. Tests must not change them."""
+
+    def get(variant: str) -> Bundle:
+        def make(path: Path) -> None:
+            compile(
+                checkpoints(variant).folder, "tensorrt-rtx", path, context=256, chunk=128, compute_capabilities=(89,),
+                modalities=("text", "image"),
+            )  # fmt: skip
+
+        return Bundle.open(once(shared, f"{variant}-seeing-engines", make))
+
+    return get

@@ -21,7 +21,8 @@ _NO_PLAIN_NAME = ("/", "\\", ":", "\0")  # characters of paths, on any system
 
 def check_consistent(manifest: Manifest, where: Path) -> None:
     """Raise BundleError with the first contradiction in ``manifest``, which was read from ``where``."""
-    for faults in (_name_faults, _file_faults, _part_faults, _token_faults, _kv_faults, _onnx_faults, engine_faults):
+    of_all = _name_faults, _file_faults, _part_faults, _token_faults, _kv_faults
+    for faults in (*of_all, _onnx_faults, engine_faults, _engine_media_faults):
         for what, why in faults(manifest):
             raise BundleError(what, where=str(where), why=why, fix="do not use this bundle; compile it again")
 
@@ -147,6 +148,13 @@ def _onnx_faults(manifest: Manifest) -> Faults:
     yield from misfits("an input of decoder", decoder.inputs, inputs)
     yield from misfits("an output of decoder", decoder.outputs, outputs)
     yield from media_faults(manifest, fed)
+
+
+def _engine_media_faults(manifest: Manifest) -> Faults:
+    """The rows of the table that embeds token ids are as wide as features."""
+    if manifest.engine is not None:
+        fed: Expected = {table.name: ("bfloat16", (None, None, *table.row)) for table in manifest.engine.host.tables}
+        yield from media_faults(manifest, fed)
 
 
 def _kv_tensors(kv: KVSpec, begin: str, growing: bool) -> Expected:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from g4compile.bundle.faults import Faults, repeated
 from g4compile.bundle.kv import PARTS, PAST, PRESENT, width
-from g4compile.bundle.manifest import DATA, DECODER, EngineSpec, Manifest
+from g4compile.bundle.manifest import ANY, DATA, DECODER, EngineEncoder, EngineSpec, GraphSpec, Manifest
+from g4compile.bundle.media import BUDGETS
+from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS
 
 _STEPS = ("decode", "verify", "prefill")
 
@@ -22,6 +24,7 @@ def engine_faults(manifest: Manifest) -> Faults:
     yield from _host_faults(manifest, engine)
     yield from _weight_faults(manifest, engine)
     yield from _tensor_faults(manifest, engine)
+    yield from _encoder_faults(manifest, engine)
 
 
 def _step_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
@@ -36,12 +39,13 @@ def _step_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
                 f"these are the least, the usual and the most, in chunks of {engine.chunk}",
             )
     asked = {(DECODER, step, rank) for step in names for rank in range(engine.ranks)}
+    asked |= {(encoder.part, ANY, 0) for encoder in engine.encoders}
     found = {(graph.part, graph.variant, graph.rank) for graph in manifest.graphs.values()}
     for part, variant, rank in sorted(asked ^ found):
         there = "no" if (part, variant, rank) in asked else "a"
         yield (
             f"there is {there} graph of the part {part}, variant {variant}, rank {rank}",
-            "a step has one for each rank",
+            "a step has one for each rank, and an encoder one",
         )
 
 
@@ -53,6 +57,11 @@ def _kv_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
         yield (
             f"engine.chunk is {engine.chunk} and engine.ring {engine.ring}",
             "a ring is a multiple of a chunk, which is a power of two",
+        )
+    if IMAGE_BLOCKS in manifest.requires and engine.ring < manifest.context:
+        yield (
+            f"engine.ring is {engine.ring:,}, and the context {manifest.context:,}",
+            "with image-blocks a ring never wraps: an image may begin anywhere, and is written at once",
         )
     for layer in kv.layers:
         if layer.keep not in (None, engine.ring):
@@ -93,7 +102,8 @@ def _tensor_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
     tables = {table.name: table.row for table in engine.host.tables}
     past, present = (_kv_shapes(manifest, begin) for begin in (PAST, PRESENT))
     known = past | present
-    for name, graph in manifest.graphs.items():
+    bounds = set(BLOCK_BOUNDS[1:]) if IMAGE_BLOCKS in manifest.requires else set()
+    for name, graph in ((name, graph) for name, graph in manifest.graphs.items() if graph.part == DECODER):
         for tensor in (*graph.inputs, *graph.outputs):
             said = f"{tensor.name} of the graph {name} is {tensor.dtype}{list(tensor.shape)}"
             unknown = [size for size in tensor.shape if isinstance(size, str) and size not in ("batch", "new")]
@@ -103,10 +113,39 @@ def _tensor_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
                 yield said, f"by the layers of kv it is bfloat16[batch, {', '.join(map(str, known[tensor.name]))}]"
             if tensor.name in tables and tensor.shape[2:] != tables[tensor.name]:
                 yield said, f"the rows of its table have the shape {list(tables[tensor.name])}"
-        lacking = {"position_ids", *tables, *past} - {tensor.name for tensor in graph.inputs}
+        lacking = {"position_ids", *tables, *past, *bounds} - {tensor.name for tensor in graph.inputs}
         lacking |= {"logits", *present} - {tensor.name for tensor in graph.outputs}
         for tensor_name in sorted(lacking):
             yield f"the graph {name} has no {tensor_name}", "by the other fields every step has it"
+
+
+def _encoder_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
+    for part in repeated(encoder.part for encoder in engine.encoders):
+        yield f"engine.encoders has the part {part} twice", ""
+    for encoder in engine.encoders:
+        graph = next((graph for graph in manifest.graphs.values() if graph.part == encoder.part), None)
+        image = manifest.media.image if manifest.media is not None else None
+        if graph is not None and image is not None:
+            yield from _profile_faults(encoder, graph, image.pooling_kernel_size**2)
+
+
+def _profile_faults(encoder: EngineEncoder, graph: GraphSpec, pool: int) -> Faults:
+    """Profiles are taken by tokens, in ascending order, and ``pool`` patches are a token."""
+    named = {size for tensor in (*graph.inputs, *graph.outputs) for size in tensor.shape if isinstance(size, str)}
+    before = 0
+    if not encoder.profiles:
+        yield f"engine.encoders has no profile of the part {encoder.part}", "it runs nothing then"
+    for profile in encoder.profiles:
+        said = f"a profile of the part {encoder.part} has {', '.join(f'{k} {list(v)}' for k, v in profile.items())}"
+        if set(profile) != named or not {"tokens"} <= named <= {"tokens", "patches"}:
+            yield said, f"the dynamic sizes of its graph are {', '.join(sorted(named))}, of tokens and patches"
+            return
+        least, usual, most = profile["tokens"]
+        if not before < least <= usual <= most <= BUDGETS[-1]:
+            yield said, f"least, usual and most ascend, from profile to profile too, up to {BUDGETS[-1]:,} tokens"
+        if profile.get("patches", (least, usual, most)) != (pool * least, pool * usual, pool * most):
+            yield said, f"a token is {pool} patches"
+        before = most
 
 
 def _kv_shapes(manifest: Manifest, begin: str) -> dict[str, tuple[int | str, ...]]:

@@ -174,11 +174,22 @@ class EngineStep(msgspec.Struct, frozen=True):
         return f"{least} to {most} tokens" if most > least else "1 token"
 
 
-class EngineSpec(msgspec.Struct, frozen=True):
+class EngineEncoder(msgspec.Struct, frozen=True):
+    """A ``part`` that makes features of one image at a time. Its plan is the part's graph of the variant `any`.
+    ``profiles``: by dynamic size of that graph, the least, usual and most that it may be, in the order of the plan's
+    optimisation profiles. ``activation_bytes``: as of a step, at the most of the last profile."""
+
+    part: Annotated[str, _one_of(VISION)]
+    profiles: tuple[dict[str, tuple[Count, Count, Count]], ...]
+    activation_bytes: Bytes
+
+
+class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """TensorRT plans: by ``product`` and its version, for GPUs of these compute capabilities (89 for 8.9; empty: the
     GPU that built them). ``ring``: slots of a sliding layer, a multiple of ``chunk``; a full layer has as many as
     the context. All steps share caches and weights, whose bytes on the device these are (KV: of a whole batch). Of
-    several ``ranks`` each has plans and weights of its own, and bytes are those of one."""
+    several ``ranks`` each has plans and weights of its own, and bytes are those of one. ``encoders``: parts beside the
+    decoder, whose weights stand among the others; not written where there are none."""
 
     product: Annotated[str, _one_of("tensorrt", "tensorrt-rtx")]
     version: str
@@ -191,7 +202,8 @@ class EngineSpec(msgspec.Struct, frozen=True):
     weights: tuple[WeightSpec, ...]
     weight_bytes: Bytes
     kv_bytes: Bytes
-    ranks: Annotated[int, Meta(ge=1, le=1 << 10)] = 1
+    ranks: Annotated[int, Meta(ge=1, le=1 << 10)]
+    encoders: tuple[EngineEncoder, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -10,8 +10,9 @@ from g4compile.bundle.media import MelSpec, PatchSpec, WaveSpec
 
 
 def media_faults(manifest: Manifest, fed: Expected) -> Faults:
-    """``fed``: what the decoder reads of token ids, in whose place features stand."""
-    media, width = manifest.media, next(reversed(fed.get("inputs_embeds", ("", ()))[1]), None)
+    """``fed``: what the decoder reads of token ids, in whose place features stand, in its dtype."""
+    media, (dtype, shape) = manifest.media, fed.get("inputs_embeds", ("float", ()))
+    width = next(reversed(shape), None)
     for modality, part, spec in (
         ("image", VISION, None if media is None else media.image),
         ("audio", AUDIO, None if media is None else media.audio),
@@ -25,7 +26,7 @@ def media_faults(manifest: Manifest, fed: Expected) -> Faults:
         if token.id >= manifest.vocab_size:
             yield f"media.tokens.{modality}.id is {token.id:,}, beyond the vocabulary", ""
         yield from misfits(f"an input of {part}", graph.inputs, _encoder_inputs(spec))
-        features: Expected = {f"{modality}_features": ("float", (None, width))}
+        features: Expected = {f"{modality}_features": (dtype, (None, width))}
         yield from misfits(f"an output of {part}", graph.outputs, features)
     if media is not None and media.video is not None:
         if (

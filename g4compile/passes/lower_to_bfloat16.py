@@ -11,20 +11,22 @@ Before (all float32):                                   After:
 In float32 stay the sum that runs through the layers, which every layer would round again, and norms of it; angles (a
 position times a frequency has no room in 8 bits), masks, soft-maxes, and the router from its norm on: near-tie experts
 flip when it is rounded. A constant that bfloat16 cannot hold is multiplied in float32, so that the network means what
-the model means, and only results are rounded.
+the model means, and only results are rounded. Inputs and weights that `wide` names are left as they are: numbers that 8
+bits are too few for, or that are computed with in float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import SpecError
+from g4compile.errors import MatchError, SpecError
 from g4compile.graph import edit
 from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
@@ -40,23 +42,37 @@ _WIDE, _NARROW = ir.DataType.FLOAT, ir.DataType.BFLOAT16
 
 @dataclass(frozen=True)
 class LowerToBfloat16:
-    """``layers``: layers with a router, which stays in float32; None accepts any number."""
+    """``layers``: layers with a router, which stays in float32; None accepts any number. ``wide``: names of inputs and
+    weights that stay in float32, a space between them; a `*` stands for anything. Each must be there."""
 
     name: ClassVar[str] = "lower-to-bfloat16"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
     layers: int | None = None
+    wide: str = ""
 
     def apply(self, model: ir.Model) -> None:
         graph = model.graph
+        kept = self._kept([*graph.inputs, *graph.initializers.values()])
         routers, found = _routers(graph)
         expect(self.name, "routers", found, self.layers, f"no {MoEExperts.name()} is left")
         for value in [*graph.inputs, *graph.initializers.values()]:
-            if value.dtype == _WIDE and (value.is_graph_input() or isinstance(value.const_value, CheckpointTensor)):
+            stored = value.is_graph_input() or isinstance(value.const_value, CheckpointTensor)
+            if value.dtype == _WIDE and stored and value not in kept:
                 value.type = ir.TensorType(_NARROW)
                 if isinstance(value.const_value, CheckpointTensor):
                     value.const_value = value.const_value.in_dtype(_NARROW)
         for node in list(graph):
             self._lower(node, node in routers)
+
+    def _kept(self, values: list[ir.Value]) -> set[ir.Value]:
+        """Those of ``values`` that stay in float32. Raises MatchError for a name that none has."""
+        kept: set[ir.Value] = set()
+        for pattern in self.wide.split():
+            named = [value for value in values if fnmatchcase(str(value.name), pattern)]
+            if not named:
+                raise MatchError(f"no input and no weight is named {pattern}", where=self.name)
+            kept.update(named)
+        return kept
 
     def _lower(self, node: ir.Node, wide: bool) -> None:
         """Give ``node`` operands and results in the dtype it is for; ``wide``: it is part of a router."""

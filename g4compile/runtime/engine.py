@@ -16,30 +16,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA, DECODER, EngineStep, TensorSpec, WeightSpec
+from g4compile.bundle.manifest import DATA, DECODER, VISION, EngineStep, TensorSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
 from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
 from g4compile.runtime.device import Cuda, Device
-from g4compile.runtime.engine_steps import plan_chunks
-from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, joined, past_of, positions
+from g4compile.runtime.engine_encoder import Encoder
+from g4compile.runtime.engine_host import EngineHost, StepFeeds
+from g4compile.runtime.engine_plans import DTYPES, open_plans
+from g4compile.runtime.feeds import LOGITS, PAST, joined, past_of
 from g4compile.runtime.media.placeholders import Media
+from g4compile.runtime.media.records import Array, AudioInputs
+from g4compile.runtime.placed import Features, placed
+from g4compile.runtime.prompt import media_of
 from g4compile.runtime.sampling import Sampling
-from g4compile.runtime.tables import look_up
 from g4compile.runtime.tensor_files import TensorFiles
 
 _STAGING = 64 << 20  # bytes of host memory that is kept for copies of weights
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_DTYPES = {
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float": np.dtype(np.float32),
-    "int64": np.dtype(np.int64),
-}
 
 
 class EngineSession(Conversation):
@@ -62,9 +60,7 @@ class EngineSession(Conversation):
         self._spec = spec
         self._device: Device = Cuda() if device is None else device
         self._files = TensorFiles(checkpoint)
-        module = trt or _module(spec.product)
-        self._absent = module.TensorIOMode.NONE
-        self._contexts = self._open(module)
+        self._plans = open_plans(trt or _module(spec.product), bundle, spec, self._device)
         self._staging = self._device.staging(_STAGING)
         self._addresses: dict[str, int] = {}
         self._length, self._batch = 0, 0
@@ -75,23 +71,13 @@ class EngineSession(Conversation):
             self._bind_weight(weight)
         for step in spec.steps:
             self._allocate(step)
-
-    def _open(self, trt: Any) -> dict[str, Any]:
-        runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-        self._engines = {}  # an engine must outlive its contexts
-        contexts = {}
-        for step in self._spec.steps:
-            engine = runtime.deserialize_cuda_engine(self.bundle.graph_path(self._graph_of(step.name)).read_bytes())
-            if engine is None:
-                gpus = ", ".join(f"sm{capability}" for capability in self._spec.compute_capabilities)
-                raise MachineError(
-                    f"the engine {step.name} cannot be loaded on this GPU",
-                    why=f"it was built by {self._spec.product} {self._spec.version} "
-                    f"for {gpus or 'the GPU of that machine'}",
-                    fix="compile for this GPU, with this TensorRT",
-                )
-            self._engines[step.name], contexts[step.name] = engine, engine.create_execution_context()
-        return contexts
+        graphs = bundle.manifest.graphs
+        read = [tensor.name for tensor in graphs[self._graph_of("decode")].inputs]
+        self._host = EngineHost(spec.host, self._files.read_rows, spec.chunk, read)
+        self._encoders = {
+            one.part: Encoder(one, graphs[bundle.manifest.graph(one.part)], self._plans[one.part], self._device)
+            for one in spec.encoders
+        }
 
     def _bind_weight(self, weight: WeightSpec) -> None:
         """Copy a tensor to the device, in the dtype that the engines want."""
@@ -117,9 +103,9 @@ class EngineSession(Conversation):
             staged[:] = piece
             self._device.upload(address + start, staged)
             self._device.synchronize()  # before the next piece takes the place of this one
-        for step, engine in self._engines.items():
-            if engine.get_tensor_mode(weight) != self._absent:  # not every step asks for every weight
-                self._set_address(step, weight, address)
+        for plan in self._plans.values():
+            if plan.reads(weight):
+                plan.set_address(weight, address)
 
     def _allocate(self, step: EngineStep) -> None:
         """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""
@@ -128,16 +114,10 @@ class EngineSession(Conversation):
             cache = past_of(tensor.name)
             key = cache if cache.startswith(PAST) else f"{step.name}/{tensor.name}"
             if key not in self._addresses:
-                size = math.prod(self._shape(tensor, self._spec.batch, step.tokens[2])) * _DTYPES[tensor.dtype].itemsize
+                size = math.prod(self._shape(tensor, self._spec.batch, step.tokens[2])) * DTYPES[tensor.dtype].itemsize
                 self._addresses[key] = self._device.allocate(size)
                 self._device.zero(self._addresses[key], size)
-            self._set_address(step.name, tensor.name, self._addresses[key])
-
-    def _set_address(self, step: str, name: str, address: int) -> None:
-        if not self._contexts[step].set_tensor_address(name, address):
-            raise MachineError(
-                f"the engine {step} does not take the tensor {name}", fix="compile again, with this TensorRT"
-            )
+            self._plans[step.name].set_address(tensor.name, self._addresses[key])
 
     def _shape(self, tensor: TensorSpec, batch: int, tokens: int) -> tuple[int, ...]:
         known = {"batch": batch, "new": tokens}
@@ -191,54 +171,57 @@ class EngineSession(Conversation):
 
     def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
         pieces = []
-        for name, piece in self._pieces(ids, all_positions):
-            self._step(name, piece)
+        for step in self._steps(ids, all_positions, media):
+            self._step(step)
             if all_positions:
-                pieces.append(self._fetch(name, LOGITS, piece.shape))
-        return joined(pieces or [self._fetch(name, LOGITS, piece.shape)], all_positions)
+                pieces.append(self._fetch(step.name, LOGITS, step.tokens.shape))
+        return joined(pieces or [self._fetch(step.name, LOGITS, step.tokens.shape)], all_positions)
 
     def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA) -> int:
         """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
-        for name, piece in self._pieces(ids, False):
-            self._step(name, piece)
+        for step in self._steps(ids, False, media):
+            self._step(step)
+        name, sizes = step.name, step.tokens.shape
         if not sampling.enough(int(self._output(name, "top_tokens").shape[-1])):
-            return sampling.choose(self._fetch(name, LOGITS, piece.shape)[0, -1])
-        top, tokens = (self._fetch(name, output, piece.shape)[0, -1] for output in ("top_logits", "top_tokens"))
+            return sampling.choose(self._fetch(name, LOGITS, sizes)[0, -1])
+        top, tokens = (self._fetch(name, output, sizes)[0, -1] for output in ("top_logits", "top_tokens"))
         return sampling.choose_among(top, tokens)
 
-    def _pieces(self, ids: np.ndarray[Any, Any], all_positions: bool) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-        """``ids`` as (step, its ids), which the caller runs in turn."""
+    def _steps(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media) -> Iterator[StepFeeds]:
+        """What the caller runs in turn for ``ids`` with ``media``."""
         if ids.shape[0] > self._spec.batch:
             raise InputError(
                 f"the engines take {self._spec.batch} sequences at most, got {ids.shape[0]}", fix="compile with --batch"
             )
+        features = None if media.is_empty else self._features(ids, media)
         if ids.shape[0] != self._batch:
             self._batch, self._graph = ids.shape[0], None
-        for name, start, stop in plan_chunks(self._length, ids.shape[1], self._spec.chunk, all_positions):
-            yield name, ids[:, start:stop]
+        yield from self._host.steps(ids, self._length, all_positions, features)
 
-    def _step(self, name: str, ids: np.ndarray[Any, Any]) -> None:
-        batch, new = ids.shape
+    def _features(self, ids: np.ndarray[Any, Any], media: Media) -> Features:
+        spec, encoder = media_of(self.bundle), self._encoders[VISION]
+        patches = spec.image
+        assert patches is not None  # `bundle/media_consistency.py` has seen to it
+        return placed(ids, media, spec.tokens, lambda image: encoder.image(image, patches), _no_sounds)
+
+    def _step(self, step: StepFeeds) -> None:
+        batch, new = step.tokens.shape
         self._written += new
-        graph, context = self.bundle.manifest.graphs[self._graph_of(name)], self._contexts[name]
-        feeds = look_up(self._spec.host, ids, self._files.read_rows)
-        feeds[POSITIONS] = positions(self._length, batch, new)
+        graph, plan = self.bundle.manifest.graphs[self._graph_of(step.name)], self._plans[step.name]
         for tensor in graph.inputs:
-            shape = self._shape(tensor, batch, new)
-            dynamic = any(isinstance(size, str) for size in tensor.shape)
-            if dynamic and not context.set_input_shape(tensor.name, shape):
-                raise MachineError(f"the engine {name} does not take {tensor.name} of the shape {list(shape)}")
-            if tensor.name in feeds:
-                array = np.ascontiguousarray(feeds[tensor.name].astype(_DTYPES[tensor.dtype]))
-                self._device.upload(self._addresses[f"{name}/{tensor.name}"], array)
-        self._execute(name)
+            if any(isinstance(size, str) for size in tensor.shape):
+                plan.set_shape(tensor.name, self._shape(tensor, batch, new))
+            if tensor.name in step.inputs:
+                array = np.ascontiguousarray(step.inputs[tensor.name].astype(DTYPES[tensor.dtype]))
+                self._device.upload(self._addresses[f"{step.name}/{tensor.name}"], array)
+        self._execute(step.name)
         self._device.synchronize()  # before what was fed goes away
         self._length += new
 
     def _fetch(self, name: str, output: str, sizes: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """An output of the step ``name``, which just ran over ids of ``sizes``."""
         spec = self._output(name, output)
-        array = np.empty(self._shape(spec, *sizes), _DTYPES[spec.dtype])
+        array = np.empty(self._shape(spec, *sizes), DTYPES[spec.dtype])
         self._device.download(array, self._addresses[f"{name}/{output}"])
         self._device.synchronize()
         return array
@@ -253,11 +236,7 @@ class EngineSession(Conversation):
 
     def _execute(self, name: str) -> None:
         """Run a step; a decode step from its second time on as a graph, which costs one launch."""
-
-        def enqueue() -> None:
-            if not self._contexts[name].execute_async_v3(self._device.stream):
-                raise MachineError(f"TensorRT could not run the step {name}", fix="see TensorRT's own message above")
-
+        enqueue = self._plans[name].run
         if name != "decode":
             enqueue()
         elif self._graph is None:
@@ -266,6 +245,10 @@ class EngineSession(Conversation):
             self._graph = self._device.capture(enqueue)
         else:
             self._device.launch(self._graph)
+
+
+def _no_sounds(sound: AudioInputs) -> Array:
+    raise InputError("these engines take no audio", fix="compile for onnx-cpu with --modalities text,audio")
 
 
 def _module(product: str) -> Any:

@@ -16,6 +16,7 @@ from g4compile.bundle import kv
 Array = np.ndarray[Any, Any]
 Value = TypeVar("Value")
 PAST, PRESENT = kv.PAST, kv.PRESENT
+NOWHERE = np.empty(0, np.int64)  # the places of no images
 POSITIONS, KEEP, LOGITS = "position_ids", "num_logits_to_keep", "logits"
 
 

@@ -17,7 +17,7 @@ from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
 from g4compile.runtime.failures import run_errors
-from g4compile.runtime.features import Encoders
+from g4compile.runtime.features import Encoders, put
 from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 from g4compile.runtime.media.placeholders import Media
@@ -113,7 +113,7 @@ class Session(Conversation):
             with run_errors(f"{batch:,} sequences of {given.shape[1]:,} tokens", self._graph_file):
                 fed = self._embed_ids(given)
                 if features is not None:
-                    fed[EMBEDS] = features.put(fed[EMBEDS], piece.start)
+                    fed[EMBEDS] = put(features, fed[EMBEDS], piece.start)
                 for name in self._bounds:
                     fed[name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(bounds[name][:, piece]))
                 pieces.append(self._run(cache, fed, given.shape, all_positions))

@@ -38,11 +38,12 @@ def options_for(
 
 
 def modalities_of(target: Target, has: Sequence[str], modalities: Sequence[str] | None) -> tuple[str, ...]:
-    """The modalities of a bundle: what is given, checked, or all that a checkpoint ``has`` and ``target`` takes.
+    """The modalities of a bundle: what is given, checked, or what a checkpoint ``has`` and ``target`` takes unasked.
 
     Raises InputError for one that a bundle of ``target`` cannot take in."""
     if modalities is None:
-        return tuple(one for one in MODALITIES if one in has and one in target.modalities)
+        unasked = target.modalities if target.default_modalities is None else target.default_modalities
+        return tuple(one for one in MODALITIES if one in has and one in unasked)
     for modality in modalities:
         if modality not in MODALITIES:
             raise InputError(f"there is no modality {modality}", fix=f"modalities: {', '.join(MODALITIES)}")

@@ -21,19 +21,20 @@ import g4compile
 from g4compile import errors
 from g4compile.errors import Defect, G4Error, MachineError
 from g4compile.graph.stage import STAGES, set_stage
+from g4compile.model.contents import DECODER
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.text import parse_graph
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "g4compile.trace")
 
 
-def trace_apart(source: Checkpoint) -> ir.Model:
-    """The decoder of ``source`` as a [traced] graph, weights unbound, made by another process.
+def trace_apart(source: Checkpoint, part: str = DECODER) -> ir.Model:
+    """The ``part`` of ``source`` as a [traced] graph, weights unbound, made by another process.
 
     Raises what that process raised; MachineError when a signal ended it, Defect when it failed without a word.
     """
     done = subprocess.run(
-        [*COMMAND, str(source.folder)], capture_output=True, encoding="utf-8", env=_environment(), check=False
+        [*COMMAND, str(source.folder), part], capture_output=True, encoding="utf-8", env=_environment(), check=False
     )
     if done.returncode < 0:
         raise MachineError(

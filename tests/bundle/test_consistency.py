@@ -205,3 +205,42 @@ ENGINE_LIES = [
 @pytest.mark.parametrize(("path", "value", "message"), ENGINE_LIES)
 def test_fields_of_engines_that_contradict_each_other(engine_bundle, tmp_path, path, value, message):
     refused(linked(engine_bundle.folder, tmp_path / "engines"), put(path, value), message)
+
+
+PROFILES = ("engine", "encoders", 0, "profiles")
+ENCODER_LIES = [
+    (("engine", "encoders"), MISSING, "a graph of the part vision, variant any"),
+    (("engine", "encoders"), lambda old: [*old, *old], "engine.encoders has the part vision twice"),
+    (("engine", "encoders", 0, "part"), "audio", "part"),
+    (PROFILES, [], "no profile of the part vision"),
+    (PROFILES, lambda old: old[::-1], "least, usual and most ascend"),
+    ((*PROFILES, 0, "tokens"), [1, 80, 70], "least, usual and most ascend"),
+    ((*PROFILES, 4, "tokens", 2), 1 << 30, "up to 1,120 tokens"),
+    ((*PROFILES, 1, "patches", 2), 1 << 30, "a token is 9 patches"),
+    ((*PROFILES, 1), lambda old: {**old, "more": [1, 1, 1]}, "the dynamic sizes of its graph are patches, tokens"),
+    (("graphs", "vision", "outputs", 0, "dtype"), "float", "image_features, an output of vision"),
+    (("graphs", "vision", "inputs", 0, "shape", 1), 432, "pixel_values, an input of vision"),
+    (("graphs", "vision", "variant"), "decode", "no graph of the part vision, variant any|decode"),
+    (("modalities",), ["text"], "do not agree on whether image is taken"),
+    (("media", "image"), None, "do not agree on whether image is taken"),
+    (("media", "tokens", "image", "id"), 10**6, "beyond the vocabulary"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), ENCODER_LIES)
+def test_fields_of_an_encoder_that_contradict_others(seeing_engines, tmp_path, path, value, message):
+    refused(linked(seeing_engines("tiny-e2b").folder, tmp_path / "engines"), put(path, value), message)
+
+
+def test_rings_of_engines_with_image_blocks(seeing_engines, tmp_path):
+    """They have a slot for each token; and the bounds of blocks are inputs of every step."""
+    bundle = seeing_engines("tiny-31b")
+    assert "image-blocks" in bundle.manifest.requires and bundle.manifest.engine.ring == bundle.manifest.context
+
+    def shorter(manifest):
+        manifest["engine"]["ring"], manifest["engine"]["kv_bytes"] = 128, 0
+
+    refused(linked(bundle.folder, tmp_path / "short"), shorter, "with image-blocks a ring never wraps|ring is 128")
+    no_bounds = put(("graphs", "verify", "inputs"), lambda old: [one for one in old if one["name"] != "block_ends"])
+    refused(linked(bundle.folder, tmp_path / "blind"), no_bounds, "the graph verify has no block_ends")
+    assert "image-blocks" not in seeing_engines("tiny-e2b").manifest.requires

@@ -7,97 +7,16 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
 from g4compile.runtime.engine import EngineSession
 from g4compile.runtime.engine_steps import plan_chunks
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.session import load
-from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.targets.tensorrt.steps import Capacities
+from tests.runtime.host_device import HostDevice, interpreted
 
 VARIANT, CAPACITIES = "tiny-e2b", Capacities(context=256, batch=1, chunk=16)
-DTYPES = {"BF16": ml_dtypes.bfloat16, "FLOAT": np.float32, "INT64": np.int64}
-
-
-class HostDevice:
-    """A `Device` whose memory is arrays, by address."""
-
-    stream = 7
-
-    def __init__(self):
-        self.memory, self.graphs, self.launched, self._next = {}, [], 0, 4096
-
-    def allocate(self, size):
-        address, self._next = self._next, self._next + size + -size % 256
-        self.memory[address] = np.full(size, 0xAB, np.uint8)  # as it comes
-        return address
-
-    def free(self, address):
-        del self.memory[address]
-
-    def staging(self, size):
-        return np.empty(size, np.uint8)
-
-    def upload(self, address, array):
-        base = max(start for start in self.memory if start <= address)
-        place = address - base
-        self.memory[base][place : place + array.nbytes] = array.reshape(-1).view(np.uint8)
-
-    def download(self, array, address):
-        array.reshape(-1).view(np.uint8)[:] = self.memory[address][: array.nbytes]
-
-    def zero(self, address, size):
-        self.memory[address][:size] = 0
-
-    def synchronize(self):
-        pass
-
-    def capture(self, run):
-        self.graphs.append(run)  # noted, and not run: as CUDA does
-        return len(self.graphs) - 1
-
-    def launch(self, graph):
-        self.launched += 1
-        self.graphs[graph]()
-
-
-class Context:
-    """An execution context over one emitted network: reads and writes the device by the addresses it was given."""
-
-    def __init__(self, trt, one, device):
-        self._one, self._device, self.addresses, self.shapes = one, device, {}, {}
-        self._interpreter = Interpreter(trt, [one.network], [one.constants], exact=False)
-        network = one.network
-        self._inputs = [network.get_input(i) for i in range(network.num_inputs)]
-        self._outputs = [network.get_output(i) for i in range(network.num_outputs)]
-
-    def set_tensor_address(self, name, address):
-        known = name in {tensor.name for tensor in (*self._inputs, *self._outputs)}
-        self.addresses[name] = address
-        return known
-
-    def set_input_shape(self, name, shape):
-        self.shapes[name] = shape
-        return True
-
-    def execute_async_v3(self, stream):
-        assert stream == self._device.stream
-        feeds = {}
-        for tensor in self._inputs:
-            shape = self.shapes.get(tensor.name, tuple(tensor.shape))
-            dtype = np.dtype(DTYPES[tensor.dtype.name])
-            data = self._device.memory[self.addresses[tensor.name]][: int(np.prod(shape)) * dtype.itemsize]
-            array = data.view(dtype).reshape(shape)
-            feeds[tensor.name] = torch.from_numpy(
-                array.astype(np.float32) if dtype == ml_dtypes.bfloat16 else array.copy()
-            )
-        (found,) = self._interpreter.run([feeds])
-        for tensor in self._outputs:
-            array = found[tensor.name].float().numpy().astype(DTYPES[tensor.dtype.name])
-            self._device.upload(self.addresses[tensor.name], np.ascontiguousarray(array))
-        return True
 
 
 @pytest.fixture
@@ -105,21 +24,7 @@ def opened(engine_bundle, emit, trt, checkpoints, monkeypatch):
     """A session, its device, and the interpreted networks' own session."""
     monkeypatch.setattr("g4compile.runtime.engine._STAGING", 1000)  # weights are sent in pieces
     device, made = HostDevice(), emit(VARIANT, CAPACITIES)
-    plans = {engine_bundle.graph_path(name).read_bytes(): name for name in engine_bundle.manifest.graphs}
-
-    class Runtime:
-        def __init__(self, logger):
-            pass
-
-        def deserialize_cuda_engine(self, plan):
-            one = made.networks[plans[plan]][0]
-            names = {one.network.get_input(i).name for i in range(one.network.num_inputs)}
-            return SimpleNamespace(
-                create_execution_context=lambda: Context(trt, one, device),
-                get_tensor_mode=lambda name: trt.TensorIOMode.INPUT if name in names else trt.TensorIOMode.NONE,
-            )
-
-    fake = SimpleNamespace(Runtime=Runtime, Logger=trt.Logger, TensorIOMode=trt.TensorIOMode)
+    fake = interpreted(trt, engine_bundle, {name: ranks[0] for name, ranks in made.networks.items()}, device)
     session = EngineSession(engine_bundle, checkpoints(VARIANT).folder, device, fake)
     return SimpleNamespace(session=session, device=device, networks=made.session(exact=False), fake=fake)
 

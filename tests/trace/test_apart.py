@@ -37,13 +37,20 @@ def test_nothing_of_the_current_folder_runs(path, checkpoints, traced, tmp_path,
     assert to_text(model) == to_text(traced("tiny-e2b"))
 
 
+def test_a_part_beside_the_decoder(checkpoints, traces):
+    source = checkpoints("tiny-e2b")
+    assert to_text(trace_apart(source, "vision")) == to_text(traces(source.facts, "vision"))
+    with pytest.raises(InputError, match="the part nothing is not traced"):
+        trace_apart(source, "nothing")
+
+
 def test_a_folder_as_given_is_the_one_that_is_traced(checkpoints, monkeypatch):
     """A relative path means the same in the other process."""
     seen = {}
     monkeypatch.setattr(apart.subprocess, "run", lambda command, **options: seen.update(options, command=command))
     with pytest.raises(AttributeError):  # of what the stand-in returns
         trace_apart(checkpoints("tiny-e2b"))
-    assert "cwd" not in seen and seen["command"] == [*COMMAND, str(checkpoints("tiny-e2b").folder)]
+    assert "cwd" not in seen and seen["command"] == [*COMMAND, str(checkpoints("tiny-e2b").folder), "decoder"]
     assert "-P" in COMMAND
 
 
@@ -58,10 +65,10 @@ def test_the_error_of_the_other_process_is_raised(tmp_path):
     assert caught.value.as_json() == said
 
 
-@pytest.mark.parametrize("arguments", [(), ("tiny-e2b", "tiny-31b")])
-def test_one_argument_is_asked_for(arguments):
+@pytest.mark.parametrize("arguments", [(), ("tiny-e2b", "decoder", "tiny-31b")])
+def test_one_or_two_arguments_are_asked_for(arguments):
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "one argument" in json.loads(done.stderr)["error"]
+    assert done.returncode == 2 and "one or two arguments" in json.loads(done.stderr)["error"]
 
 
 def test_a_trace_that_fails_is_not_run_again_here(checkpoints, monkeypatch):

@@ -92,7 +92,8 @@ def _kv(bundle: Bundle) -> str:
 
 def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
-    activations = max(step.activation_bytes for step in engine.steps)
+    planned = [step.activation_bytes for step in engine.steps]
+    activations = max(*planned, *(encoder.activation_bytes for encoder in engine.encoders))
     memory = f"weights {size(engine.weight_bytes)}, KV {size(engine.kv_bytes)}, activations about {size(activations)}"
     rows = {
         "engine": f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here",

@@ -34,7 +34,10 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
     ] = None,
     modalities: Annotated[
         str | None,
-        typer.Option(help="What the bundle can take in, as text,image. Default: all that checkpoint and target have."),
+        typer.Option(
+            help="What the bundle can take in, as text,image. Default: all that checkpoint and target have. "
+            "Engines: text."
+        ),
     ] = None,
     context: Annotated[
         int | None, typer.Option(help="Most tokens a session may hold. Default: what the model was made for.")

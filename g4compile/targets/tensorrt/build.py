@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ from g4compile.targets.tensorrt.edition import Edition, gpu_capability
 from g4compile.targets.tensorrt.network.emitter import Emitter
 from g4compile.targets.tensorrt.network.layers import LAYERS
 from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
-from g4compile.targets.tensorrt.options import EngineOptions
-from g4compile.targets.tensorrt.steps import Step
+from g4compile.targets.tensorrt.steps import Sizes
 
 
 @dataclass(frozen=True)
@@ -50,24 +49,30 @@ class EngineBuilder:
         emitter.emit(graph, LAYERS if self.plugins is None else {**LAYERS, **PLUGIN_LAYERS})
         return EmittedNetwork(graph, network, emitter.weights, emitter.constants)
 
-    def plan(self, network: Any, step: Step, options: EngineOptions) -> bytes:
-        """The serialized engine of ``step``. Raises Defect with the builder's own words when it refuses."""
+    def plan(
+        self, emitted: EmittedNetwork, name: str, profiles: Sequence[Sizes], capabilities: Sequence[int] = ()
+    ) -> bytes:
+        """The serialized engine of the network ``name``, for GPUs of these compute ``capabilities``, where the edition
+        must be told. ``profiles``: what its dynamic sizes may be, together.
+
+        Raises Defect with the builder's own words when it refuses.
+        """
         config = self.builder.create_builder_config()
         if self.edition.capabilities:
-            config.num_compute_capabilities = len(options.compute_capabilities)
-            for index, capability in enumerate(options.compute_capabilities):
+            config.num_compute_capabilities = len(capabilities)
+            for index, capability in enumerate(capabilities):
                 config.set_compute_capability(getattr(self.trt.ComputeCapability, f"SM{capability}"), index)
-        sizes = _dynamic(network, step, options.batch)
-        if sizes:
+        dynamic = [value for value in emitted.graph.inputs if not all(isinstance(size, int) for size in _sizes(value))]
+        for sizes in profiles if dynamic else ():
             profile = self.builder.create_optimization_profile()
-            for name, shapes in sizes.items():
-                profile.set_shape(name, *shapes)
+            for value in dynamic:
+                profile.set_shape(str(value.name), *_shapes(value, sizes))
             config.add_optimization_profile(profile)
         self._complaints.clear()
-        plan = self.builder.build_serialized_network(network, config)
+        plan = self.builder.build_serialized_network(emitted.network, config)
         if plan is None:
             raise Defect(
-                f"{self.edition.name} could not build the {step.name} step",
+                f"{self.edition.name} could not build the {name} network",
                 why=self._complaints[0] if self._complaints else "its builder gave no reason",
                 fix="this is a defect of g4compile: please report it with the model's config.json",
             )
@@ -89,18 +94,12 @@ class EngineBuilder:
         return Log()
 
 
-def _dynamic(network: Any, step: Step, batch: int) -> dict[str, list[tuple[int, ...]]]:
-    """Least, usual and most shape of every input that has a dynamic size: the batch first, tokens behind it."""
-    batches = (1, 1, batch)
-    found = {}
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        declared = tuple(tensor.shape)
-        if -1 not in declared:
-            continue
-        shapes = []
-        for sequences, tokens in zip(batches, step.tokens, strict=True):
-            sizes = [sequences if axis == 0 else tokens for axis in range(len(declared))]
-            shapes.append(tuple(size if wanted == -1 else wanted for wanted, size in zip(declared, sizes, strict=True)))
-        found[str(tensor.name)] = shapes
-    return found
+def _sizes(value: ir.Value) -> list[int | str]:
+    return [size if isinstance(size, int) else str(size) for size in value.shape or ()]
+
+
+def _shapes(value: ir.Value, sizes: Sizes) -> list[tuple[int, ...]]:
+    """Least, usual and most shape of an input."""
+    return [
+        tuple(size if isinstance(size, int) else sizes[size][index] for size in _sizes(value)) for index in range(3)
+    ]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from g4compile.bundle.manifest import DECODER, EngineSpec, EngineStep, GraphSpec, HostSpec, KVLayer, KVSpec, WeightSpec
+from g4compile.bundle.manifest import (
+    DECODER,
+    EngineEncoder,
+    EngineSpec,
+    EngineStep,
+    GraphSpec,
+    HostSpec,
+    KVLayer,
+    KVSpec,
+    WeightSpec,
+)
 from g4compile.errors import Defect
 from g4compile.graph.references import static_shape
 from g4compile.model.config import TextFacts
@@ -14,6 +24,7 @@ from g4compile.targets.base import Emitted, Lowered, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import Edition
+from g4compile.targets.tensorrt.encoders import profiles_of
 from g4compile.targets.tensorrt.host import host_lookups
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
@@ -34,8 +45,14 @@ def emit_engines(
     by_name = {step.name: step for step in kinds}
     graphs, host = {}, HostSpec((), 0, ())
     activations: dict[str, int] = {}
+    encoders: list[EngineEncoder] = []
     asked: list[dict[str, ir.TensorProtocol]] = [{} for _ in range(ranks)]
     for one in lowered:
+        if one.variant.part != DECODER:
+            graphs[one.variant.part], encoder, weights_of = _encoder(builder, order, options, one)
+            encoders.append(encoder)
+            asked[0].update(weights_of)
+            continue
         step, rank = by_name[one.variant.name], one.variant.rank
         name = step.name if ranks == 1 else f"{step.name}.rank{rank}"
         order.progress(f"{name}: emit", 0, 0)
@@ -43,12 +60,14 @@ def emit_engines(
         host = host_lookups(parts["embed"].graph)
         emitted = builder.network(parts["decoder"].graph)
         order.progress(f"{name}: build", 0, 0)
-        (order.folder / f"{name}.plan").write_bytes(builder.plan(emitted.network, step, options))
+        (order.folder / f"{name}.plan").write_bytes(
+            builder.plan(emitted, name, [step.sizes(options.batch)], options.compute_capabilities)
+        )
         graph = emitted.graph
         specs = io_specs(graph.inputs), io_specs(graph.outputs)
         graphs[name] = GraphSpec(f"{name}.plan", *specs, DECODER, step.name, rank)
         asked[rank].update(emitted.weights)
-        activations[step.name] = activation_bytes(graph, step, options.capacities)
+        activations[step.name] = activation_bytes(graph, step.sizes(options.batch))
         del emitted  # a network holds memory while it lives
     weights = tuple(spec for rank, names in enumerate(asked) for spec in _weights(names, rank, order))
     ring = options.capacities.ring(facts)
@@ -65,9 +84,26 @@ def emit_engines(
         weights=weights,
         weight_bytes=sum(weight.bytes for weight in weights if weight.rank == 0),
         ranks=ranks,
+        encoders=tuple(encoders),
         kv_bytes=options.batch * sum(layer.bytes_per_token * (layer.keep or options.context) for layer in kv.layers),
     )
     return Emitted(graphs=graphs, kv=kv, activations=BFLOAT16, engine=engine)
+
+
+def _encoder(
+    builder: EngineBuilder, order: Order, options: EngineOptions, lowered: Lowered
+) -> tuple[GraphSpec, EngineEncoder, Mapping[str, ir.TensorProtocol]]:
+    """Build the plan of a part beside the decoder; what the manifest says of it, and the weights that it asks for."""
+    part = lowered.variant.part
+    order.progress(f"{part}: emit", 0, 0)
+    emitted, profiles = builder.network(lowered.model.graph), profiles_of(order.facts, part)
+    order.progress(f"{part}: build", 0, 0)
+    plan = builder.plan(emitted, part, profiles, options.compute_capabilities)
+    (order.folder / f"{part}.plan").write_bytes(plan)
+    graph = emitted.graph
+    spec = GraphSpec(f"{part}.plan", io_specs(graph.inputs), io_specs(graph.outputs), part)
+    most = activation_bytes(graph, profiles[-1])
+    return spec, EngineEncoder(part, tuple(map(dict, profiles)), most), emitted.weights
 
 
 def _kv(facts: TextFacts, ring: int, capacities: Capacities, ranks: int) -> KVSpec:
@@ -85,7 +121,8 @@ def _kv(facts: TextFacts, ring: int, capacities: Capacities, ranks: int) -> KVSp
         )
         for layer in facts.kv_layers
     )
-    return KVSpec(BFLOAT16, min(ring - window, capacities.chunk), layers)
+    spare = ring - window
+    return KVSpec(BFLOAT16, spare if capacities.whole(facts) else min(spare, capacities.chunk), layers)
 
 
 def _weights(asked: dict[str, ir.TensorProtocol], rank: int, order: Order) -> tuple[WeightSpec, ...]:

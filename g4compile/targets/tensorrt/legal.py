@@ -8,7 +8,7 @@ from g4compile.targets.tensorrt.network.layers import LAYERS
 from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
 
 # Lookups by token id stand in the legal graph until `split_embedding` takes them out: the host does them.
-_HOST = {"Equal", "Or"}
+_HOST = {"Equal"}
 LEGAL = frozenset(LAYERS) | _HOST
 LEGAL_WITH_PLUGINS = LEGAL | frozenset(PLUGIN_LAYERS)
 DTYPES = frozenset(

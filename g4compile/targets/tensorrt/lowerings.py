@@ -14,10 +14,13 @@ from g4compile.errors import SpecError
 from g4compile.graph.axes import resize, sizes_of, static_size
 from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
+from g4compile.ops.axial_rope import AxialRope
+from g4compile.ops.bidirectional_attention import BidirectionalAttention
 from g4compile.ops.causal_mask import CausalMask
 from g4compile.ops.dual_rope_attention import DualRopeAttention
 from g4compile.ops.flash_attention import FlashAttention
 from g4compile.ops.linear import Linear
+from g4compile.ops.ring_block_mask import RingBlockMask
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.ops.rope_key_value import RopeKeyValue
@@ -86,18 +89,34 @@ def _causal_mask(op: CausalMask, build: Builder) -> list[ir.Value]:
 
 
 def _ring_mask(op: RingMask, build: Builder) -> list[ir.Value]:
-    """Slot s holds the newest position up to the last one that is s modulo the number of slots."""
-    ring = static_size(op.keys, 2)
     query = build.op("Unsqueeze", op.position_ids, build.constant([-1]))
-    last = build.op("Slice", op.position_ids, *(build.constant([bound]) for bound in (-1, 2**63 - 1, 1)))
-    resize(last, 1, 1)
-    slots = build.constant(np.arange(ring, dtype=np.int64)[None])
-    age = build.op("Mod", build.op("Sub", last, slots), build.constant(ring))
-    at = build.op("Unsqueeze", build.op("Sub", last, age), build.constant([1]))
+    at = _slot_positions(op, build)
     causal = build.op("LessOrEqual", at, query)
     near = build.op("Greater", at, build.op("Sub", query, build.constant(op.window)))
     written = build.op("LessOrEqual", build.constant(0), at)
     seen = build.op("And", causal, near)
+    return [_additive(build.op("And", seen, written), build)]
+
+
+def _slot_positions(op: RingMask | RingBlockMask, build: Builder) -> ir.Value:
+    """int64 [B, 1, T]: slot s holds the newest position up to the last one that is s modulo the number of slots."""
+    ring = static_size(op.keys, 2)
+    last = build.op("Slice", op.position_ids, *(build.constant([bound]) for bound in (-1, 2**63 - 1, 1)))
+    resize(last, 1, 1)
+    slots = build.constant(np.arange(ring, dtype=np.int64)[None])
+    age = build.op("Mod", build.op("Sub", last, slots), build.constant(ring))
+    return build.op("Unsqueeze", build.op("Sub", last, age), build.constant([1]))
+
+
+def _ring_block_mask(op: RingBlockMask, build: Builder) -> list[ir.Value]:
+    at, last_axis = _slot_positions(op, build), build.constant([-1])
+    query, first, end = (
+        build.op("Unsqueeze", value, last_axis) for value in (op.position_ids, op.block_starts, op.block_ends)
+    )
+    near = build.op("Greater", at, build.op("Sub", query, build.constant(op.window)))
+    inside = build.op("LessOrEqual", first, at)
+    seen = build.op("And", build.op("Or", near, inside), build.op("LessOrEqual", at, end))
+    written = build.op("LessOrEqual", build.constant(0), at)
     return [_additive(build.op("And", seen, written), build)]
 
 
@@ -119,6 +138,41 @@ def _attention(fused_head: int, flash: bool) -> Lowering:
         return [merge_heads(attended, build)]
 
     return lower
+
+
+def _bidirectional(fused_head: int) -> Lowering:
+    """Of every query to every key. The layer has no mask, which is the form that all releases have kernels for; heads
+    that it does not take are attended by products, whose scores stand in memory."""
+
+    def lower(op: BidirectionalAttention, build: Builder) -> list[ir.Value]:
+        query = op.query
+        if op.scale != 1:
+            query = build.op("Mul", query, build.constant(op.scale, query.dtype or _FLOAT))
+        if static_size(query, -1) <= fused_head:
+            attended = build.op("Attention", query, op.key, op.value, scale=1.0)
+        elif static_size(query, 1) == static_size(op.key, 1):
+            scores = build.cast(transposed_product(build, query, op.key), _FLOAT)
+            shares = build.cast(build.op("Softmax", scores, axis=-1), query.dtype or _FLOAT)
+            attended = build.op("MatMul", shares, op.value)
+        else:
+            raise SpecError(
+                f"heads of {static_size(query, -1)} that share keys are not attended here", where=describe(op.node)
+            )
+        attended.shape = query.shape
+        return [build.op("Transpose", attended, perm=[0, 2, 1, 3])]
+
+    return lower
+
+
+def _axial_rope(op: AxialRope, build: Builder) -> list[ir.Value]:
+    """As the rotation of a sequence of two per patch: each half of a head is a head at a position of its own."""
+    batch, heads, width = (static_size(op.x, axis) for axis in (0, -2, -1))
+    halves = build.op("Reshape", op.x, build.constant([-1, heads, 2, width // 2]))
+    angles = (build.op("Reshape", one, build.constant([-1, 2, width // 4])) for one in (op.cos, op.sin))
+    turned = build.op("RotaryEmbedding", halves, *angles, interleaved=0)
+    y = build.op("Reshape", turned, build.constant([batch, -1, heads, width]))
+    y.shape = op.x.shape
+    return [y]
 
 
 def _flash(query: ir.Value, key: ir.Value, value: ir.Value, build: Builder) -> ir.Value:
@@ -177,7 +231,10 @@ def lowerings(fused_head: int = FUSED_HEAD, flash: bool = False, sequences: int 
         Linear: _linear(sequences, tokens),
         RMSNorm: _rms_norm,
         RopeKeyValue: _rope_key_value,
+        AxialRope: _axial_rope,
+        BidirectionalAttention: _bidirectional(fused_head),
         DualRopeAttention: _attention(fused_head, flash),
         CausalMask: _causal_mask,
         RingMask: _ring_mask,
+        RingBlockMask: _ring_block_mask,
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile.ops.registry import view
-from g4compile.targets.tensorrt.steps import Capacities, Step
+from g4compile.targets.tensorrt.steps import Sizes
 
 # A builder computes these on the way from one kernel to the next, so their results are never stored.
 _FUSED = {
@@ -25,25 +25,25 @@ _FUSED = {
 }
 
 
-def activation_bytes(graph: ir.Graph, step: Step, capacities: Capacities) -> int:
-    """The largest sum of values that are live at once, with what elementwise layers compute counted as fused, and
-    caches, which are updated in place, not counted. Codes are dequantised on the way, but 4-bit ones of a matrix
-    product, which are stored. Sizes that are not known count as nothing."""
-    sizes = {"batch": capacities.batch, "new": step.tokens[2]}
+def activation_bytes(graph: ir.Graph, most: Sizes) -> int:
+    """The largest sum of values that are live at once at the ``most`` of dynamic sizes, with what elementwise layers
+    compute counted as fused, and caches, which are updated in place, not counted. Codes are dequantised on the way, but
+    4-bit ones of a matrix product, which are stored. Sizes that are not known count as nothing."""
+    sizes = {name: size for name, (_, _, size) in most.items()}
     last: dict[ir.Value, int] = {}
     nodes = list(graph)
     for index, node in enumerate(nodes):
         for value in node.inputs:
             if value is not None:
                 last[value] = index
-    live, most = dict[ir.Value, int](), 0
+    live, found = dict[ir.Value, int](), 0
     for index, node in enumerate(nodes):
         if node.op_type != "TensorScatter" and node.op_type not in _FUSED and not _on_the_way(node):
             live.update({value: _bytes(value, sizes) for value in node.outputs})
-        most = max(most, sum(live.values()))
+        found = max(found, sum(live.values()))
         for value in [value for value in live if last.get(value, -1) <= index and not value.is_graph_output()]:
             del live[value]
-    return most
+    return found
 
 
 def _on_the_way(node: ir.Node) -> bool:

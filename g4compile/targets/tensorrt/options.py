@@ -9,6 +9,7 @@ from g4compile.model.config import TextFacts
 from g4compile.targets.base import Options
 from g4compile.targets.tensorrt.steps import Capacities
 
+IMAGE = "image"  # a modality
 BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless they are codes
 
 
@@ -26,7 +27,7 @@ class EngineOptions(Options):
 
     @property
     def capacities(self) -> Capacities:
-        return Capacities(self.context, self.batch, self.chunk)
+        return Capacities(self.context, self.batch, self.chunk, IMAGE in self.modalities)
 
 
 def check_split(facts: TextFacts, options: EngineOptions) -> None:
@@ -34,6 +35,10 @@ def check_split(facts: TextFacts, options: EngineOptions) -> None:
     ranks = options.tensor_parallel
     if ranks == 1:
         return
+    if IMAGE in options.modalities:
+        raise InputError(
+            f"images are not compiled for {ranks} ranks by this version", fix="--modalities text, or one rank"
+        )
     if not 2 <= ranks <= 16:
         raise InputError(f"a model cannot be split over {ranks} ranks", fix="--tensor-parallel between 1 and 16")
     if options.weights != BFLOAT16:

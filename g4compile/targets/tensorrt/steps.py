@@ -16,8 +16,10 @@ heads, and experts are looked up rather than all run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from g4compile.bundle.media import BUDGETS
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER, GROUPED
@@ -25,6 +27,7 @@ from g4compile.passes.schedule_step import ALL, LAST
 from g4compile.weights.formats.float8 import FP8
 from g4compile.weights.formats.int4 import INT4
 
+Sizes = Mapping[str, tuple[int, int, int]]  # least, usual and most of dynamic sizes, by name
 VERIFY = (2, 4, 8)
 _FUSED_SLOTS = 32768  # a fused attention of one query exists below this capacity
 
@@ -45,19 +48,31 @@ class Step:
         """The number of tokens when it is always the same, else 0."""
         return self.tokens[0] if self.tokens[0] == self.tokens[2] else 0
 
+    def sizes(self, batch: int) -> Sizes:
+        """Of a plan for up to ``batch`` sequences."""
+        return {"batch": (1, 1, batch), "new": self.tokens}
+
 
 @dataclass(frozen=True)
 class Capacities:
     """What engines are built for: ``context`` tokens per sequence, up to ``batch`` sequences, ``chunk`` tokens per
-    prefill step."""
+    prefill step, and whether prompts have ``images``."""
 
     context: int
     batch: int = 1
     chunk: int = 128
+    images: bool = False
+
+    def whole(self, facts: TextFacts) -> bool:
+        """Whether sliding layers have a slot for each token: tokens of an image that see each other are written at
+        once, wherever they begin, and a ring cannot wrap inside a chunk."""
+        return self.images and bool(facts.image_blocks)
 
     def ring(self, facts: TextFacts) -> int:
         """Slots of a sliding layer: the window before a chunk and the chunk, in whole chunks, so that no chunk
-        wraps."""
+        wraps; all tokens where layers are `whole`."""
+        if self.whole(facts):
+            return -(-self.context // self.chunk) * self.chunk
         window = max((layer.window for layer in facts.layers if layer.window), default=1)
         return -(-(window - 1 + self.chunk) // self.chunk) * self.chunk
 
@@ -71,6 +86,12 @@ class Capacities:
                 f"chunks of {self.chunk} tokens do not divide a ring of slots in every state",
                 why=f"a chunk is a power of two, and more than the {VERIFY[2]} tokens of a verify step",
                 fix="--chunk 64, 128, 256 or 512",
+            )
+        if self.whole(facts) and self.chunk < BUDGETS[0]:
+            raise InputError(
+                f"chunks of {self.chunk} tokens hold no image of this model",
+                why=f"tokens of an image see each other, so they are one chunk, and images take {BUDGETS[0]} and more",
+                fix="--chunk 128, or 512 for images of the default budget",
             )
         if facts.moe is not None and most_dense is not None and self.chunk > most_dense:
             raise InputError(

@@ -47,7 +47,7 @@ def main(preset: str, wanted: list[str]) -> None:
             one = None  # a network holds memory while it lives
             one = builder.network(split_embedding(lowered.model)["decoder"].graph)
             emitted = time.perf_counter() - start
-            plan = builder.plan(one.network, kinds[name], options)
+            plan = builder.plan(one, name, [kinds[name].sizes(capacities.batch)], options.compute_capabilities)
             found["steps"][name] = {
                 "layers": one.network.num_layers,
                 "emit_s": emitted,

@@ -12,6 +12,7 @@ import enum
 import inspect
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 from g4compile.errors import Defect
@@ -155,7 +156,7 @@ def record(folders: list[str]) -> Recorder:
                 step = next(step for step in target.steps(options) if step.name == lowered.variant.name)
                 # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
                 with contextlib.suppress(Defect):
-                    made.plan(one.network._network, step, options)
+                    made.plan(replace(one, network=one.network._network), step.name, [step.sizes(options.batch)])
     return recorder
 
 

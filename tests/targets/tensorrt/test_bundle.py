@@ -8,9 +8,11 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import onnx_ir as ir
 import pytest
 from typer.testing import CliRunner
 
@@ -27,7 +29,7 @@ from g4compile.targets.tensorrt.options import EngineOptions
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once
 
-GPUS = (80, 89, 120)
+GPUS, SEEING = (80, 89, 120), ("text", "image")
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +100,9 @@ def options(**changes):
         ("tiny-e2b", {"batch": 0}, "a batch of 0"),
         ("tiny-26b-a4b", {"chunk": 2 * MOST_DENSE}, "too long for this model"),
         ("tiny-31b", {"context": 32768}, "over the limit of 32,767"),
+        ("31b", {"context": 32768, "chunk": 512, "modalities": SEEING}, "over the limit of 32,767"),
+        ("tiny-31b", {"chunk": 64, "modalities": SEEING}, "chunks of 64 tokens hold no image"),
+        ("tiny-e2b", {"tensor_parallel": 2, "modalities": SEEING}, "images are not compiled for 2 ranks"),
     ],
 )
 def test_rtx_refuses(trt, preset, changes, message):
@@ -169,8 +174,17 @@ def test_what_stands_around_the_kernels_is_built(trt, emit):
             if operand.name not in kept and not operand.is_network_input:
                 kept.add(operand.name)
                 inner.mark_output(operand)
-    plan = EngineBuilder(RTX).plan(inner, made.steps["prefill"], made.options)
+    inputs = [*one.graph.inputs, *(stand_in(layer.get_output(0)) for layer in kernels)]
+    around = replace(one, network=inner, graph=SimpleNamespace(inputs=inputs))
+    plan = EngineBuilder(RTX).plan(around, "prefill", [made.steps["prefill"].sizes(2)], (89,))
     assert len(plan) > 10_000
+
+
+def stand_in(tensor):
+    """The input that a kernel's result is to TensorRT-RTX, with its dynamic sizes named: the batch, then tokens."""
+    names = ["batch" if axis == 0 else "new" for axis in range(len(tensor.shape))]
+    sizes = [name if size == -1 else size for name, size in zip(names, tensor.shape, strict=True)]
+    return ir.Value(name=tensor.name, shape=ir.Shape(sizes))
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int4", "fp8"])
@@ -186,7 +200,7 @@ def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path,
             super().__init__(edition, trt, plugins)
             self.builder = PluggedBuilder(self.builder)
 
-        def plan(self, network, step, options):
+        def plan(self, emitted, name, profiles, capabilities=()):
             return b"no plan"
 
     monkeypatch.setattr("g4compile.targets.tensorrt.bundle.EngineBuilder", Plugged)
@@ -197,6 +211,41 @@ def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path,
     assert not any(".experts." in weight.name and weight.dtype == "int4" for weight in bundle.manifest.engine.weights)
     report = verify(bundle, folder, prompt_tokens=40, new_tokens=4)
     assert report.passed, report.broken
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_bundle_that_takes_images(variant, seeing_engines, checkpoints):
+    """A plan of vision beside those of the steps; its weights stand once among the others, in bfloat16 however the
+    decoder's are coded; and `verify` judges the decoder with the masks that it has."""
+    bundle = seeing_engines(variant)
+    engine = bundle.manifest.engine
+    (encoder,) = engine.encoders
+    assert encoder.part == "vision" and len(encoder.profiles) == 5 and encoder.activation_bytes > 0
+    assert list(bundle.manifest.graphs) == ["decode", "verify", "prefill", "vision"]
+    stored = {name for name in checkpoints(variant).tensors if "vision" in name}
+    assert {weight.key for weight in engine.weights if "vision" in weight.key} == stored
+    report = verify(bundle, checkpoints(variant).folder, prompt_tokens=150, new_tokens=4)
+    assert report.passed, report.broken
+
+
+def test_codes_leave_the_encoder_as_it_is(trt, checkpoints, tmp_path):
+    folder = checkpoints("tiny-e2b").folder
+    bundle = compile(
+        folder, "tensorrt-rtx", tmp_path / "out", weights="int4", context=128, chunk=16, compute_capabilities=(89,),
+        modalities=SEEING,
+    )  # fmt: skip
+    weights = bundle.manifest.engine.weights
+    assert {weight.dtype for weight in weights if "vision" in weight.key} == {"bfloat16"}
+    assert any(weight.offset is not None for weight in weights)
+
+
+def test_image_blocks_and_kernels_whose_mask_is_causal(emit, trt):
+    """Full TensorRT's kernel of wide heads goes with 31B, whose full layers are causal, and not with 12B."""
+    capacities = Capacities(context=256, batch=1, chunk=128, images=True)
+    for variant, plugins in (("tiny-31b", True), ("tiny-12b", False)):
+        one = emit(variant, capacities, edition=FULL, fused_head=16).networks["prefill"][0]
+        kinds = [one.network.get_layer(index).type for index in range(one.network.num_layers)]
+        assert (PLUGIN in kinds) == plugins
 
 
 def test_a_missing_product_names_the_command(monkeypatch):

@@ -69,9 +69,11 @@ def attended(q, k, v, mask):
     return softmax(q @ k.swapaxes(-1, -2) + mask) @ v
 
 
-def attention(network, q, k, v, mask):
+def attention(network, q, k, v, mask=None):
     layer = network.add_attention_v2(q, k, v, trt.AttentionNormalizationOp.SOFTMAX, trt.CausalMaskKind.NONE)
-    layer.mask, layer.decomposable = mask, False
+    layer.decomposable = False
+    if mask is not None:
+        layer.mask = mask
     return layer
 
 
@@ -81,6 +83,7 @@ def written(cache, new, at):
     return out
 
 
+PAIRS = np.array([[1, 0], [0, 2], [1, 2]], np.int32)
 INDEX = np.array([[1, 0], [2, 2]], np.int32)
 GELU = 0.5 * X * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3)))
 TOP = np.sort(X, -1)[..., ::-1][..., :2]
@@ -92,6 +95,7 @@ CASES = {
     "floor_div": (elementwise("FLOOR_DIV"), (X, Y), np.floor(X / Y)),
     "greater": (elementwise("GREATER"), (X, Y), X > Y),
     "and": (elementwise("AND"), (X > 0, Y > 0), (X > 0) & (Y > 0)),
+    "or": (elementwise("OR"), (X > 0, Y > 0), (X > 0) | (Y > 0)),
     "activation gelu": (lambda n, x: n.add_activation(x, trt.ActivationType.GELU_TANH), (X,), GELU),
     "activation tanh": (lambda n, x: n.add_activation(x, trt.ActivationType.TANH), (X,), np.tanh(X)),
     "unary sqrt": (lambda n, x: n.add_unary(x, trt.UnaryOperation.SQRT), (np.abs(X),), np.sqrt(np.abs(X))),
@@ -106,6 +110,13 @@ CASES = {
         X.swapaxes(1, 2).reshape(2, -1),
     ),
     "slice": (lambda n, x: n.add_slice(x, [0, 1, 0], [2, 1, 2], [1, 1, 2]), (X,), X[:, 1:2, 0:3:2]),
+    "slice step 0": (lambda n, x: n.add_slice(x, [1, 0, 2], [1, 2, 3], [1, 1, 0]), (X,), X[1:, :2, [2, 2, 2]]),
+    "concatenation": (
+        configured(lambda n, x, y: n.add_concatenation([x, y]), axis=1),
+        (X, Y),
+        np.concatenate([X, Y], 1),
+    ),
+    "gather nd": (lambda n, x, i: n.add_gather_v2(x, i, trt.GatherMode.ND), (X, PAIRS), X[PAIRS[:, 0], PAIRS[:, 1]]),
     "gather": (lambda n, x, i: n.add_gather(x, i, 1), (X, INDEX), X[:, INDEX]),
     "select": (lambda n, c, x, y: n.add_select(c, x, y), (X > 0, X, Y), np.where(X > 0, X, Y)),
     "shape": (lambda n, x: n.add_shape(x), (X,), np.array(X.shape)),
@@ -126,13 +137,14 @@ CASES = {
         written(KEYS, VALUES[:, :, :2], [3]),
     ),
     "attention": (attention, (HEADS, KEYS, VALUES, MASK), attended(HEADS, KEYS, VALUES, MASK)),
+    "attention without a mask": (attention, (HEADS, KEYS, VALUES), attended(HEADS, KEYS, VALUES, 0)),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_layer_is_what_numpy_says(name):
     build, arrays, wanted = CASES[name]
-    dtypes = dict.fromkeys(range(4), trt.bfloat16) if name in ("attention", "rotary_embedding") else None
+    dtypes = dict.fromkeys(range(4), trt.bfloat16) if name.startswith(("attention", "rotary")) else None
     if name == "kv_cache_update":
         dtypes = {0: trt.bfloat16, 1: trt.bfloat16}
     found = run(build, *arrays, dtypes=dtypes)[0]
@@ -156,7 +168,7 @@ def test_every_layer_has_a_case():
         "shape",
         "topk",
     }
-    shown |= {"matrix_multiply", "rotary_embedding", "kv_cache_update"}
+    shown |= {"matrix_multiply", "rotary_embedding", "kv_cache_update", "concatenation"}
     others = {"elementwise", "attention_input", "attention_output", "one_hot", "dequantize"}
     others |= {"cumulative", "scatter", "plugin_v3"}
     assert {kind.lower() for kind in LAYERS} == shown | others

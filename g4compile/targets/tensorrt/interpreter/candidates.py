@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import HostSpec
+from g4compile.bundle.manifest import DECODER, HostSpec
 from g4compile.errors import BundleError, InputError
 from g4compile.program import Program, bind
 from g4compile.targets.base import Candidates, Lowered, Target
@@ -25,7 +26,21 @@ from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
 
-Networks = dict[str, list[EmittedNetwork]]
+
+@dataclass(frozen=True)
+class Networks:
+    """Those of a bundle: of the decoder's ``steps``, by name, in ranks; of ``encoders``, by part. ``host``: the lookups
+    before the decoder."""
+
+    steps: dict[str, list[EmittedNetwork]]
+    encoders: dict[str, EmittedNetwork]
+    host: HostSpec
+
+    @property
+    def asked(self) -> set[str]:
+        """Names of the weights that they take."""
+        decoder = (one for ranks in self.steps.values() for one in ranks)
+        return {name for one in (*decoder, *self.encoders.values()) for name in one.weights}
 
 
 def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -> Candidates:
@@ -52,20 +67,22 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
         chunk=spec.chunk,
         compute_capabilities=spec.compute_capabilities,
         tensor_parallel=spec.ranks,
+        modalities=bundle.manifest.modalities,
     )
     builder = interpretable_builder(EDITIONS[spec.product].plugins)
-    program = Program.decoder(trace(source.facts), source.facts)
+    graphs = {DECODER: trace(source.facts)} | {one.part: trace(source.facts, part=one.part) for one in spec.encoders}
+    program = Program.of(graphs, source.facts)
     bind(program, source)
-    networks, host = emit_networks(builder, lower(program, target, options))
-    asked = {name for ranks in networks.values() for one in ranks for name in one.weights}
-    if list(networks) != [step.name for step in spec.steps] or asked != {weight.name for weight in spec.weights}:
+    made = emit_networks(builder, lower(program, target, options))
+    named = [step.name for step in spec.steps], [one.part for one in spec.encoders]
+    if (list(made.steps), list(made.encoders)) != named or made.asked != {weight.name for weight in spec.weights}:
         raise BundleError(
             "the bundle's engines are not what this g4compile emits for the checkpoint",
             where=str(bundle.folder),
             fix="compile it again, or give the checkpoint that it was compiled from",
         )
     exact, rounded = (
-        NetworkSession(builder.trt, networks, host, source, spec.chunk, exact=exact) for exact in (True, False)
+        NetworkSession(builder.trt, made.steps, made.host, source, spec.chunk, exact=exact) for exact in (True, False)
     )
     return Candidates(exact, rounded)
 
@@ -79,12 +96,14 @@ def interpretable_builder(plugins: bool) -> EngineBuilder:
     return builder
 
 
-def emit_networks(builder: EngineBuilder, lowered: Iterable[Lowered]) -> tuple[Networks, HostSpec]:
-    """The networks of all steps, by name, in ranks; and the host's lookups, which are those of every step."""
-    networks: Networks = {}
-    host = HostSpec((), 0, ())
+def emit_networks(builder: EngineBuilder, lowered: Iterable[Lowered]) -> Networks:
+    """The networks of all graphs, and the host's lookups, which are those of every step."""
+    made = Networks({}, {}, HostSpec((), 0, ()))
     for one in lowered:
+        if one.variant.part != DECODER:
+            made.encoders[one.variant.part] = builder.network(one.model.graph)
+            continue
         parts = split_embedding(one.model)
-        host = host_lookups(parts["embed"].graph)
-        networks.setdefault(one.variant.name, []).append(builder.network(parts["decoder"].graph))
-    return networks, host
+        made = replace(made, host=host_lookups(parts["embed"].graph))
+        made.steps.setdefault(one.variant.name, []).append(builder.network(parts["decoder"].graph))
+    return made

@@ -38,6 +38,7 @@ def _elementwise(trt: Any, layer: Any, inputs: list[Any]) -> Any:
         "LESS": torch.lt,
         "EQUAL": torch.eq,
         "AND": torch.logical_and,
+        "OR": torch.logical_or,
         "MAX": torch.maximum,
         "MIN": torch.minimum,
     }
@@ -130,8 +131,10 @@ def _top_k(trt: Any, layer: Any, inputs: list[Any]) -> Any:
 def _gather(trt: Any, layer: Any, inputs: list[Any]) -> Any:
     x, index = inputs
     axis = layer.axis
-    if layer.mode != trt.GatherMode.DEFAULT or bool((index < 0).any()):
+    if layer.mode not in (trt.GatherMode.DEFAULT, trt.GatherMode.ND) or bool((index < 0).any()):
         raise Defect(f"{layer.name} looks up in a way that is not known here")
+    if layer.mode == trt.GatherMode.ND:
+        return x[tuple(index.long().unbind(-1))]
     rows = x.index_select(axis, index.reshape(-1).long())
     return rows.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
 
@@ -146,7 +149,9 @@ def _slice(trt: Any, layer: Any, inputs: list[Any]) -> Any:
         next(operands).tolist() if is_input else list(attribute)
         for is_input, attribute in zip(computed, attributes, strict=True)
     )
-    return x[tuple(slice(s, s + (n - 1) * t + 1, t) for s, n, t in zip(starts, lengths, strides, strict=True))]
+    for axis, (start, count, step) in enumerate(zip(starts, lengths, strides, strict=True)):
+        x = x.index_select(axis, start + step * torch.arange(count))  # a step of 0 takes one place again and again
+    return x
 
 
 def _one_hot(trt: Any, layer: Any, inputs: list[Any]) -> Any:
@@ -164,11 +169,15 @@ def _dequantize(trt: Any, layer: Any, inputs: list[Any]) -> Any:
 
 
 def _attention(trt: Any, layer: Any, inputs: list[Any]) -> Any:
-    """Additive mask only; query heads in groups of a KV head."""
-    query, key, value, mask = (_wide(x) for x in inputs)
+    """An additive mask, or none; query heads in groups of a KV head."""
+    query, key, value, *masks = (_wide(x) for x in inputs)
     group = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(group, 1) for x in (key, value))
-    return torch.softmax(query @ key.mT + mask, -1) @ value
+    return torch.softmax(sum(masks, query @ key.mT), -1) @ value
+
+
+def _concatenation(trt: Any, layer: Any, inputs: list[Any]) -> Any:
+    return torch.cat(inputs, layer.axis)
 
 
 def _cumulative(trt: Any, layer: Any, inputs: list[Any]) -> Any:
@@ -207,6 +216,7 @@ LAYERS: Mapping[str, Rule] = {
     "ATTENTION_INPUT": _attention,
     "ATTENTION_OUTPUT": lambda trt, layer, inputs: inputs[0],
     "CAST": lambda trt, layer, inputs: inputs[0],
+    "CONCATENATION": _concatenation,
     "CUMULATIVE": _cumulative,
     "DEQUANTIZE": _dequantize,
     "ELEMENTWISE": _elementwise,

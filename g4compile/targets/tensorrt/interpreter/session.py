@@ -16,8 +16,8 @@ import torch
 from g4compile.bundle.manifest import HostSpec
 from g4compile.errors import Defect
 from g4compile.runtime import feeds
-from g4compile.runtime.engine_steps import plan_chunks
-from g4compile.runtime.tables import look_up
+from g4compile.runtime.engine_host import EngineHost, StepFeeds
+from g4compile.runtime.placed import Features
 from g4compile.targets.tensorrt.build import EmittedNetwork
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.weights.checkpoint import Checkpoint
@@ -40,44 +40,38 @@ class NetworkSession:
         chunk: int,
         exact: bool,
     ) -> None:
-        self._checkpoint, self._chunk, self._exact = checkpoint, chunk, exact
-        self._networks, self._host = networks, host
+        self._checkpoint, self._networks = checkpoint, networks
         self._interpreters = {
             name: Interpreter(trt, [one.network for one in ranks], [one.constants for one in ranks], exact)
             for name, ranks in networks.items()
         }
         ranks = next(iter(networks.values()))
+        read = [str(value.name) for value in ranks[0].graph.inputs]
+        self._host = EngineHost(host, self._read_rows, chunk, read)
         self._weights: list[dict[str, Any]] = [{} for _ in ranks]
         for steps in networks.values():
             for rank, one in enumerate(steps):
                 for name, tensor in one.weights.items():
                     if name not in self._weights[rank]:
-                        self._weights[rank][name] = self._weight(tensor)
+                        self._weights[rank][name] = weight_of(tensor, exact)
         self.reset()
 
     def reset(self) -> None:
         self.length = 0
         self._past: list[dict[str, Any]] = []
 
-    def forward(self, input_ids: Array, all_positions: bool = False) -> Array:
-        """Append int64 [B, S]; float32 logits [B, V] of the last position, or [B, S, V]."""
-        pieces = []
-        for name, start, stop in plan_chunks(self.length, input_ids.shape[1], self._chunk, all_positions):
-            pieces.append(self._step(name, input_ids[:, start:stop]))
-        return feeds.joined(pieces, all_positions)
+    def forward(self, input_ids: Array, all_positions: bool = False, features: Features | None = None) -> Array:
+        """Append int64 [B, S], with ``features`` in the place of some; float32 logits [B, V] of the last position, or
+        [B, S, V]."""
+        steps = self._host.steps(input_ids, self.length, all_positions, features)
+        return feeds.joined([self._step(step) for step in steps], all_positions)
 
-    def _step(self, name: str, ids: Array) -> Array:
-        batch, new = ids.shape
-        ranks = self._networks[name]
+    def _step(self, step: StepFeeds) -> Array:
+        batch, new = step.tokens.shape
         if not self._past:
-            self._past = [self._empty(one.graph, batch) for one in ranks]
-        tables = look_up(self._host, ids, self._read_rows)
-        positions = feeds.positions(self.length, batch, new)
-        fed = [
-            {**weights, **past, **tables, feeds.POSITIONS: positions}
-            for weights, past in zip(self._weights, self._past, strict=True)
-        ]
-        outputs = self._interpreters[name].run(fed)
+            self._past = [self._empty(one.graph, batch) for one in self._networks[step.name]]
+        fed = [{**weights, **past, **step.inputs} for weights, past in zip(self._weights, self._past, strict=True)]
+        outputs = self._interpreters[step.name].run(fed)
         self._past = [feeds.carried(past, found) for past, found in zip(self._past, outputs, strict=True)]
         self.length += new
         logits: Array = outputs[0][feeds.LOGITS].float().numpy()
@@ -90,15 +84,15 @@ class NetworkSession:
             for name in feeds.past_names(shapes)
         }
 
-    def _weight(self, tensor: ir.TensorProtocol) -> Any:
-        if isinstance(tensor, CheckpointTensor):
-            wanted = tensor.unrounded() if self._exact else tensor
-            return torch.from_numpy(wanted.numpy().astype(np.float32))
-        if isinstance(tensor, EngineTensor):
-            return torch.from_numpy(
-                tensor.numpy().astype(np.float32)
-            )  # codes too: what they are is the network's to say
-        raise Defect(f"the weight {tensor.name} is of no kind that is known here")
-
     def _read_rows(self, key: str, ids: Array) -> Array:
         return np.concatenate([self._checkpoint.read_rows(key, int(row), int(row) + 1) for row in ids])
+
+
+def weight_of(tensor: ir.TensorProtocol, exact: bool) -> Any:
+    """What a network is fed as ``tensor``, in float32; unrounded when ``exact``."""
+    if isinstance(tensor, CheckpointTensor):
+        wanted = tensor.unrounded() if exact else tensor
+        return torch.from_numpy(wanted.numpy().astype(np.float32))
+    if isinstance(tensor, EngineTensor):
+        return torch.from_numpy(tensor.numpy().astype(np.float32))  # codes too: what they are is the network's to say
+    raise Defect(f"the weight {tensor.name} is of no kind that is known here")

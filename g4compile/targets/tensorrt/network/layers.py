@@ -16,7 +16,8 @@ from g4compile.graph.edit import constant_array
 from g4compile.ops.all_reduce import AllReduce
 from g4compile.ops.transposed_mat_mul import TransposedMatMul
 from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
-from g4compile.targets.tensorrt.network.slicing import gather, slice_, split
+from g4compile.targets.tensorrt.network.norms import binary, layer_norm, rms_norm
+from g4compile.targets.tensorrt.network.slicing import expand, gather, gather_nd, slice_, split
 
 Rule = Callable[[Emitter, ir.Node], list[Tensor]]
 
@@ -32,10 +33,6 @@ def _elementwise(operation: str) -> Rule:
         return [e.layer(e.network.add_elementwise(left, right, getattr(e.trt.ElementWiseOperation, operation)))]
 
     return rule
-
-
-def _binary(e: Emitter, left: Tensor, right: Tensor, operation: str, part: str) -> Tensor:
-    return e.layer(e.network.add_elementwise(left, right, getattr(e.trt.ElementWiseOperation, operation)), part)
 
 
 def _unary(operation: str) -> Rule:
@@ -62,7 +59,7 @@ def _less_or_equal(e: Emitter, node: ir.Node) -> list[Tensor]:
     """not (left > right): there is no layer for it."""
     rank = _rank(e, node)
     left, right = (e.tensor(value, rank) for value in node.inputs)
-    greater = _binary(e, left, right, "GREATER", "greater")
+    greater = binary(e, left, right, "GREATER", "greater")
     return [e.layer(e.network.add_unary(greater, e.trt.UnaryOperation.NOT))]
 
 
@@ -71,37 +68,30 @@ def _mod(e: Emitter, node: ir.Node) -> list[Tensor]:
     rank = _rank(e, node)
     left, right = (e.tensor(value, rank) for value in node.inputs)
     dividend, divisor = (e.layer(e.network.add_cast(x, e.trt.float32), "float") for x in (left, right))
-    floor = _binary(e, dividend, divisor, "FLOOR_DIV", "quotient")
+    floor = binary(e, dividend, divisor, "FLOOR_DIV", "quotient")
     quotient = e.layer(e.network.add_cast(floor, e.trt.int32), "int32")
-    return [_binary(e, left, _binary(e, quotient, right, "PROD", "multiple"), "SUB", "")]
+    return [binary(e, left, binary(e, quotient, right, "PROD", "multiple"), "SUB", "")]
 
 
 def _cast(e: Emitter, node: ir.Node) -> list[Tensor]:
     return [e.layer(e.network.add_cast(e.tensor(node.inputs[0]), e.dtype(node.outputs[0].dtype)))]
 
 
+def _clip(e: Emitter, node: ir.Node) -> list[Tensor]:
+    rank = len(e.tensor(node.inputs[0]).shape)
+    x, least, most = (e.tensor(value, rank) for value in node.inputs)
+    return [binary(e, binary(e, x, least, "MAX", "least"), most, "MIN", "")]
+
+
+def _concat(e: Emitter, node: ir.Node) -> list[Tensor]:
+    layer = e.network.add_concatenation([e.tensor(value) for value in node.inputs])
+    layer.axis = node.attributes["axis"].as_int() % len(e.tensor(node.inputs[0]).shape)
+    return [e.layer(layer)]
+
+
 def _where(e: Emitter, node: ir.Node) -> list[Tensor]:
     rank = _rank(e, node)
     return [e.layer(e.network.add_select(*(e.tensor(value, rank) for value in node.inputs)))]
-
-
-def _rms_norm(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """x / sqrt(mean(x^2) + epsilon) * scale. There is no layer for it; TensorRT fuses these into one kernel."""
-    x = e.tensor(node.inputs[0])
-    rank = len(x.shape)
-    if x.dtype != e.trt.float32:
-        raise SpecError("a norm must be computed in float32", where=e.where, why=f"it is in {x.dtype}")
-    square = _binary(e, x, x, "PROD", "square")
-    mean = e.layer(e.network.add_reduce(square, e.trt.ReduceOperation.AVG, 1 << (rank - 1), True), "mean")
-    epsilon = e.constant(
-        np.full((1,) * rank, node.attributes["epsilon"].as_float(), np.float32), e.trt.float32, "epsilon"
-    )
-    root = e.layer(e.network.add_unary(_binary(e, mean, epsilon, "SUM", "shifted"), e.trt.UnaryOperation.SQRT), "root")
-    scale = e.tensor(node.inputs[1], rank)
-    data = e.constants.get(scale.name)
-    if data is not None and bool((data == 1).all()):
-        return [_binary(e, x, root, "DIV", "")]
-    return [_binary(e, _binary(e, x, root, "DIV", "normed"), scale, "PROD", "")]
 
 
 def _reduce(operation: str) -> Rule:
@@ -212,16 +202,18 @@ def _rotary(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 def _attention(e: Emitter, node: ir.Node) -> list[Tensor]:
     """Fused or refused: without `decomposable` a build fails where no kernel is, and does not fall back in silence.
-    The mask is additive and nothing else limits what is seen: lengths beside a cache update give wrong tokens (11.1,
-    11.2)."""
-    query, key, value, mask = (e.tensor(operand) for operand in node.inputs)
+    A mask is additive, and nothing else limits what is seen: lengths beside a cache update give wrong tokens (11.1,
+    11.2). Without one every query sees every key."""
+    query, key, value, *masks = (e.tensor(operand) for operand in node.inputs)
     if node.attributes["scale"].as_float() != 1:
         raise SpecError("the attention layer has no scale", where=e.where, why="Gemma 4's is 1")
-    if mask.dtype != query.dtype:
+    if any(mask.dtype != query.dtype for mask in masks):
         raise SpecError("the mask must be additive, in the queries' dtype", where=e.where)
     trt = e.trt
     layer = e.network.add_attention(query, key, value, trt.AttentionNormalizationOp.SOFTMAX, False)
-    layer.mask, layer.decomposable = mask, False
+    layer.decomposable = False
+    for mask in masks:
+        layer.mask = mask
     return [e.layer(layer)]
 
 
@@ -254,19 +246,25 @@ LAYERS: Mapping[str, Rule] = {
     "And": _elementwise("AND"),
     "Attention": _attention,
     "Cast": _cast,
+    "Clip": _clip,
+    "Concat": _concat,
     "Cos": _unary("COS"),
     "CumSum": _cumulative_sum,
     "DequantizeLinear": _dequantize,
     "Div": _elementwise("DIV"),
+    "Expand": expand,
     "Gather": gather,
+    "GatherND": gather_nd,
     "Gelu": _gelu,
     "Greater": _elementwise("GREATER"),
+    "LayerNormalization": layer_norm,
     "LessOrEqual": _less_or_equal,
     "MatMul": _matmul,
     "Mod": _mod,
     "Mul": _elementwise("PROD"),
     "OneHot": _one_hot,
-    "RMSNormalization": _rms_norm,
+    "Or": _elementwise("OR"),
+    "RMSNormalization": rms_norm,
     "ReduceSum": _reduce("SUM"),
     "Reshape": _reshape,
     "RotaryEmbedding": _rotary,

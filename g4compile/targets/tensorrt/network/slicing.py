@@ -1,4 +1,5 @@
-"""Parts of tensors: slices, splits and lookups, also along a size that is known only when an engine runs."""
+"""Parts of tensors: slices, splits and lookups, also along a size that is known only when an engine runs; and tensors
+that are expanded."""
 
 from __future__ import annotations
 
@@ -49,6 +50,22 @@ def gather(e: Emitter, node: ir.Node) -> list[Tensor]:
         index = index % x.shape[axis]
     where = e.tensor(node.inputs[1]) if index is None else e.constant(index.astype(np.int32), e.trt.int32, "index")
     return [e.layer(e.network.add_gather(x, where, axis))]
+
+
+def gather_nd(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """Rows by several indices each, the last axis of the second operand."""
+    x, where = (e.tensor(value) for value in node.inputs)
+    return [e.layer(e.network.add_gather_v2(x, where, e.trt.GatherMode.ND))]
+
+
+def expand(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """To a computed shape: axes of one number are read again and again, as slices with a step of 0."""
+    shape = e.tensor(node.inputs[1])
+    rank = int(shape.shape[0])
+    x = e.tensor(node.inputs[0], rank)
+    layer = e.network.add_slice(x, [0] * rank, [0] * rank, [0 if size == 1 else 1 for size in x.shape])
+    layer.set_input(2, shape)
+    return [e.layer(layer)]
 
 
 def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:

@@ -1,0 +1,63 @@
+"""An encoder of an engine bundle on a device: one item at a time, in the profile that its size is for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from g4compile.bundle.manifest import EngineEncoder, GraphSpec, TensorSpec
+from g4compile.bundle.media import PatchSpec
+from g4compile.errors import InputError
+from g4compile.runtime.device import Device
+from g4compile.runtime.engine_plans import DTYPES, Plan
+from g4compile.runtime.media.patches import in_token_order
+from g4compile.runtime.media.records import Array, ImageInputs
+
+
+class Encoder:
+    """The ``plan`` of a part, as ``spec`` and its ``graph`` describe it. Its buffers hold the largest item."""
+
+    def __init__(self, spec: EngineEncoder, graph: GraphSpec, plan: Plan, device: Device) -> None:
+        self._spec, self._graph, self._plan, self._device = spec, graph, plan, device
+        most = {name: sizes[2] for profile in spec.profiles for name, sizes in profile.items()}  # the last is largest
+        self._addresses = {}
+        for tensor in (*graph.inputs, *graph.outputs):
+            size = math.prod(_shape(tensor, most)) * DTYPES[tensor.dtype].itemsize
+            address = self._addresses[tensor.name] = device.allocate(size)
+            plan.set_address(tensor.name, address)
+
+    def image(self, image: ImageInputs, patches: PatchSpec) -> Array:
+        """Features float32 [tokens, H] of an image. Raises InputError for one that no profile is for, MachineError when
+        it cannot be run."""
+        values, positions = in_token_order(image, patches)
+        found = {"pixel_values": values, "pixel_position_ids": positions}
+        return self._run(found, {"tokens": image.tokens, "patches": len(values)})
+
+    def _run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
+        self._plan.take_profile(self._profile(sizes))
+        for tensor in self._graph.inputs:
+            array = np.ascontiguousarray(feeds[tensor.name].astype(DTYPES[tensor.dtype]))
+            self._plan.set_shape(tensor.name, array.shape)
+            self._device.upload(self._addresses[tensor.name], array)
+        self._plan.run()
+        (output,) = self._graph.outputs
+        made = np.empty(_shape(output, sizes), DTYPES[output.dtype])
+        self._device.download(made, self._addresses[output.name])
+        self._device.synchronize()
+        return made.astype(np.float32)
+
+    def _profile(self, sizes: Mapping[str, int]) -> int:
+        """The index of the profile for these ``sizes``."""
+        for index, profile in enumerate(self._spec.profiles):
+            if all(least <= sizes[name] <= most for name, (least, _, most) in profile.items()):
+                return index
+        _, _, most = self._spec.profiles[-1]["tokens"]
+        raise InputError(
+            f"an image of {sizes['tokens']:,} tokens is not possible here", why=f"the engine takes 1 to {most:,}"
+        )
+
+
+def _shape(tensor: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else sizes[size] for size in tensor.shape)
