@@ -138,7 +138,7 @@ def record(folders: list[str]) -> Recorder:
     made.builder = Builder(recorder, recorder.wrap(made.builder))
     for folder in folders:
         checkpoint = Checkpoint.open(folder)
-        graph = trace(checkpoint.facts)
+        graph, vision = trace(checkpoint.facts), trace(checkpoint.facts, part="vision")
         for fused_head, weights, ranks in (
             (FUSED_HEAD, "int4", 1),
             (FUSED_HEAD, "fp8", 1),
@@ -146,10 +146,15 @@ def record(folders: list[str]) -> Recorder:
             (16, "bfloat16", 1),
         ):
             target = EngineTarget(FULL, fused_head)
-            options = target.options(context=128, batch=2, chunk=16, weights=weights, tensor_parallel=ranks)
-            program = Program.decoder(graph.clone(), checkpoint.facts)
+            options = target.options(
+                context=128, batch=2, chunk=16, weights=weights, tensor_parallel=ranks, modalities=("text", "image")
+            )
+            program = Program.of({"decoder": graph.clone(), "vision": vision.clone()}, checkpoint.facts)
             bind(program, checkpoint)
             for lowered in lower(program, target, options):
+                if lowered.variant.part == "vision":
+                    made.network(lowered.model.graph)
+                    continue
                 one = made.network(split_embedding(lowered.model)["decoder"].graph)
                 if fused_head == FUSED_HEAD:
                     continue
