@@ -10,11 +10,13 @@ import msgspec
 import numpy as np
 
 from g4compile.errors import InputError
+from g4compile.runtime.measure_encoders import EncoderTiming, measure_encoders
 from g4compile.runtime.session import load
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Rates are of one sequence. Memory is the process's after the runs; anonymous bytes exclude mapped files."""
+    """Rates are of one sequence. Memory is the process's after these runs; anonymous bytes exclude mapped files.
+    ``encoders``: by modality, of an ONNX bundle."""
 
     threads: int
     repeats: int
@@ -27,6 +29,7 @@ class Timings(msgspec.Struct, frozen=True):
     resident_bytes: int
     anonymous_bytes: int
     kv_bytes: int
+    encoders: dict[str, EncoderTiming] = {}
 
 
 def measure(
@@ -81,6 +84,7 @@ def measure(
         resident,
         anonymous,
         session.kv_bytes,
+        measure_encoders(session.bundle, threads, repeats, seed),
     )
 
 

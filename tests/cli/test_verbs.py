@@ -84,6 +84,15 @@ def test_bench(bundles):
     assert "tokens/s" in g4("bench", bundles("tiny-e2b").folder, "--prompt-tokens", 16, "--new-tokens", 4).stdout
 
 
+def test_bench_times_encoders(hearing, bundles):
+    found = as_json("bench", hearing("tiny-12b").folder, "--prompt-tokens", 4, "--new-tokens", 1, "--repeats", 1)
+    assert found["encoders"]["image"]["tokens"] == 256 and found["encoders"]["audio"]["tokens"] == 750
+    assert all(one["seconds"] > 0 for one in found["encoders"].values())
+    options = "--prompt-tokens", 4, "--new-tokens", 1, "--repeats", 1
+    assert "s for 256 tokens" in g4("bench", hearing("tiny-12b").folder, *options).stdout
+    assert as_json("bench", bundles("tiny-e2b").folder, *options)["encoders"] == {}
+
+
 def test_kv_bytes_are_one_number_everywhere(bundles, checkpoints, tmp_path):
     """`plan`, `compile` and `inspect` name the same two parts, by the same keys and in the same words."""
     checkpoint, bundle = checkpoints("tiny-e2b").folder, tmp_path / "bundle"

@@ -29,7 +29,7 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> Answer:
-    """Time load, prefill and decode of a random prompt."""
+    """Time load, prefill and decode of a random prompt, and the encoders of an ONNX bundle."""
     import msgspec
 
     from g4compile.runtime.measure import measure
@@ -49,6 +49,10 @@ def bench(
         "load": f"{timings.load_s:.2f} s",
         "prefill": f"{prefill} ({timings.prompt_tokens} tokens in {timings.time_to_first_token_s:.3f} s)",
         "decode": f"{timings.decode_tokens_per_second:,.1f} tokens/s",
+        **{
+            f"{modality} encoder": f"{one.seconds:.3f} s for {one.tokens} tokens"
+            for modality, one in timings.encoders.items()
+        },
         "memory": f"{size(timings.resident_bytes)} resident, {size(timings.anonymous_bytes)} of it anonymous",
         "KV state": size(timings.kv_bytes),
     }
