@@ -71,18 +71,26 @@ class Prompt:
         return cls.from_text(text.render_chat(plain), reader.media, bundle, text)
 
 
-def ask(bundle: Bundle, codec: TextCodec, text: str, sources: Mapping[str, Sequence[Source]], chat: bool) -> Prompt:
+def ask(
+    bundle: Bundle,
+    codec: TextCodec,
+    text: str,
+    sources: Mapping[str, Sequence[Source]],
+    chat: bool,
+    budget: int | None = None,
+) -> Prompt:
     """The prompt of one question: ``text``, and ``sources`` by kind (`KINDS`). Those of a kind stand where the text has
     its placeholder, or in front of it: images, then videos, then sounds.
 
-    ``chat``: through the chat template, as a message of the user. Raises what `Prompt.from_messages` raises.
+    ``chat``: through the chat template, as a message of the user. ``budget``: most tokens of each image; None for what
+    the checkpoint says. Raises what `Prompt.from_messages` raises.
     """
     reader = _Reader(bundle)
     front: list[str] = []
     for kind in KINDS:
         given = sources.get(kind, ())
         for source in given:
-            reader.read(kind, source, {})
+            reader.read(kind, source, {"budget": budget} if kind == "image" else {})
         if given and reader.placeholder(kind) not in text:
             front += [kind] * len(given)
     if not chat:

@@ -6,13 +6,14 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import g4compile
 from g4compile.cli.app import VERBS, app
 from tests.audio import wav
 from tests.runtime.media.clips import clip
-from tests.vision import png
+from tests.vision import picture, png
 
 
 def g4(*arguments, **options):
@@ -248,6 +249,21 @@ def test_a_video_in_a_bundle_that_takes_images(seeing, tmp_path):
     placed = as_json("run", folder, "--prompt", "<|video|>What happens?", "--video", file, "--max-new-tokens", 3)
     assert seen["prompt_tokens"] > blind["prompt_tokens"] + 3 * 40
     assert abs(placed["prompt_tokens"] - seen["prompt_tokens"]) <= 4  # line breaks around it
+
+
+def test_what_is_done_to_files_is_said(seeing, tmp_path):
+    """An animation: its first image is taken. The budget of an image is an option."""
+    frames = [Image.fromarray(picture(40, 30, seed)) for seed in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    folder = seeing("tiny-e2b").folder
+    asked = ("run", folder, "--prompt", "What?", "--max-new-tokens", 1, "--image", tmp_path / "moving.gif")
+    result = g4(*asked)
+    assert f"note: {tmp_path / 'moving.gif'}: " in result.stderr and "the first is used" in result.stderr
+    large, small = as_json(*asked), as_json(*asked, "--image-tokens", 70)
+    assert len(large["notes"]) == 1 and "the first is used" in large["notes"][0]
+    assert small["prompt_tokens"] + 100 < large["prompt_tokens"]
+    wrong = g4(*asked, "--image-tokens", 100)
+    assert wrong.exit_code == 2 and "one of 70, 140, 280, 560, 1120" in wrong.output
 
 
 def test_a_bundle_that_takes_images(seeing, tmp_path):

@@ -17,7 +17,7 @@ from tests.prompts import expected
 from tests.scenario import assert_equal
 from tests.vision import images_of, png
 
-STEPS = 20
+STEPS = 60
 SIZES = [(40, 20), (20, 50)]
 
 

@@ -1,4 +1,4 @@
-"""Errors and verdicts: in colour on a terminal only, plain text everywhere else."""
+"""Errors, notes and verdicts: in colour on a terminal only, plain text everywhere else."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ def error(problem: G4Error) -> None:
     """What happened, where, why and what to try, on stderr. A stderr that cannot be written changes no exit code."""
     with contextlib.suppress(OSError):
         _write("error:", "bold red", f" {_printable(str(problem))}", sys.stderr)
+
+
+def note(text: str) -> None:
+    """What was done that nobody asked for, on stderr."""
+    with contextlib.suppress(OSError):
+        _write("note:", "bold", f" {_printable(text)}", sys.stderr)
 
 
 def verdict(good: bool, text: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g4compile.cli.arguments import bundle_folder, parse_ids
+from g4compile.cli.render.messages import note
 from g4compile.cli.render.progress import progress
 from g4compile.cli.verb import Answer, Json, verb
+
+if TYPE_CHECKING:
+    from g4compile.runtime.media.records import AudioInputs, ImageInputs, VideoInputs
+    from g4compile.runtime.prompt import Prompt
 
 
 @verb
@@ -29,6 +35,9 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     ] = None,
     audio: Annotated[
         list[Path] | None, typer.Option(help="A sound; once for each. Behind the videos, or where it has <|audio|>.")
+    ] = None,
+    image_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of an image: 70, 140, 280, 560, 1120. Default: the checkpoint's.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
@@ -64,7 +73,10 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
         asked = Prompt(parse_ids(ids))
     else:
         with progress(f"read {' and '.join(kinds)}" if kinds else "read the prompt"):
-            asked = ask(session.bundle, codec, prompt, given, chat=not raw and codec.has_template)
+            asked = ask(session.bundle, codec, prompt, given, chat=not raw and codec.has_template, budget=image_tokens)
+    notes = _notes(asked, given)
+    for text in notes:
+        note(text)
     made = Timed(
         session.generate(
             asked, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
@@ -79,7 +91,23 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
         "text": "".join(pieces) if codec else None,
         "token_ids": made.token_ids,
         "prompt_tokens": len(asked.input_ids),
+        "notes": notes,
         "time_to_first_token_s": round(made.first_s, 4),
         "decode_tokens_per_second": round(made.decode_tokens_per_second, 2),
     }
     return Answer(data, print)
+
+
+def _notes(asked: Prompt, given: Mapping[str, Sequence[Path]]) -> list[str]:
+    """What was done to files that their owners may not expect: of an animation the first image is taken."""
+    items: dict[str, Sequence[ImageInputs | VideoInputs | AudioInputs]] = {
+        "image": asked.images,
+        "video": asked.videos,
+        "audio": asked.audios,
+    }
+    return [
+        f"{file}: {text}"
+        for kind, read in items.items()
+        for file, item in zip(given[kind], read, strict=True)
+        for text in item.notes
+    ]
