@@ -121,21 +121,24 @@ class Routing:
         self.out = torch.empty(self.slots, WIDTH, dtype=BF16, device=GPU)
 
 
-def gate_up(x: torch.Tensor, routing: Routing, experts: Experts, quantized: bool, tiling: Tiling) -> None:
+def gate_up(x: torch.Tensor, routing: Routing, experts: Experts, quantized: bool, tiling: Tiling) -> Any:
+    """Launch it; what Triton compiled comes back."""
     weights = experts.codes if quantized else experts.bf16
-    expert_gate_up[(-(-INNER // tiling.columns), routing.slots // tiling.rows)](
+    return expert_gate_up[(-(-INNER // tiling.columns), routing.slots // tiling.rows)](
         x, routing.row_token, routing.tile_expert, weights["gate_up"], experts.scales["gate_up"], routing.hidden,
-        WIDTH=WIDTH, INNER=INNER, TILE=tiling.rows, BLOCK_N=tiling.columns, BLOCK_K=BLOCK_GATE_UP, QUANTIZED=quantized,
-        UNROLL=tiling.unroll, num_warps=tiling.warps, num_stages=tiling.stages,
+        WIDTH=WIDTH, INNER=INNER, TILE=tiling.rows, BLOCK_N=tiling.columns,
+        BLOCK_K=BLOCK_GATE_UP if quantized else tiling.depth, QUANTIZED=quantized, UNROLL=tiling.unroll,
+        num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
 
 
-def down(routing: Routing, experts: Experts, quantized: bool, tiling: Tiling) -> None:
+def down(routing: Routing, experts: Experts, quantized: bool, tiling: Tiling) -> Any:
     weights = experts.codes if quantized else experts.bf16
-    expert_down[(-(-WIDTH // tiling.columns), routing.slots // tiling.rows)](
+    return expert_down[(-(-WIDTH // tiling.columns), routing.slots // tiling.rows)](
         routing.hidden, routing.row_token, routing.tile_expert, weights["down"], experts.scales["down"], routing.out,
-        WIDTH=WIDTH, INNER=INNER, TILE=tiling.rows, BLOCK_N=tiling.columns, BLOCK_K=BLOCK_DOWN, QUANTIZED=quantized,
-        UNROLL=tiling.unroll, num_warps=tiling.warps, num_stages=tiling.stages,
+        WIDTH=WIDTH, INNER=INNER, TILE=tiling.rows, BLOCK_N=tiling.columns,
+        BLOCK_K=BLOCK_DOWN if quantized else tiling.depth, QUANTIZED=quantized, UNROLL=tiling.unroll,
+        num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
 
 
@@ -147,12 +150,14 @@ def layer(x: torch.Tensor, routings: list[Routing], experts: Experts, quantized:
 
 def one_kernel(
     which: str, x: torch.Tensor, routings: list[Routing], experts: Experts, quantized: bool, tiling: Tiling
-) -> None:
+) -> int:
+    """Bytes of shared memory that it takes."""
     for routing in routings:
         if which == "gate_up":
-            gate_up(x, routing, experts, quantized, tiling)
+            made = gate_up(x, routing, experts, quantized, tiling)
         else:
-            down(routing, experts, quantized, tiling)
+            made = down(routing, experts, quantized, tiling)
+    return int(made.metadata.shared)
 
 
 def error(x: torch.Tensor, routing: Routing, experts: Experts) -> float:
@@ -179,15 +184,17 @@ def grouped_mm(x: torch.Tensor, routing: Routing, weights: dict[str, torch.Tenso
 
 
 def tilings(tokens: int, sweep: bool, which: int, quantized: bool) -> Iterable[Tiling]:
-    chosen = configs.grouped(tile_of(tokens), quantized)[which]
-    yield chosen
+    """Those of the ladder, and more with ``sweep``."""
+    ladder = (configs.gate_up, configs.down)[which](tile_of(tokens), quantized)
+    yield from ladder
     if sweep:
         few = [(n, w, s, u) for n in (32, 64) for w in (1, 2, 4) for s in (2, 3) for u in (1, 2)]
         many = [(n, w, s, 1) for n in (64, 128) for w in (4, 8) for s in (2, 3, 4)]
         for columns, warps, stages, unroll in few if tokens <= 64 else many:
-            other = Tiling(chosen.rows, columns, warps, stages, unroll)
-            if other != chosen:
-                yield other
+            for depth in (0,) if quantized else (32, 64, 128):
+                other = Tiling(ladder[0].rows, columns, warps, stages, unroll, depth)
+                if other not in ladder:
+                    yield other
 
 
 def measure_experts(experts: Experts, limits: dict[str, float], counts: list[int], sweep: bool) -> list[dict[str, Any]]:
@@ -195,7 +202,7 @@ def measure_experts(experts: Experts, limits: dict[str, float], counts: list[int
     for tokens in counts:
         x = torch.randn(tokens, WIDTH, device=GPU, dtype=BF16)
         for quantized in (True, False):
-            up, low = configs.grouped(tile_of(tokens), quantized)
+            up, low = (ladder(tile_of(tokens), quantized)[0] for ladder in (configs.gate_up, configs.down))
             routings = [Routing(tokens, up.rows, seed) for seed in range(ROUTINGS)]
             for routing in routings:
                 routing.out.fill_(float("nan"))
@@ -246,12 +253,12 @@ def sweep_experts(x: torch.Tensor, routings: list[Routing], experts: Experts, qu
         for tiling in tilings(len(x), True, which, quantized):
             try:
                 run = partial(one_kernel, name, x, routings, experts, quantized, tiling)
-                spent = milliseconds(run, 10) / ROUTINGS
+                shared, spent = run(), milliseconds(run, 10) / ROUTINGS
             except Exception as problem:  # a tiling that does not fit the chip is one to leave out
                 print(name, tiling, str(problem)[:80])
                 torch.cuda.synchronize()
                 continue
-            found.append({"kernel": name, **asdict(tiling), "ms": spent})
+            found.append({"kernel": name, **asdict(tiling), "shared": shared, "ms": spent})
     for name in ("gate_up", "down"):
         best = sorted((row for row in found if row["kernel"] == name), key=lambda row: row["ms"])[:3]
         print(
@@ -270,10 +277,10 @@ ATTENTION = [  # name, heads, KV heads, width, new, cache, window
 ]
 
 
-def attend(q: Any, k: Any, v: Any, first: Any, out: Any, window: int, tiling: Tiling) -> None:
+def attend(q: Any, k: Any, v: Any, first: Any, out: Any, window: int, tiling: Tiling) -> Any:
     heads, kv_heads = q.shape[1], k.shape[1]
     rows = q.shape[2] * heads // kv_heads
-    flash_attention[(kv_heads, -(-rows // tiling.rows))](
+    return flash_attention[(kv_heads, -(-rows // tiling.rows))](
         q, k, v, first, q.shape[2], k.shape[2], out, HEADS=heads, KV_HEADS=kv_heads, WIDTH=q.shape[3], WINDOW=window,
         RING=0, BLOCK_M=tiling.rows, BLOCK_N=tiling.columns, num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
@@ -286,7 +293,7 @@ def measure_attention(limits: dict[str, float], sweep: bool) -> list[dict[str, A
         k, v = (torch.randn(1, kv_heads, cache, width, device=GPU, dtype=BF16) / width**0.25 for _ in range(2))
         first = torch.tensor([cache - new], dtype=torch.int32, device=GPU)
         out = torch.full_like(q, float("nan"))
-        tiling = configs.flash(width)
+        tiling = configs.flash(width)[0]
         attend(q, k, v, first, out, window, tiling)
         position = torch.arange(cache - new, cache, device=GPU)
         slot = torch.arange(cache, device=GPU)
@@ -356,17 +363,18 @@ def torch_attention(q: Any, k: Any, v: Any, seen: torch.Tensor, window: int, squ
 
 
 def sweep_attention(q: Any, k: Any, v: Any, first: Any, out: Any, window: int) -> list[dict[str, Any]]:
-    full = [(64, 64, 8, 1), (64, 32, 8, 2), (64, 32, 8, 1), (64, 16, 8, 3)]
+    full = [(64, 64, 8, 1), (64, 32, 8, 2), (64, 32, 8, 1), (64, 16, 8, 3), (32, 32, 8, 1), (32, 16, 8, 1)]
     narrow = [(128, 64, 8, 2), (128, 64, 8, 3), (128, 128, 8, 2), (64, 64, 4, 2), (64, 64, 4, 3), (128, 32, 8, 3)]
     found = []
-    for sizes in full if q.shape[3] > 256 else narrow:
-        tiling = Tiling(*sizes)
+    others = [Tiling(*sizes) for sizes in (full if q.shape[3] > 256 else narrow)]
+    for tiling in dict.fromkeys([*configs.flash(q.shape[3]), *others]):
+        run = partial(attend, q, k, v, first, out, window, tiling)
         try:
-            spent = milliseconds(partial(attend, q, k, v, first, out, window, tiling), 8)
+            shared, spent = run().metadata.shared, milliseconds(run, 8)
         except Exception as problem:
             print("  sweep", tiling, str(problem)[:80])
             continue
-        found.append({**asdict(tiling), "ms": spent})
+        found.append({**asdict(tiling), "shared": shared, "ms": spent})
     print("  sweep:", *(json.dumps(row) for row in sorted(found, key=lambda row: row["ms"])[:4]), flush=True)
     return found
 

@@ -1,58 +1,112 @@
-"""Kernels compiled ahead of time to PTX, on any machine: what an engine embeds, so that it needs neither Python nor
-Triton.
+"""Kernels compiled ahead of time, on any machine: machine code (a cubin) for one architecture, and PTX, which a driver
+compiles when it loads it. What launches them needs neither Python nor Triton.
 
-Triton gives every kernel two trailing pointers for scratch memory, which an engine does not pass: they are cut from the
-entry when the kernel does not use them. Its own PTX version is newer than what CUDA 13.0 drivers read, so an older one
-is asked for.
+- Triton is told what the arguments' alignment is, as its own launcher would tell it. Without, every load is of one
+  number, and nothing is copied to shared memory round the registers (`cp.async`).
+- Triton gives every kernel two trailing pointers for scratch memory, which no launcher of ours passes: they are cut
+  from the entry when the kernel does not use them. So the cubin is assembled here, of the PTX that is left.
+- Its own PTX version is newer than what CUDA 13.0 drivers read, so an older one is asked for.
+- No lines of the source are recorded: they hold folders of this machine. The same source gives the same bytes.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Mapping
+import subprocess
+import tempfile
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from g4compile.errors import Defect, MachineError
-from g4compile.targets.kernels.configs import Tiling
+from g4compile.targets.kernels.architectures import ARCHITECTURES
+from g4compile.targets.kernels.launch import Launch
+from g4compile.targets.kernels.variants import Form, Variant
 
-ARCHITECTURES = (80, 90, 100, 120)
-_PTX_VERSION = {80: 80, 90: 80, 100: 87, 120: 87}  # the first that knows the architecture, or one every driver reads
 _SCRATCH = 2  # pointers that Triton appends
+_STATED = 16  # the one alignment that Triton makes use of
 
 
 @dataclass(frozen=True)
-class Binary:
-    """``name`` of the entry in ``ptx``; a launch takes ``threads`` a block and ``shared`` bytes."""
+class Artefact:
+    """A compiled kernel: ``ptx``, and how it is launched. `assemble` makes the cubin."""
 
-    name: str
+    launch: Launch
     ptx: str
-    threads: int
-    shared: int
 
 
-def compile_ptx(
-    kernel: Any, signature: Mapping[str, str], constants: Mapping[str, int], tiling: Tiling, architecture: int
-) -> Binary:
-    """PTX of ``kernel`` for ``architecture`` (90 for sm_90a). ``signature``: Triton types of the arguments that stay
-    (`*bf16`, `i32`), in order; ``constants``: the others. Raises MachineError without Triton."""
-    try:
-        import triton
-        from triton.backends.compiler import GPUTarget
-        from triton.compiler import ASTSource
-    except ImportError as error:
-        raise MachineError("Triton is not installed, which compiles the kernels", fix="pip install triton") from error
-    types = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
-    source = ASTSource(kernel, types, {(kernel.arg_names.index(name),): value for name, value in constants.items()})
+@cache
+def compile_kernel(variant: Variant, architecture: int, shared: int) -> Artefact:
+    """The first form of ``variant`` that takes at most ``shared`` bytes of shared memory a block on ``architecture``
+    (90 for sm_90a). Raises MachineError without Triton."""
+    chip = ARCHITECTURES[architecture]
+    for form in variant.forms:
+        ptx, entry, needed = _compiled(variant, form, architecture)
+        if needed <= shared:
+            threads = 32 * form.tiling.warps
+            launch = Launch(
+                variant.kernel, variant.attributes, chip.target, entry, variant.arguments, form.grid, threads, needed
+            )
+            return Artefact(launch, ptx)
+    raise Defect(f"no form of {variant.kernel} takes at most {shared} bytes of shared memory on {chip.target}")
+
+
+def assemble(ptx: str, architecture: int) -> bytes:
+    """The cubin of ``ptx``, by the `ptxas` that Triton brings. Raises MachineError without Triton."""
+    _triton()
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
+        source.write_text(ptx)
+        command = [get_ptxas(architecture).path, f"-arch={ARCHITECTURES[architecture].target}", source, "-o", made]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Defect(f"ptxas does not take the PTX: {done.stderr.strip()[-500:]}")
+        return made.read_bytes()
+
+
+@cache  # a form may be tried for several budgets
+def _compiled(variant: Variant, form: Form, architecture: int) -> tuple[str, str, int]:
+    """PTX, its entry, and bytes of shared memory."""
+    triton = _triton()
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel = getattr(importlib.import_module(f"{__package__}.{variant.module}"), variant.kernel)
+    place = kernel.arg_names.index
+    pointers = {one.name: f"*{one.dtype}" for one in variant.arguments if one.kind != "size"}
+    types = {one.name: pointers.get(one.name, one.dtype) for one in variant.arguments}
+    if [name for name in kernel.arg_names if name in types] != list(types):
+        raise Defect(f"{variant.kernel} takes its arguments in another order than {', '.join(types)}")
+    constants = dict(form.constants)
+    aligned = {(place(one.name),): [["tt.divisibility", _STATED]] for one in variant.arguments if one.align == _STATED}
+    source = ASTSource(
+        kernel,
+        {name: types.get(name, "constexpr") for name in kernel.arg_names},
+        {(place(name),): value for name, value in constants.items()},
+        aligned,
+    )
     options = {
-        "num_warps": tiling.warps,
-        "num_stages": tiling.stages,
-        "ptx_version": _PTX_VERSION[architecture],
+        "num_warps": form.tiling.warps,
+        "num_stages": form.tiling.stages,
+        "ptx_version": ARCHITECTURES[architecture].ptx,
         "enable_fp_fusion": True,  # as the kernels were measured; releases differ in what they do unasked
     }
-    made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
-    ptx = _without_scratch(made.asm["ptx"], made.metadata.name)
-    return Binary(made.metadata.name, ptx, 32 * tiling.warps, made.metadata.shared)
+    with triton.knobs.compilation.scope():
+        triton.knobs.compilation.disable_line_info = True
+        made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+    return _without_scratch(made.asm["ptx"], made.metadata.name), made.metadata.name, made.metadata.shared
+
+
+def _triton() -> Any:
+    try:
+        import triton
+    except ImportError as error:
+        raise MachineError("Triton is not installed, which compiles the kernels", fix="pip install triton") from error
+    return triton
 
 
 def _without_scratch(ptx: str, name: str) -> str:
@@ -65,6 +119,6 @@ def _without_scratch(ptx: str, name: str) -> str:
     for parameter in scratch:
         symbol = parameter.split()[-1]
         if re.search(rf"\b{symbol}\b", body):
-            raise Defect(f"the kernel {name} uses scratch memory, which an engine does not give it")
+            raise Defect(f"the kernel {name} uses scratch memory, which a launcher does not give it")
     joined = ",\n".join(f"\t{parameter}" for parameter in kept)
     return f"{ptx[: entry.start(1)]}\n{joined}\n{body if body.startswith(')') else ')' + body}"

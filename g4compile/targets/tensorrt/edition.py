@@ -14,7 +14,7 @@ import numpy as np
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import ModelFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
-from g4compile.targets.kernels.aot import ARCHITECTURES
+from g4compile.targets.kernels.architectures import ARCHITECTURES
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
 from g4compile.targets.tensorrt.options import EngineOptions, check_split
 from g4compile.targets.tensorrt.plugins import register
@@ -24,7 +24,7 @@ from g4compile.weights.formats.float8 import FP8
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89
 _NUMPY_2_4 = 11  # the first TensorRT whose plugins go with NumPy 2.4
-_OPEN = (80,)  # of the architectures of `targets/kernels/aot.py`: code for the others runs on no newer GPU
+_OPEN = (80,)  # of the architectures of `targets/kernels/architectures.py`: code for the others runs on no newer GPU
 _CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
@@ -145,12 +145,12 @@ def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
 
 
 def architecture_of(capability: int) -> int:
-    """The newest architecture that kernels are compiled for and a GPU of ``capability`` runs: sm90 and sm100 have
-    some of their own, others run what is older. Raises MachineError below the oldest."""
+    """The newest architecture that kernels are compiled for and a GPU of ``capability`` runs: sm89, sm90, sm100
+    and sm120 have some of their own, others run what is older. Raises MachineError below the oldest."""
     older = [one for one in ARCHITECTURES if one <= capability and (one in _OPEN or one == capability)]
     if not older:
         raise MachineError(
-            f"kernels are compiled for sm{ARCHITECTURES[0]} and newer, and the GPU here is sm{capability}",
+            f"kernels are compiled for sm{min(ARCHITECTURES)} and newer, and the GPU here is sm{capability}",
             fix="use --target tensorrt-rtx, which has no kernels of ours",
         )
     return max(older)

@@ -3,18 +3,23 @@
 `tensorrt.plugin` asks for an output's shape when a network is made, and for PTX and a launch when it is built.
 Attributes are fixed then and not kept in the engine, which needs neither Python nor a plugin library. A kernel's
 arguments come in the order inputs, extra integers, outputs. Annotations are read when a function is registered, so this
-file has no postponed ones. Source: NVIDIA, `tensorrt.plugin` (register, aot_impl).
+file has no postponed ones. Source: NVIDIA, `tensorrt.plugin` (register, aot_impl, KernelLaunchParams).
+
+What is embedded is PTX, the one form that its documentation says is taken. Nothing says that TensorRT allows a kernel
+more than 48 kB of shared memory, so no form is chosen that asks for more. Addresses are as aligned as the kernels want:
+a network's inputs must be at multiples of 256 bytes, and a tensor that TensorRT puts inside another begins with a whole
+row.
 """
 
 from functools import cache
 from typing import Any
 
-from g4compile.targets.kernels import configs
-from g4compile.targets.kernels.aot import Binary, compile_ptx
-from g4compile.targets.kernels.configs import BLOCK_DOWN, BLOCK_GATE_UP, Tiling
+from g4compile.targets.kernels import variants
+from g4compile.targets.kernels.aot import compile_kernel
+from g4compile.targets.kernels.architectures import PLAIN
+from g4compile.targets.kernels.variants import Variant
 
 NAMESPACE = "g4"
-_POINTERS = {"x": "*bf16", "row_token": "*i32", "tile_expert": "*i32", "scale": "*bf16"}
 
 
 @cache  # a name can be registered once a process
@@ -22,41 +27,29 @@ def register(plugin: Any, architecture: int) -> Any:
     """Register `g4::expert_gate_up`, `g4::expert_down` and `g4::flash_attention` with the module ``plugin``
     (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without
     Triton."""
-    from g4compile.targets.kernels.flash_attention import flash_attention
-    from g4compile.targets.kernels.grouped_gemm import expert_down, expert_gate_up
+    import triton  # noqa: F401 - said now, and not when an engine is built
 
-    _register_experts(plugin, architecture, expert_gate_up, expert_down)
-    _register_attention(plugin, architecture, flash_attention)
+    _register_experts(plugin, architecture)
+    _register_attention(plugin, architecture)
     return plugin
 
 
-def _launch(plugin: Any, binary: Binary, first: Any, second: Any) -> Any:
+def _embed(plugin: Any, variant: Variant, architecture: int, operands: list[Any]) -> tuple[Any, ...]:
+    """What `aot_impl` answers: entry, PTX, launch, and integers that follow from the shapes of ``operands``."""
+    artefact = compile_kernel(variant, architecture, PLAIN)
+    made = artefact.launch
+    shapes = {one.name: given.shape_expr for one, given in zip(made.of_kind("input"), operands, strict=True)}
     launch = plugin.KernelLaunchParams()
-    launch.grid_x, launch.grid_y = first, second
-    launch.block_x, launch.shared_mem = binary.threads, binary.shared
-    return launch
+    launch.grid_x, launch.grid_y, launch.grid_z = (size.of(shapes, plugin.cdiv) for size in made.grid)
+    launch.block_x, launch.shared_mem = made.threads, made.shared
+    integers = [one.value.of(shapes, plugin.cdiv) for one in made.of_kind("size")]
+    extra = plugin.SymIntExprs(len(integers))
+    for place, value in enumerate(integers):
+        extra[place] = plugin.SymInt32(value)
+    return made.entry, artefact.ptx, launch, extra
 
 
-def _experts(kernel: Any, first: str, last: str, sizes: dict[str, int], tiling: Tiling, architecture: int) -> Binary:
-    weight = "*i8" if sizes["QUANTIZED"] else "*bf16"
-    signature = {first: "*bf16", **_POINTERS, "weight": weight, last: "*bf16"}
-    ordered = {name: signature[name] for name in kernel.arg_names if name in signature}
-    return compile_ptx(kernel, ordered, sizes, tiling, architecture)
-
-
-def _sizes(width: int, inner: int, tiling: Tiling, block: int, default: int) -> dict[str, int]:
-    return {
-        "WIDTH": width,
-        "INNER": inner,
-        "TILE": tiling.rows,
-        "BLOCK_N": tiling.columns,
-        "BLOCK_K": block or default,
-        "QUANTIZED": block > 0,
-        "UNROLL": tiling.unroll,
-    }
-
-
-def _register_experts(plugin: Any, architecture: int, gate_up_kernel: Any, down_kernel: Any) -> None:
+def _register_experts(plugin: Any, architecture: int) -> None:
     @plugin.register(f"{NAMESPACE}::expert_gate_up", lazy_register=True)
     def describe_gate_up(  # noqa: PLR0913 - tensorrt.plugin reads the signature
         x: plugin.TensorDesc,
@@ -87,11 +80,8 @@ def _register_experts(plugin: Any, architecture: int, gate_up_kernel: Any, down_
         outputs: tuple[plugin.TensorDesc],
         tactic: int,
     ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        tiling = configs.grouped(tile, block > 0)[0]
-        sizes = _sizes(width, inner, tiling, block, BLOCK_GATE_UP)
-        binary = _experts(gate_up_kernel, "x", "hidden", sizes, tiling, architecture)
-        launch = _launch(plugin, binary, -(-inner // tiling.columns), tile_expert.shape_expr[0])
-        return binary.name, binary.ptx, launch, plugin.SymIntExprs(0)
+        operands = [x, row_token, tile_expert, weight, scale]
+        return _embed(plugin, variants.expert_gate_up(width, inner, tile, block), architecture, operands)
 
     @plugin.register(f"{NAMESPACE}::expert_down", lazy_register=True)
     def describe_down(  # noqa: PLR0913 - tensorrt.plugin reads the signature
@@ -123,14 +113,11 @@ def _register_experts(plugin: Any, architecture: int, gate_up_kernel: Any, down_
         outputs: tuple[plugin.TensorDesc],
         tactic: int,
     ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        tiling = configs.grouped(tile, block > 0)[1]
-        sizes = _sizes(width, inner, tiling, block, BLOCK_DOWN)
-        binary = _experts(down_kernel, "hidden", "out", sizes, tiling, architecture)
-        launch = _launch(plugin, binary, -(-width // tiling.columns), tile_expert.shape_expr[0])
-        return binary.name, binary.ptx, launch, plugin.SymIntExprs(0)
+        operands = [hidden, row_token, tile_expert, weight, scale]
+        return _embed(plugin, variants.expert_down(width, inner, tile, block), architecture, operands)
 
 
-def _register_attention(plugin: Any, architecture: int, kernel: Any) -> None:
+def _register_attention(plugin: Any, architecture: int) -> None:
     @plugin.register(f"{NAMESPACE}::flash_attention", lazy_register=True)
     def describe(
         q: plugin.TensorDesc,
@@ -155,22 +142,4 @@ def _register_attention(plugin: Any, architecture: int, kernel: Any) -> None:
         outputs: tuple[plugin.TensorDesc],
         tactic: int,
     ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        tiling = configs.flash(width)
-        pointers = {name: "*i32" if name == "first" else "*bf16" for name in ("q", "k", "v", "first", "out")}
-        signature = {name: pointers.get(name, "i32") for name in ("q", "k", "v", "first", "NEW", "SLOTS", "out")}
-        sizes = {
-            "HEADS": heads,
-            "KV_HEADS": kv_heads,
-            "WIDTH": width,
-            "WINDOW": 0,  # full layers alone have heads too wide for TensorRT's own kernels
-            "RING": 0,
-            "BLOCK_M": tiling.rows,
-            "BLOCK_N": tiling.columns,
-        }
-        binary = compile_ptx(kernel, signature, sizes, tiling, architecture)
-        new, slots = q.shape_expr[2], k.shape_expr[2]
-        rows = plugin.cdiv(new * (heads // kv_heads), tiling.rows)
-        launch = _launch(plugin, binary, q.shape_expr[0] * kv_heads, rows)
-        extra = plugin.SymIntExprs(2)
-        extra[0], extra[1] = plugin.SymInt32(new), plugin.SymInt32(slots)
-        return binary.name, binary.ptx, launch, extra
+        return _embed(plugin, variants.flash_attention(heads, kv_heads, width), architecture, [q, k, v, first])

@@ -135,7 +135,7 @@ def test_full_tensorrt_looks_at_the_gpu_at_hand(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("capability", "architecture"), [(80, 80), (86, 80), (89, 80), (90, 90), (100, 100), (121, 80)]
+    ("capability", "architecture"), [(80, 80), (86, 80), (89, 89), (90, 90), (100, 100), (121, 80)]
 )
 def test_kernels_are_for_what_the_gpu_runs(capability, architecture):
     assert architecture_of(capability) == architecture
