@@ -77,10 +77,10 @@ def compare_features(want: Array, found: Array) -> FeatureParity:
 
 
 def media_prompts(manifest: Manifest, seed: int) -> dict[str, Prompt]:
-    """A prompt for each modality that a bundle takes beside text, by its name. Raises InputError for a context without
-    room for it."""
+    """A prompt for each modality that an ONNX bundle takes beside text, by its name. Raises InputError for a context
+    without room for it."""
     media = manifest.media
-    if media is None:
+    if media is None or manifest.engine is not None:
         return {}
     random = np.random.default_rng(seed)
     return {one: _prompt(one, manifest, media, random) for one in manifest.modalities if one in PARTS}

@@ -21,7 +21,8 @@ class Report(msgspec.Struct, frozen=True):
     ``layers``: only when localised. ``codes``: of weights that the checkpoint holds as codes, how many the bundle has
     unchanged. ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same
     networks, every value rounded as they declare. ``kv_cost``: the judge with a rounded KV cache against itself
-    without, on the prompt. ``features``, ``feature_cost``: of the encoders, by modality, against the same two modules.
+    without, on the prompt. ``features``, ``feature_cost``: of the encoders, by modality, against the same two modules;
+    ``left_out``: modalities of which nothing was compared, those of engine bundles.
     """
 
     judge: str
@@ -34,6 +35,7 @@ class Report(msgspec.Struct, frozen=True):
     kv_cost: Parity | None = None
     rounded: Parity | None = None
     features: dict[str, FeatureParity] = {}
+    left_out: tuple[str, ...] = ()
     feature_cost: dict[str, FeatureParity] | None = None
 
     @property

@@ -27,6 +27,7 @@ from g4compile.compare.parity import Meter, Parity, limits_of, rounded_kv
 from g4compile.compare.reference import Reference
 from g4compile.compare.report import Report
 from g4compile.errors import InputError
+from g4compile.model.contents import PARTS
 from g4compile.runtime.features import Encoders
 from g4compile.runtime.prompt import Prompt
 from g4compile.targets import target_named
@@ -92,6 +93,7 @@ def verify(  # noqa: PLR0913 - the public call
         kv_cost=judged.kv_cost,
         rounded=judged.rounded,
         features=judged.features,
+        left_out=tuple(one for one in opened.manifest.modalities if one in PARTS and one not in judged.features),
         feature_cost=None if cost is None else cost.features,
     )
 

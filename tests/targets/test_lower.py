@@ -10,7 +10,7 @@ from g4compile.targets.lower import lower
 from tests.graph.graphs import anchored, value
 
 
-@pytest.mark.parametrize(("name", "part"), [("onnx-cpu", "drafter"), ("tensorrt-rtx", "vision")])
+@pytest.mark.parametrize(("name", "part"), [("onnx-cpu", "drafter"), ("tensorrt-rtx", "drafter")])
 def test_a_part_that_the_target_makes_no_graph_of(name, part, checkpoints):
     facts, target = checkpoints("tiny-e2b").facts, TARGETS[name]
     tower = ir.Model(anchored(value("pixel_values", 1, 4)).graph, ir_version=11)

@@ -40,6 +40,8 @@ def show_report(bundle: str, report: Report, where: str) -> None:
         rows["weights"] = report.codes
     if where:
         rows["layers"] = where
+    if report.left_out:
+        rows["not compared"] = f"{', '.join(report.left_out)}: encoders of engine bundles"
     table(f"{bundle} against Hugging Face eager float32", rows)
     verdict(report.passed, report.verdict)
     if report.cost:
