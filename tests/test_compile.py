@@ -9,7 +9,7 @@ import pytest
 
 from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
-from g4compile.errors import BundleError, CheckpointError
+from g4compile.errors import BundleError, CheckpointError, InputError
 from g4compile.program import Program, bind
 from g4compile.targets.ownership import MARKER
 from g4compile.targets.staging import staging
@@ -63,6 +63,11 @@ def test_a_target_says_where_it_is_traced(target, name, options, trt, checkpoint
     monkeypatch.setattr(f"g4compile.compiler.{name}", traced)
     with pytest.raises(Traced):
         compile(checkpoints("tiny-e2b"), target, tmp_path / "out", **options)
+
+
+def test_modalities_are_no_text(checkpoints, tmp_path):
+    with pytest.raises(InputError, match="modalities are a tuple of names"):
+        compile(checkpoints("tiny-e2b"), "onnx-cpu", tmp_path / "out", modalities="text,image")
 
 
 @pytest.mark.parametrize("when", ["trace", "scheduled: schedule-shared-tail", "weights: model.language_model.layers.4"])

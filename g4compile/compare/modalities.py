@@ -11,17 +11,17 @@ import numpy as np
 
 from g4compile.bundle.manifest import Manifest
 from g4compile.bundle.media import MediaSpec, MelSpec
-from g4compile.errors import InputError
-from g4compile.model.contents import PARTS
+from g4compile.model.contents import PARTS, part_of_module
+from g4compile.model.keys import module_of_key
+from g4compile.runtime.measure_encoders import square_image
 from g4compile.runtime.media.mel import mel_inputs
-from g4compile.runtime.media.patches import image_inputs
 from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs
 from g4compile.runtime.media.waves import wave_inputs
 from g4compile.runtime.prompt import Prompt
 from g4compile.weights.stored import STORED
 
 _WORDS = 6  # ids in front of media, and behind
-_PIXELS, _BUDGET, _SECONDS = (180, 240, 3), 70, 1.7
+_SIDE, _SECONDS = 8, 1.7  # tokens along a side of an image
 _FRAMES = 43.5  # of a sound without a tower: the last one is not whole
 
 
@@ -32,10 +32,10 @@ class FeatureLimits(msgspec.Struct, frozen=True):
     max_abs_difference: float | None
 
 
-# The worst that the tiny variants show, over three seeds: 1e-6 relative and 6e-6; of 8-bit activations 0.01; of a
-# checkpoint's own codes, whose fixed steps make a whole step of any noise, 0.005. A sign changed in the scales of one
-# product shows 0.3 and more.
-_EXACT, _ROUNDED = FeatureLimits(1e-4, 5e-4), FeatureLimits(0.03, None)
+# The worst that the tiny variants show, over four seeds: 1e-6 relative and 6e-6; where products round what they read to
+# 8 bits, 0.02; of a checkpoint's own codes, whose fixed steps make a whole step of any noise of such products, 0.10. A
+# sign changed in the scales of one product shows 0.59 and more.
+_EXACT, _ROUNDED, _STEPS = FeatureLimits(1e-4, 5e-4), FeatureLimits(0.04, None), FeatureLimits(0.25, None)
 
 
 class FeatureParity(msgspec.Struct, frozen=True):
@@ -61,10 +61,10 @@ class FeatureParity(msgspec.Struct, frozen=True):
 def feature_limits(manifest: Manifest, modality: str) -> FeatureLimits:
     """How far the features of a bundle may be from the judge's: it depends on whether its encoder's products round what
     they read, which codes of that encoder say."""
-    prefix = {"image": ("model.vision", "model.embed_vision"), "audio": ("model.audio", "model.embed_audio")}[modality]
-    coded = any(key.startswith(prefix) for key in manifest.quantized)
-    rounded = manifest.activations == "int8" or manifest.weights == STORED
-    return _ROUNDED if coded and rounded else _EXACT
+    part = PARTS[modality]
+    if manifest.activations != "int8" or all(part_of_module(module_of_key(key)) != part for key in manifest.quantized):
+        return _EXACT
+    return _STEPS if manifest.weights == STORED else _ROUNDED
 
 
 def compare_features(want: Array, found: Array) -> FeatureParity:
@@ -77,13 +77,13 @@ def compare_features(want: Array, found: Array) -> FeatureParity:
 
 
 def media_prompts(manifest: Manifest, seed: int) -> dict[str, Prompt]:
-    """A prompt for each modality that an ONNX bundle takes beside text, by its name. Raises InputError for a context
-    without room for it."""
+    """A prompt for each modality that an ONNX bundle takes beside text, and has room for, by its name."""
     media = manifest.media
     if media is None or manifest.engine is not None:
         return {}
     random = np.random.default_rng(seed)
-    return {one: _prompt(one, manifest, media, random) for one in manifest.modalities if one in PARTS}
+    made = {one: _prompt(one, manifest, media, random) for one in manifest.modalities if one in PARTS}
+    return {one: prompt for one, prompt in made.items() if len(prompt.input_ids) <= manifest.context}
 
 
 def _prompt(modality: str, manifest: Manifest, media: MediaSpec, random: np.random.Generator) -> Prompt:
@@ -93,17 +93,12 @@ def _prompt(modality: str, manifest: Manifest, media: MediaSpec, random: np.rand
     item = _image(media, random) if modality == "image" else _sound(media, random)
     token: Any = getattr(media.tokens, modality)
     ids = np.array([*before, *[token.id] * item.tokens, *behind])
-    if len(ids) > manifest.context:
-        raise InputError(
-            f"{len(ids)} tokens of a prompt with {modality} do not go into this bundle's context of {manifest.context}",
-            fix="compile with a larger --context, or leave the modality out",
-        )
     return Prompt(ids, images=(item,)) if isinstance(item, ImageInputs) else Prompt(ids, audios=(item,))
 
 
 def _image(media: MediaSpec, random: np.random.Generator) -> ImageInputs:
     assert media.image is not None
-    return image_inputs(random.integers(0, 256, _PIXELS, dtype=np.uint8), media.image, _BUDGET)
+    return square_image(media.image, _SIDE, random)
 
 
 def _sound(media: MediaSpec, random: np.random.Generator) -> AudioInputs:

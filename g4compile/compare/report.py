@@ -22,7 +22,7 @@ class Report(msgspec.Struct, frozen=True):
     unchanged. ``rounded``: of an engine bundle, whose parity is that of its networks computed exactly: the same
     networks, every value rounded as they declare. ``kv_cost``: the judge with a rounded KV cache against itself
     without, on the prompt. ``features``, ``feature_cost``: of the encoders, by modality, against the same two modules;
-    ``left_out``: modalities of which nothing was compared, those of engine bundles.
+    ``left_out``: modalities of which nothing was compared: of an engine bundle, or for want of room in the context.
     """
 
     judge: str

@@ -20,6 +20,7 @@ import numpy as np
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, FLOAT32, INT8
 from g4compile.bundle.manifest import Manifest
+from g4compile.compare.compiled_from import check_compiled_from
 from g4compile.compare.dequantized import dequantized, holds_made_codes
 from g4compile.compare.localize import LayerDifference, localize
 from g4compile.compare.modalities import FeatureParity, broken_features, compare_features, media_prompts
@@ -32,6 +33,7 @@ from g4compile.runtime.features import Encoders
 from g4compile.runtime.prompt import Prompt
 from g4compile.targets import target_named
 from g4compile.targets.base import Answering
+from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.identity import compare_codes
 from g4compile.weights.stored import STORED
 
@@ -70,6 +72,7 @@ def verify(  # noqa: PLR0913 - the public call
     layer at the last position. Holds one HF module in memory at a time. Raises the errors of loading either side.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    check_compiled_from(opened.manifest, Checkpoint.open(checkpoint))
     trial = _trial(opened.manifest, prompt_tokens, new_tokens, batch, seed, threads)
     progress = _numbered(progress, _count(opened, layers))
     session, rounded = _conversations(opened, checkpoint, layers, threads, progress)

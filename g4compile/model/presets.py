@@ -266,7 +266,7 @@ def config(name: str) -> Config:
         return _model(text, scale, vision, _unified_audio(40 if tiny else 640), unified=True)
     clipped = size in ("e2b", "e4b")
     if tiny:
-        vision = _tower(32, 64, 2, 2, 4, 64, clipped, scale.dtype)
+        vision = _tower(32, 64, 2, 2, 4, 160, clipped, scale.dtype)
         audio = _conformer(32, 2, 2, 48, scale.dtype)
     else:
         vision = (

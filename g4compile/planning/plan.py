@@ -12,7 +12,7 @@ import msgspec
 
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts, load_config, model_facts
-from g4compile.model.contents import DECODER, PARTS
+from g4compile.model.contents import DECODER, PARTS, part_of_module
 from g4compile.model.inventory import LOOKUP, SMALL, Weight, inventory
 from g4compile.model.keys import checkpoint_key
 from g4compile.planning.device import DEVICES, Device
@@ -160,7 +160,8 @@ def _recipe(weights: Recipe | str, source: str | Path, found: list[Weight]) -> R
     checkpoint = Checkpoint.open(source)
     rules = []
     for weight in (weight for weight in found if len(weight.shape) == 2):
-        key = checkpoint_key(weight.parameter, checkpoint.facts)
+        decoder = part_of_module(weight.module) == DECODER
+        key = checkpoint_key(weight.parameter, checkpoint.facts) if decoder else weight.parameter
         rules.append(stored_rule(checkpoint, key, weight.shape))
     return Recipe(STORED, tuple(rules))
 

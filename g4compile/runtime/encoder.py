@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from g4compile.bundle.folder import Bundle
+from g4compile.errors import InputError
 from g4compile.runtime.failures import run_errors
 from g4compile.runtime.graphs import open_graph
 from g4compile.runtime.media.records import Array
@@ -31,6 +32,15 @@ class Encoder(ABC, Generic[Item]):
     @abstractmethod
     def size(self, item: Item) -> str:
         """What it is and how large, in words."""
+
+    def check_width(self, name: str, values: Array, width: int) -> None:
+        """Raise InputError for ``values`` whose rows are not of ``width`` numbers: made for another model."""
+        if values.shape[-1] != width:
+            raise InputError(
+                f"{name} of this prompt was made for another bundle",
+                why=f"its rows have {values.shape[-1]:,} numbers, and this bundle reads {width:,}",
+                fix="make the prompt with this bundle",
+            )
 
     def rows(self, item: Item) -> Array:
         """The features of ``item``, float32 [tokens, H]. Raises MachineError without the memory, and BundleError."""

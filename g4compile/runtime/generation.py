@@ -44,5 +44,6 @@ def check_takes(bundle: Bundle, *kinds: str) -> None:
             raise InputError(
                 f"this bundle takes no {kind}",
                 why=f"it was compiled for {', '.join(bundle.manifest.modalities)}",
-                fix=f"g4compile compile CHECKPOINT --target {bundle.manifest.target} --modalities {asked} -o BUNDLE",
+                fix=f"if the checkpoint has {modality}: g4compile compile CHECKPOINT --target {bundle.manifest.target} "
+                f"--modalities {asked} -o BUNDLE",
             )

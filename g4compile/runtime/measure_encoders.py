@@ -34,7 +34,8 @@ def measure_encoders(bundle: Bundle, threads: int, repeats: int, seed: int) -> d
     if media is None or bundle.manifest.engine is not None:
         return found
     if media.image is not None:
-        found["image"] = _timed(VisionEncoder(bundle, threads), _image(media.image, random), repeats)
+        side = math.isqrt(media.image.max_soft_tokens)
+        found["image"] = _timed(VisionEncoder(bundle, threads), square_image(media.image, side, random), repeats)
     if media.audio is not None:
         found["audio"] = _timed(AudioEncoder(bundle, threads), _sound(media.audio, random), repeats)
     return found
@@ -49,9 +50,10 @@ def _timed(encoder: Encoder[Any], item: Any, repeats: int) -> EncoderTiming:
     return EncoderTiming(item.tokens, statistics.median(times[1:]))
 
 
-def _image(spec: PatchSpec, random: np.random.Generator) -> ImageInputs:
+def square_image(spec: PatchSpec, side: int, random: np.random.Generator) -> ImageInputs:
+    """Random pixels of ``side`` tokens a side, or as many as the model has positions for."""
     pool = spec.pooling_kernel_size
-    side = min(math.isqrt(spec.max_soft_tokens), spec.positions // pool)
+    side = min(side, spec.positions // pool)
     rows, columns = np.divmod(np.arange((side * pool) ** 2), side * pool)
     values = random.random((len(rows), 3 * spec.patch_size**2), np.float32)
     return ImageInputs(values, np.stack([columns, rows], 1), side**2)

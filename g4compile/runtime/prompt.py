@@ -11,6 +11,7 @@ import numpy as np
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.media import MediaSpec
 from g4compile.errors import InputError
+from g4compile.runtime import arguments
 from g4compile.runtime.generation import check_takes
 from g4compile.runtime.media.placeholders import Media, place, write_out
 from g4compile.runtime.media.preprocessor import Preprocessor
@@ -24,7 +25,7 @@ KINDS = ("image", "video", "audio")
 _OPTIONS = {"image": ("budget",), "video": ("frames", "budget", "rate"), "audio": ("sampling_rate",)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompt:
     """``input_ids`` int64 [tokens] of one sequence. Media of each kind in the order of their placeholders among the
     ids: each takes as many of them as it has tokens."""
@@ -44,7 +45,7 @@ class Prompt:
 
         Raises InputError when their numbers differ, or the bundle does not take them.
         """
-        if media.is_empty:
+        if media.is_empty and bundle.manifest.media is None:
             return cls(np.array(codec.encode(text), np.int64))
         tokens = media_of(bundle).tokens
         placed = place(codec.encode(write_out(text, media, tokens)), media, tokens)
@@ -65,6 +66,10 @@ class Prompt:
         Raises InputError for a file that cannot be read, or where the bundle does not take it, MachineError without a
         library of the extra `media`.
         """
+        if not isinstance(bundle, Bundle):
+            raise arguments.refused("bundle", bundle, "a Bundle, such as `session.bundle`")
+        if not isinstance(messages, list | tuple):
+            raise arguments.refused("messages", messages, "a list of messages")
         reader = _Reader(bundle)
         plain = [reader.without_media(message) for message in messages]
         text = codec or TextCodec(bundle)
@@ -143,6 +148,12 @@ class _Reader:
                 continue
             if kind not in item:
                 raise InputError(f"an item of the type {kind} names none", fix=f'{{"type": "{kind}", "{kind}": PATH}}')
+            unknown = [str(name) for name in item if name not in ("type", kind, *_OPTIONS[kind])]
+            if unknown:
+                raise InputError(
+                    f"an item of the type {kind} has no {', '.join(unknown)}",
+                    fix=f"beside its source it takes: {', '.join(_OPTIONS[kind])}",
+                )
             self.read(kind, item[kind], {name: item[name] for name in _OPTIONS[kind] if name in item})
             items.append({"type": kind})
         return {**message, "content": items}

@@ -16,6 +16,7 @@ class VisionEncoder(Encoder[ImageInputs]):
         if self.spec is None or self.spec.image is None:  # `bundle/consistency.py` has seen to it
             raise InputError("this bundle takes no image")
         values, positions = in_token_order(item, self.spec.image)
+        self.check_width("an image", values, 3 * self.spec.image.patch_size**2)
         return {"pixel_values": values, "pixel_position_ids": positions}
 
     def size(self, item: ImageInputs) -> str:

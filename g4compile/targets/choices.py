@@ -44,6 +44,8 @@ def modalities_of(target: Target, has: Sequence[str], modalities: Sequence[str] 
     if modalities is None:
         unasked = target.modalities if target.default_modalities is None else target.default_modalities
         return tuple(one for one in MODALITIES if one in has and one in unasked)
+    if isinstance(modalities, str):
+        raise InputError("modalities are a tuple of names, not a text", fix='modalities=("text", "image")')
     for modality in modalities:
         if modality not in MODALITIES:
             raise InputError(f"there is no modality {modality}", fix=f"modalities: {', '.join(MODALITIES)}")

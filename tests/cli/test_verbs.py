@@ -262,6 +262,8 @@ def test_what_is_done_to_files_is_said(seeing, tmp_path):
     large, small = as_json(*asked), as_json(*asked, "--image-tokens", 70)
     assert len(large["notes"]) == 1 and "the first is used" in large["notes"][0]
     assert small["prompt_tokens"] + 100 < large["prompt_tokens"]
+    alone = as_json("run", folder, "--image", tmp_path / "moving.gif", "--max-new-tokens", 1)
+    assert 200 < alone["prompt_tokens"] < large["prompt_tokens"]
     wrong = g4(*asked, "--image-tokens", 100)
     assert wrong.exit_code == 2 and "one of 70, 140, 280, 560, 1120" in wrong.output
 

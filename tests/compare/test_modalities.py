@@ -74,5 +74,27 @@ def test_limits_of_features():
 
 
 def test_a_context_without_room(hearing):
-    with pytest.raises(InputError, match="75 tokens of a prompt with image do not go into this bundle's context of 64"):
-        media_prompts(replace(hearing("tiny-e2b").manifest, context=64), 0)
+    """What does not go into the context is left out, and said: the rest is compared."""
+    manifest = hearing("tiny-e2b").manifest
+    assert list(media_prompts(replace(manifest, context=80), 0)) == ["image", "audio"]
+    assert list(media_prompts(replace(manifest, context=60), 0)) == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "other"), [("tiny-e2b", "tiny-31b"), ("tiny-e2b", "tiny-12b"), ("tiny-12b", "tiny-e2b")]
+)
+def test_another_models_checkpoint_is_refused(bundle, other, hearing, checkpoints):
+    with pytest.raises(InputError, match="the bundle was not compiled from this checkpoint"):
+        verify(hearing(bundle), checkpoints(other).folder)
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-e4b"])
+def test_codes_of_a_checkpoint(variant, coded, shared):
+    folder = coded(variant).folder
+
+    def make(path):
+        compile(folder, "onnx-cpu", path, kernels="onnxruntime")
+
+    report = verify(Bundle.open(once(shared, f"{variant}-stored-whole", make)), folder, new_tokens=2)
+    assert report.passed and set(report.features) == {"image", "audio"}
+    assert all(0.001 < one.relative_difference < 0.2 for one in report.features.values())

@@ -110,6 +110,32 @@ def test_a_bundle_of_text_takes_no_images(seeing, bundles):
         session.generate(prompt)
 
 
+def test_placeholders_without_images(seeing):
+    """In text they stand for images that are missing; as ids, whoever wrote them knows."""
+    bundle = seeing("tiny-e2b")
+    for text in ("What is <|image|>?", "Listen: <|audio|>"):
+        with pytest.raises(InputError, match=r"the number of .* is 0"):
+            Prompt.from_messages([{"role": "user", "content": text}], bundle)
+
+
+def test_a_prompt_of_another_bundle(seeing):
+    prompt = prompt_of(seeing("tiny-e2b"))
+    with pytest.raises(InputError, match="an image of this prompt was made for another bundle"):
+        Session(seeing("tiny-12b"), threads=1).forward(prompt)
+
+
+def test_messages_that_are_none(seeing):
+    bundle = seeing("tiny-e2b")
+    for messages in (None, 5, "What?"):
+        with pytest.raises(InputError, match="messages is"):
+            Prompt.from_messages(messages, bundle)
+    with pytest.raises(InputError, match="bundle is"):
+        Prompt.from_messages([], Session(bundle, threads=1))
+    misspelt = [{"type": "image", "image": png(), "budjet": 70}]
+    with pytest.raises(InputError, match="an item of the type image has no budjet"):
+        Prompt.from_messages([{"role": "user", "content": misspelt}], bundle)
+
+
 def test_messages_become_a_prompt(seeing):
     bundle = seeing("tiny-e2b")
     items = [{"type": "image", "image": png(), "budget": 70}, {"type": "text", "text": "What is it?"}]

@@ -36,6 +36,17 @@ def test_sizes_are_exact(variant, weights, checkpoints, shared):
     )
 
 
+def test_sizes_of_codes_of_a_checkpoint_are_exact(coded, shared):
+    folder = coded("tiny-e2b").folder
+
+    def make(path):
+        compile(folder, "onnx-cpu", path, kernels="onnxruntime")
+
+    bundle = Bundle.open(once(shared, "tiny-e2b-stored-whole", make))
+    planned = plan(folder, kernels="onnxruntime")
+    assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes
+
+
 def test_operations_of_an_image():
     """E2B: two for each weight of 16 layers and patch, two products of all patches with all, and the projections."""
     patches, width = 280 * 9, 768

@@ -41,7 +41,7 @@ def show_report(bundle: str, report: Report, where: str) -> None:
     if where:
         rows["layers"] = where
     if report.left_out:
-        rows["not compared"] = f"{', '.join(report.left_out)}: encoders of engine bundles"
+        rows["not compared"] = f"{', '.join(report.left_out)}: of an engine bundle, or the context has no room"
     table(f"{bundle} against Hugging Face eager float32", rows)
     verdict(report.passed, report.verdict)
     if report.cost:

@@ -57,14 +57,14 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     from g4compile.runtime.session import load
     from g4compile.runtime.text import TextCodec
 
-    if bool(prompt) == bool(ids):
+    given = {"image": image or [], "video": video or [], "audio": audio or []}
+    kinds = [kind for kind, files in given.items() if files]
+    if bool(prompt or kinds) == bool(ids) and not (kinds and ids):
         raise InputError(
             "give either --prompt or --ids" if prompt else "the prompt is empty", fix="--prompt TEXT, or --ids 1,2,3"
         )
     with progress("load the bundle"):
         session = load(bundle_folder(bundle), threads=threads, checkpoint=checkpoint)
-    given = {"image": image or [], "video": video or [], "audio": audio or []}
-    kinds = [kind for kind, files in given.items() if files]
     check_takes(session.bundle, *kinds)
     if kinds and ids:
         raise InputError(f"--{kinds[0]} goes with --prompt", fix="give --prompt TEXT in the place of --ids")
