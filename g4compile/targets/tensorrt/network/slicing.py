@@ -68,6 +68,45 @@ def expand(e: Emitter, node: ir.Node) -> list[Tensor]:
     return [e.layer(layer)]
 
 
+def pad(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """Zeros around one axis, or positions less where a number is below 0: a slice that reaches beyond its operand.
+
+    What is added in front is constant; behind it may be computed, as `Concat` of the two."""
+    if node.inputs[2] is not None or node.attributes.get("mode") is not None:
+        raise SpecError("only zeros can be put around a tensor", where=e.where)
+    x, (axis,) = e.tensor(node.inputs[0]), e.integers(node.inputs[3])
+    axis %= len(x.shape)
+    pads = node.inputs[1]
+    joined = pads.producer() if pads is not None else None
+    behind: Tensor | None = None
+    if joined is not None and joined.op_type == "Concat":
+        (before,), behind = e.integers(joined.inputs[0]), e.tensor(joined.inputs[1])
+        more = before
+    else:
+        before, more = e.integers(pads)
+        more += before
+    starts = [-before if place == axis else 0 for place in range(len(x.shape))]
+    sizes = [size + more if place == axis else size for place, size in enumerate(x.shape)]
+    computed = _grown(e, x, axis, more, behind) if behind is not None or -1 in x.shape else None
+    layer = e.network.add_slice(x, starts, sizes if computed is None else [0] * len(sizes), [1] * len(sizes))
+    layer.mode = e.trt.SampleMode.FILL
+    if computed is not None:
+        layer.set_input(2, computed)
+    return [e.layer(layer)]
+
+
+def _grown(e: Emitter, x: Tensor, axis: int, more: int, behind: Tensor | None) -> Tensor:
+    """The shape of ``x`` with ``more`` on ``axis``, and as many again as the one number of ``behind`` says."""
+    chosen = np.array([place == axis for place in range(len(x.shape))], np.int64)
+    shape = e.layer(e.network.add_shape(x), "shape")
+    if more:
+        shape = _shape_term(e, shape, more * chosen, "SUM")
+    if behind is None:
+        return shape
+    extra = _shape_term(e, e.layer(e.network.add_cast(behind, e.trt.int64), "int64"), chosen, "PROD")
+    return e.layer(e.network.add_elementwise(shape, extra, e.trt.ElementWiseOperation.SUM), "sizes")
+
+
 def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:
     sizes = list(x.shape)
     starts = [start if place == axis else 0 for place in range(len(sizes))]
