@@ -42,7 +42,7 @@ def relative_attention(op: RelativeAttention, build: Builder) -> list[ir.Value]:
     by_token = build.op("Transpose", attended, perm=[0, 2, 3, 1, 4])
     whole = build.op("Reshape", by_token, build.constant([0, -1, heads, width]))
     resize(whole, 1, PADDED)
-    out = _padded(build, whole, 0, build.op("Sub", build.constant([0]), spare), 1)
+    out = build.op("Slice", whole, build.constant([0]), tokens, build.constant([1]))
     out.shape = op.value.shape
     return [out]
 

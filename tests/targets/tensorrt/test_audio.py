@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from g4compile.bundle.media import sound_tokens
+from g4compile.bundle.media import MelSpec, sound_tokens
 from g4compile.compare.reference import Reference
 from g4compile.model.config import load_config, model_facts
+from g4compile.program import Program
 from g4compile.targets.lower import lower
 from g4compile.targets.tensorrt.edition import RTX
 from g4compile.targets.tensorrt.encoders import audio_profiles, inner_sizes, profiles_of
@@ -14,7 +15,8 @@ from g4compile.targets.tensorrt.interpreter.candidates import interpretable_buil
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.targets.tensorrt.interpreter.session import weight_of
 from g4compile.targets.tensorrt.memory import activation_bytes
-from g4compile.targets.tensorrt.target import EngineTarget
+from g4compile.targets.tensorrt.target import TENSORRT_RTX, EngineTarget
+from g4compile.trace.trace import trace
 from g4compile.weights.processors import read_media
 from tests.audio import hf_features, program, sound_of, spec_of
 from tests.targets.tensorrt.test_parity import EXACT, SHARE
@@ -140,6 +142,18 @@ def test_one_plan_has_all_profiles(variant, audio, checkpoints):
     one, builder = audio(variant)
     profiles = profiles_of(checkpoint.facts, "audio", read_media(checkpoint.folder, checkpoint.facts))
     assert 10_000 < len(builder.plan(one, "audio", profiles, GPUS)) < 60e6
+
+
+@pytest.mark.nightly
+def test_real_size_is_built(trt):
+    """The whole tower of E2B. What TensorRT says of sizes must not grow from layer to layer: plans of 68 MB came of
+    it."""
+    facts = model_facts(load_config("e2b"), where="e2b")
+    options = TENSORRT_RTX.options(context=8192, compute_capabilities=(89,), modalities=("text", "audio"))
+    (lowered,) = lower(Program.of({"audio": trace(facts, part="audio")}, facts), TENSORRT_RTX, options)
+    builder = interpretable_builder(False)
+    profiles = audio_profiles(MelSpec(16_000, 320, 160, 512, 128, 0.0, 8000.0, 1e-3, 480_000))
+    assert len(builder.plan(builder.network(lowered.model.graph), "audio", profiles, (89,))) < 40e6
 
 
 def test_weights_are_inputs_once(audio, checkpoints):

@@ -18,10 +18,14 @@ _END = 2**31 - 1
 
 
 def slice_(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """One axis, step 1. On a dynamic size: the last n, whose start is computed from the shape."""
+    """One axis, step 1. On a dynamic size: the last n, whose start is computed from the shape, or the first, whose
+    number is computed."""
     x = e.tensor(node.inputs[0])
-    (start,), (end,), (axis,) = (e.integers(value) for value in node.inputs[1:4])
+    (start,), (axis,) = (e.integers(value) for value in (node.inputs[1], node.inputs[3]))
     axis %= len(x.shape)
+    if constant_array(node.inputs[2]) is None:
+        return [_first(e, x, axis, start, e.tensor(node.inputs[2]))]
+    (end,) = e.integers(node.inputs[2])
     size = x.shape[axis]
     if size == -1:
         if start >= 0 or end < _END:
@@ -101,10 +105,15 @@ def _grown(e: Emitter, x: Tensor, axis: int, more: int, behind: Tensor | None) -
     shape = e.layer(e.network.add_shape(x), "shape")
     if more:
         shape = _shape_term(e, shape, more * chosen, "SUM")
-    if behind is None:
-        return shape
-    extra = _shape_term(e, e.layer(e.network.add_cast(behind, e.trt.int64), "int64"), chosen, "PROD")
-    return e.layer(e.network.add_elementwise(shape, extra, e.trt.ElementWiseOperation.SUM), "sizes")
+    return shape if behind is None else _added(e, shape, behind, chosen)
+
+
+def _added(
+    e: Emitter, shape: Tensor, number: Tensor, chosen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> Tensor:
+    """``shape`` with a computed ``number`` more on the ``chosen`` axis."""
+    more = _shape_term(e, e.layer(e.network.add_cast(number, e.trt.int64), "int64"), chosen, "PROD")
+    return e.layer(e.network.add_elementwise(shape, more, e.trt.ElementWiseOperation.SUM), "sizes")
 
 
 def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:
@@ -117,6 +126,25 @@ def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:
         return e.layer(layer, "part")
     sizes[axis] = size
     return e.layer(e.network.add_slice(x, starts, sizes, [1] * len(sizes)), "part")
+
+
+def _first(e: Emitter, x: Tensor, axis: int, start: int, count: Tensor) -> Tensor:
+    """As many as the one number of ``count``, which is put between the other sizes as it is: TensorRT does not see that
+    0 times a size is nothing, and its expressions of sizes would double with each such slice."""
+    rank, others = len(x.shape), [size for place, size in enumerate(x.shape) if place != axis]
+    if start or -1 in others:
+        raise SpecError("the first positions alone, of one dynamic size, can be a computed number", where=e.where)
+
+    def known(sizes: list[int]) -> list[Tensor]:
+        return [e.constant(np.array(sizes, np.int64), e.trt.int64, "sizes")] if sizes else []
+
+    number = e.layer(e.network.add_cast(count, e.trt.int64), "int64")
+    joined = e.network.add_concatenation([*known(others[:axis]), number, *known(others[axis:])])
+    joined.axis = 0
+    sizes = e.layer(joined, "sizes")
+    layer = e.network.add_slice(x, [0] * rank, [0] * rank, [1] * rank)
+    layer.set_input(2, sizes)
+    return e.layer(layer, "first")
 
 
 def _last(e: Emitter, x: Tensor, axis: int, count: int) -> Tensor:
