@@ -83,7 +83,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     )
     chosen.check(source.facts, options)
     check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))
-    media_of(source, options)  # refused now, and not when all is written
+    media = media_of(source, options)  # refused now, and not when all is written
     side = read_side_files(source)
 
     def lowering(text: str, done: int, total: int) -> None:
@@ -103,7 +103,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         }
         program = Program.of(graphs, source.facts)
         bind(program, source)
-        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering)
+        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering, media)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         side.write(folder)
         manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)

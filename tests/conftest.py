@@ -23,6 +23,7 @@ from g4compile.compiler import compile
 from g4compile.graph.stage import set_stage
 from g4compile.graph.text import to_text
 from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.contents import PARTS
 from g4compile.program import Program, bind
 from g4compile.runtime import native
 from g4compile.synth.checkpoint import synthesize
@@ -295,17 +296,18 @@ def emit(trt, traced, traces, checkpoints) -> Callable[..., SimpleNamespace]:
 
     @functools.cache
     def make(
-        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, edition=RTX, weights="bfloat16", **changes
-    ) -> SimpleNamespace:
+        variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, edition=RTX, weights="bfloat16",
+        sounds: bool = False, **changes,
+    ) -> SimpleNamespace:  # fmt: skip
         target = EngineTarget(edition, **changes)
+        parts = [part for kind, part in PARTS.items() if (capacities.images if kind == "image" else sounds)]
         options = target.options(
             weights=weights, context=capacities.context, batch=capacities.batch, chunk=capacities.chunk,
             compute_capabilities=(89,), tensor_parallel=ranks,
-            modalities=("text", "image") if capacities.images else ("text",),
+            modalities=("text", *(kind for kind, part in PARTS.items() if part in parts)),
         )  # fmt: skip
         facts, graphs = checkpoints(variant).facts, {"decoder": traced(variant)}
-        if capacities.images:
-            graphs["vision"] = traces(facts, "vision")
+        graphs |= {part: traces(facts, part) for part in parts}
         program = Program.of(graphs, facts)
         bind(program, checkpoints(variant))
         builder = interpretable_builder(edition.plugins)
@@ -344,5 +346,21 @@ def seeing_engines(trt, shared: Path, checkpoints: Callable[[str], Checkpoint]) 
             )  # fmt: skip
 
         return Bundle.open(once(shared, f"{variant}-seeing-engines", make))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def hearing_engines(trt, shared: Path, checkpoints: Callable[[str], Checkpoint]) -> Callable[[str], Bundle]:
+    """Engines that take images and sounds, for one GPU, by preset. Tests must not change them."""
+
+    def get(variant: str) -> Bundle:
+        def make(path: Path) -> None:
+            compile(
+                checkpoints(variant).folder, "tensorrt-rtx", path, context=256, chunk=128, compute_capabilities=(89,),
+                modalities=("text", "image", "audio"),
+            )  # fmt: skip
+
+        return Bundle.open(once(shared, f"{variant}-hearing-engines", make))
 
     return get

@@ -5,10 +5,10 @@ The device's memory is taken by these fields before an engine runs, so the sums 
 
 from __future__ import annotations
 
+from g4compile.bundle.encoder_consistency import encoder_faults
 from g4compile.bundle.faults import Faults, repeated
 from g4compile.bundle.kv import PARTS, PAST, PRESENT, width
-from g4compile.bundle.manifest import ANY, DATA, DECODER, EngineEncoder, EngineSpec, GraphSpec, Manifest
-from g4compile.bundle.media import BUDGETS
+from g4compile.bundle.manifest import ANY, DATA, DECODER, EngineSpec, Manifest
 from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS
 
 _STEPS = ("decode", "verify", "prefill")
@@ -24,7 +24,7 @@ def engine_faults(manifest: Manifest) -> Faults:
     yield from _host_faults(manifest, engine)
     yield from _weight_faults(manifest, engine)
     yield from _tensor_faults(manifest, engine)
-    yield from _encoder_faults(manifest, engine)
+    yield from encoder_faults(manifest, engine)
 
 
 def _step_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
@@ -117,35 +117,6 @@ def _tensor_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
         lacking |= {"logits", *present} - {tensor.name for tensor in graph.outputs}
         for tensor_name in sorted(lacking):
             yield f"the graph {name} has no {tensor_name}", "by the other fields every step has it"
-
-
-def _encoder_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
-    for part in repeated(encoder.part for encoder in engine.encoders):
-        yield f"engine.encoders has the part {part} twice", ""
-    for encoder in engine.encoders:
-        graph = next((graph for graph in manifest.graphs.values() if graph.part == encoder.part), None)
-        image = manifest.media.image if manifest.media is not None else None
-        if graph is not None and image is not None:
-            yield from _profile_faults(encoder, graph, image.pooling_kernel_size**2)
-
-
-def _profile_faults(encoder: EngineEncoder, graph: GraphSpec, pool: int) -> Faults:
-    """Profiles are taken by tokens, in ascending order, and ``pool`` patches are a token."""
-    named = {size for tensor in (*graph.inputs, *graph.outputs) for size in tensor.shape if isinstance(size, str)}
-    before = 0
-    if not encoder.profiles:
-        yield f"engine.encoders has no profile of the part {encoder.part}", "it runs nothing then"
-    for profile in encoder.profiles:
-        said = f"a profile of the part {encoder.part} has {', '.join(f'{k} {list(v)}' for k, v in profile.items())}"
-        if set(profile) != named or not {"tokens"} <= named <= {"tokens", "patches"}:
-            yield said, f"the dynamic sizes of its graph are {', '.join(sorted(named))}, of tokens and patches"
-            return
-        least, usual, most = profile["tokens"]
-        if not before < least <= usual <= most <= BUDGETS[-1]:
-            yield said, f"least, usual and most ascend, from profile to profile too, up to {BUDGETS[-1]:,} tokens"
-        if profile.get("patches", (least, usual, most)) != (pool * least, pool * usual, pool * most):
-            yield said, f"a token is {pool} patches"
-        before = most
 
 
 def _kv_shapes(manifest: Manifest, begin: str) -> dict[str, tuple[int | str, ...]]:

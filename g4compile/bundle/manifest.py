@@ -175,11 +175,11 @@ class EngineStep(msgspec.Struct, frozen=True):
 
 
 class EngineEncoder(msgspec.Struct, frozen=True):
-    """A ``part`` that makes features of one image at a time. Its plan is the part's graph of the variant `any`.
-    ``profiles``: by dynamic size of that graph, the least, usual and most that it may be, in the order of the plan's
-    optimisation profiles. ``activation_bytes``: as of a step, at the most of the last profile."""
+    """A ``part`` that makes features of one image, or one sound, at a time. Its plan is the part's graph of the
+    variant `any`. ``profiles``: by dynamic size of that graph, the least, usual and most that it may be, in the order
+    of the plan's optimisation profiles. ``activation_bytes``: as of a step, at the most of the last profile."""
 
-    part: Annotated[str, _one_of(VISION)]
+    part: Annotated[str, _one_of(VISION, AUDIO)]
     profiles: tuple[dict[str, tuple[Count, Count, Count]], ...]
     activation_bytes: Bytes
 

@@ -13,6 +13,8 @@ from msgspec import Meta
 
 BUDGETS = (70, 140, 280, 560, 1120)  # tokens that an image may take at most; transformers takes no others
 
+FRAMES = 4  # of a token: the two convolutions of the tower that reads log-mel frames halve time
+
 Pixels = Annotated[int, Meta(ge=1, le=1024)]
 Samples = Annotated[int, Meta(ge=1, le=1 << 24)]
 Rate = Annotated[int, Meta(ge=1000, le=384_000)]
@@ -60,6 +62,14 @@ class WaveSpec(msgspec.Struct, frozen=True, tag="wave"):
     sampling_rate: Rate
     audio_samples_per_token: Samples
     max_samples: Samples
+
+
+def sound_tokens(spec: MelSpec | WaveSpec, samples: int) -> int:
+    """How many tokens a sound of ``samples`` has; log-mel frames that reach beyond it do not count."""
+    if isinstance(spec, WaveSpec):
+        return -(-samples // spec.audio_samples_per_token)
+    frames = -(-(samples - spec.frame_length + spec.frame_length // 2) // spec.hop_length)
+    return -(-frames // FRAMES)
 
 
 class TokenSpec(msgspec.Struct, frozen=True):

@@ -55,6 +55,12 @@ def is_arithmetic(node: ir.Node) -> bool:
     return fact is not None and fact.arithmetic
 
 
+def is_product(node: ir.Node) -> bool:
+    """Whether ``node`` multiplies by weights, so that it computes in the dtype of activations (standard ops)."""
+    fact = STANDARD.get(node.op_type) if node.domain == "" else None
+    return fact is not None and fact.product
+
+
 def is_elementwise(node: ir.Node) -> bool:
     """Whether each element of the result reads one element of each operand (standard ops)."""
     fact = STANDARD.get(node.op_type) if node.domain == "" else None

@@ -13,13 +13,14 @@ from g4compile.ops.fields import Precision
 class StandardOp:
     """``stages`` in whose graphs it may stand. ``elementwise``: each element of the result reads one of each
     operand. ``arithmetic``: it rounds, so a constant that does not fit the operands' dtype matters. ``tables``:
-    operands that may be quantised weights."""
+    operands that may be quantised weights. ``product``: it multiplies by weights, in the dtype of activations."""
 
     stages: tuple[str, ...]
     elementwise: bool = False
     arithmetic: bool = False
     precision: Precision = Precision.NARROW
     tables: tuple[int, ...] = ()
+    product: bool = False
 
 
 _ALL, _TRACED = span("traced", "quantized"), span("traced", "traced")
@@ -28,9 +29,9 @@ _WIDE = Precision.WIDE
 STANDARD: dict[str, StandardOp] = {
     "Add": StandardOp(_ALL, elementwise=True, arithmetic=True, precision=_WIDE),
     "Cast": StandardOp(_ALL, elementwise=True),
-    "Clip": StandardOp(_ALL, elementwise=True),
+    "Clip": StandardOp(_ALL, elementwise=True, arithmetic=True),
     "Concat": StandardOp(_ALL),
-    "Conv": StandardOp(_ALL),
+    "Conv": StandardOp(_ALL, product=True),
     "Cos": StandardOp(_ALL, elementwise=True, precision=_WIDE),
     "DequantizeLinear": StandardOp(span("quantized", "quantized")),
     "Div": StandardOp(_ALL, elementwise=True, arithmetic=True),

@@ -7,12 +7,15 @@ Before (all float32):                                   After:
     a  = Mul (position, inv_freq);  c = Cos (a)             c  = Cast (Cos (Mul (position, inv_freq)))
     r  = g4.RMSNorm (x, router.scale)                       r  = g4.RMSNorm (Cast (x), Cast (router.scale))
     p  = Softmax (g4.Linear (r, router.proj))               p  = Softmax (g4.Linear (r, Cast (router.proj)))
+    q  = Mul (Reshape (g4.Linear (n, w)), 0.36)             q  = Mul (Reshape (Cast (g4.Linear (n, w))), 0.36)
+    o  = g4.RelativeAttention (q, ...)                      o  = g4.RelativeAttention (q, ...)    (float32)
 
 In float32 stay the sum that runs through the layers, which every layer would round again, and norms of it; angles (a
 position times a frequency has no room in 8 bits), masks, soft-maxes, and the router from its norm on: near-tie experts
-flip when it is rounded. A constant that bfloat16 cannot hold is multiplied in float32, so that the network means what
-the model means, and only results are rounded. Inputs and weights that `wide` names are left as they are: numbers that 8
-bits are too few for, or that are computed with in float32.
+flip when it is rounded. So does the attention of sounds from its projections on, as in Hugging Face. A constant that
+bfloat16 cannot hold is multiplied in float32, so that the network means what the model means, and only results are
+rounded. Inputs and weights that `wide` names are left as they are: numbers that 8 bits are too few for, or that are
+computed with in float32.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ from g4compile.errors import MatchError, SpecError
 from g4compile.graph import edit
 from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
+from g4compile.ops.linear import Linear
 from g4compile.ops.moe_experts import MoEExperts
 from g4compile.ops.op import Op, Precision
-from g4compile.ops.registry import is_arithmetic, precision, view
+from g4compile.ops.registry import is_arithmetic, is_product, precision, view
+from g4compile.ops.relative_attention import RelativeAttention
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
 from g4compile.weights.references import CheckpointTensor
@@ -55,6 +60,7 @@ class LowerToBfloat16:
         kept = self._kept([*graph.inputs, *graph.initializers.values()])
         routers, found = _routers(graph)
         expect(self.name, "routers", found, self.layers, f"no {MoEExperts.name()} is left")
+        wide = routers | _sounds(graph)
         for value in [*graph.inputs, *graph.initializers.values()]:
             stored = value.is_graph_input() or isinstance(value.const_value, CheckpointTensor)
             if value.dtype == _WIDE and stored and value not in kept:
@@ -62,7 +68,7 @@ class LowerToBfloat16:
                 if isinstance(value.const_value, CheckpointTensor):
                     value.const_value = value.const_value.in_dtype(_NARROW)
         for node in list(graph):
-            self._lower(node, node in routers)
+            self._lower(node, node in wide)
 
     def _kept(self, values: list[ir.Value]) -> set[ir.Value]:
         """Those of ``values`` that stay in float32. Raises MatchError for a name that none has."""
@@ -75,7 +81,8 @@ class LowerToBfloat16:
         return kept
 
     def _lower(self, node: ir.Node, wide: bool) -> None:
-        """Give ``node`` operands and results in the dtype it is for; ``wide``: it is part of a router."""
+        """Give ``node`` operands and results in the dtype it is for; ``wide``: it is part of a router, or of what
+        stays in float32 as one."""
         if node.op_type == "Cast":
             return
         op, policy = view(node), precision(node)
@@ -86,7 +93,7 @@ class LowerToBfloat16:
         if not operands:
             return
         exact = all(_fits(edit.constant_array(value)) for value in operands)
-        result = _WIDE if wide or _stays_wide(policy, operands) else _NARROW
+        result = _WIDE if wide or (_stays_wide(policy, operands) and not is_product(node)) else _NARROW
         rounds = is_arithmetic(node) and not exact
         inside = _WIDE if policy == Precision.INSIDE_WIDE or rounds else result
         self._feed(node, [index for index, value in enumerate(node.inputs) if value in operands], inside)
@@ -141,6 +148,19 @@ def _routers(graph: ir.Graph) -> tuple[set[ir.Node], int]:
         if not RMSNorm.matches(node):
             pending += [value.producer() for value in node.inputs if value is not None]
     return routers, len(sites)
+
+
+def _sounds(graph: ir.Graph) -> set[ir.Node]:
+    """The attention of sounds, and what it reads as far as products of activations."""
+    found = set[ir.Node]()
+    pending: list[ir.Node | None] = [op.node for op in RelativeAttention.all_in(graph)]
+    while pending:
+        node = pending.pop()
+        if node is None or node in found or (Linear.matches(node) and Linear(node).x.producer() is not None):
+            continue
+        found.add(node)
+        pending += [value.producer() for value in node.inputs if value is not None]
+    return found
 
 
 def _fits(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None) -> bool:

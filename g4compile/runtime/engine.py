@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA, DECODER, VISION, EngineStep, TensorSpec, WeightSpec
+from g4compile.bundle.manifest import AUDIO, DATA, DECODER, VISION, EngineStep, TensorSpec, WeightSpec
 from g4compile.bundle.weight_codes import parse_steps
 from g4compile.bundle.weight_steps import prepare
 from g4compile.errors import CheckpointError, InputError, MachineError
@@ -30,7 +30,7 @@ from g4compile.runtime.engine_host import EngineHost, StepFeeds
 from g4compile.runtime.engine_plans import DTYPES, open_plans
 from g4compile.runtime.feeds import LOGITS, PAST, joined, past_of
 from g4compile.runtime.media.placeholders import Media
-from g4compile.runtime.media.records import Array, AudioInputs
+from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs
 from g4compile.runtime.placed import Features, placed
 from g4compile.runtime.prompt import media_of
 from g4compile.runtime.sampling import Sampling
@@ -199,10 +199,19 @@ class EngineSession(Conversation):
         yield from self._host.steps(ids, self._length, all_positions, features)
 
     def _features(self, ids: np.ndarray[Any, Any], media: Media) -> Features:
-        spec, encoder = media_of(self.bundle), self._encoders[VISION]
-        patches = spec.image
-        assert patches is not None  # `bundle/media_consistency.py` has seen to it
-        return placed(ids, media, spec.tokens, lambda image: encoder.image(image, patches), _no_sounds)
+        spec, encoders = (
+            media_of(self.bundle),
+            self._encoders,
+        )  # of what the bundle takes: `Conversation` has seen to it
+
+        def see(image: ImageInputs) -> Array:
+            assert spec.image is not None  # `bundle/media_consistency.py` has seen to it
+            return encoders[VISION].image(image, spec.image)
+
+        def hear(sound: AudioInputs) -> Array:
+            return encoders[AUDIO].sound(sound)
+
+        return placed(ids, media, spec.tokens, see, hear)
 
     def _step(self, step: StepFeeds) -> None:
         batch, new = step.tokens.shape
@@ -245,10 +254,6 @@ class EngineSession(Conversation):
             self._graph = self._device.capture(enqueue)
         else:
             self._device.launch(self._graph)
-
-
-def _no_sounds(sound: AudioInputs) -> Array:
-    raise InputError("these engines take no audio", fix="compile for onnx-cpu with --modalities text,audio")
 
 
 def _module(product: str) -> Any:

@@ -13,7 +13,7 @@ from g4compile.errors import InputError
 from g4compile.runtime.device import Device
 from g4compile.runtime.engine_plans import DTYPES, Plan
 from g4compile.runtime.media.patches import in_token_order
-from g4compile.runtime.media.records import Array, ImageInputs
+from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs
 
 
 class Encoder:
@@ -33,10 +33,15 @@ class Encoder:
         it cannot be run."""
         values, positions = in_token_order(image, patches)
         found = {"pixel_values": values, "pixel_position_ids": positions}
-        return self._run(found, {"tokens": image.tokens, "patches": len(values)})
+        return self._run(found, {"tokens": image.tokens, "patches": len(values)}, "an image")
 
-    def _run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
-        self._plan.take_profile(self._profile(sizes))
+    def sound(self, sound: AudioInputs) -> Array:
+        """Features float32 [tokens, H] of a sound, of the frames that are wholly of it. Raises as `image`."""
+        frames = sound.input_features[sound.input_features_mask]
+        return self._run({"input_features": frames}, {"tokens": sound.tokens, "frames": len(frames)}, "a sound")
+
+    def _run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int], item: str) -> Array:
+        self._plan.take_profile(self._profile(sizes, item))
         for tensor in self._graph.inputs:
             array = np.ascontiguousarray(feeds[tensor.name].astype(DTYPES[tensor.dtype]))
             self._plan.set_shape(tensor.name, array.shape)
@@ -48,14 +53,14 @@ class Encoder:
         self._device.synchronize()
         return made.astype(np.float32)
 
-    def _profile(self, sizes: Mapping[str, int]) -> int:
-        """The index of the profile for these ``sizes``."""
+    def _profile(self, sizes: Mapping[str, int], item: str) -> int:
+        """The index of the profile for an ``item`` of these ``sizes``."""
         for index, profile in enumerate(self._spec.profiles):
             if all(least <= sizes[name] <= most for name, (least, _, most) in profile.items()):
                 return index
         _, _, most = self._spec.profiles[-1]["tokens"]
         raise InputError(
-            f"an image of {sizes['tokens']:,} tokens is not possible here", why=f"the engine takes 1 to {most:,}"
+            f"{item} of {sizes['tokens']:,} tokens is not possible here", why=f"the engine takes 1 to {most:,}"
         )
 
 

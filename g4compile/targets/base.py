@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
+from g4compile.bundle.media import MediaSpec
 from g4compile.errors import InputError
 from g4compile.graph.stage import LEGAL
 from g4compile.model.config import ModelFacts, TextFacts
@@ -73,7 +74,7 @@ class Lowered:
 @dataclass(frozen=True)
 class Order:
     """One bundle to write into ``folder``, of a model of ``facts`` with ``options``. ``max_memory``: bytes for
-    weights in flight."""
+    weights in flight. ``media``: what the bundle takes beside text."""
 
     facts: ModelFacts
     options: Options
@@ -81,6 +82,7 @@ class Order:
     journal: Journal
     max_memory: int
     progress: Progress
+    media: MediaSpec | None = None
 
     def written(self, done: int, total: int, name: str) -> None:
         """Report ``done`` of ``total`` bytes of weights."""

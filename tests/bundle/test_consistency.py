@@ -211,7 +211,7 @@ PROFILES = ("engine", "encoders", 0, "profiles")
 ENCODER_LIES = [
     (("engine", "encoders"), MISSING, "a graph of the part vision, variant any"),
     (("engine", "encoders"), lambda old: [*old, *old], "engine.encoders has the part vision twice"),
-    (("engine", "encoders", 0, "part"), "audio", "part"),
+    (("engine", "encoders", 0, "part"), "decoder", "part"),
     (PROFILES, [], "no profile of the part vision"),
     (PROFILES, lambda old: old[::-1], "least, usual and most ascend"),
     ((*PROFILES, 0, "tokens"), [1, 80, 70], "least, usual and most ascend"),
@@ -230,6 +230,25 @@ ENCODER_LIES = [
 @pytest.mark.parametrize(("path", "value", "message"), ENCODER_LIES)
 def test_fields_of_an_encoder_that_contradict_others(seeing_engines, tmp_path, path, value, message):
     refused(linked(seeing_engines("tiny-e2b").folder, tmp_path / "engines"), put(path, value), message)
+
+
+HEARING = ("engine", "encoders", 1, "profiles")
+HEARING_LIES = [
+    (("engine", "encoders", 1, "part"), "vision", "engine.encoders has the part vision twice|audio, variant any"),
+    ((*HEARING, 0, "frames", 0), 2, "a token is 4 frames"),
+    ((*HEARING, 1, "frames", 0), 200, "a token is 4 frames"),
+    ((*HEARING, 1, "tokens", 0), 50, "least, usual and most ascend"),
+    ((*HEARING, 1, "tokens", 0), 52, "least, usual and most ascend"),
+    ((*HEARING, 2), MISSING, "profiles of the part audio end at 250 tokens"),
+    (("media", "audio", "max_samples"), 320_000, "up to 500 tokens"),
+    (("media", "audio", "feature_size"), 64, "input_features, an input of audio"),
+    (("graphs", "audio"), MISSING, "no graph of the part audio, variant any|whether audio is taken"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), HEARING_LIES)
+def test_fields_of_an_encoder_of_sounds_that_contradict_others(hearing_engines, tmp_path, path, value, message):
+    refused(linked(hearing_engines("tiny-e2b").folder, tmp_path / "engines"), put(path, value), message)
 
 
 def test_rings_of_engines_with_image_blocks(seeing_engines, tmp_path):

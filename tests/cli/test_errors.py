@@ -100,12 +100,7 @@ def test_unknown_target_and_weights(copy, tmp_path):
 @pytest.mark.parametrize(
     ("variant", "target", "modalities", "texts"),
     [
-        (
-            "tiny-e2b",
-            "tensorrt-rtx",
-            "text,audio",
-            ["audio is not compiled for tensorrt-rtx", "--modalities text,image"],
-        ),
+        ("tiny-31b", "tensorrt-rtx", "text,audio", ["this checkpoint has no audio"]),
         ("tiny-e2b", "onnx-cpu", "image", ["a bundle without text", "--modalities text,image"]),
         ("tiny-31b", "onnx-cpu", "text,audio", ["this checkpoint has no audio"]),
     ],

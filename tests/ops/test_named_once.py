@@ -18,6 +18,7 @@ LOWERINGS = {
     "onnx": {"targets/onnx/lowerings.py", "targets/onnx/normed_heads.py", "targets/onnx/g4_products.py"},
     "tensorrt": {
         "targets/tensorrt/lowerings.py",
+        "targets/tensorrt/relative.py",
         "targets/tensorrt/network/layers.py",
         "targets/tensorrt/network/plugin_layers.py",
     },

@@ -121,7 +121,7 @@ def test_profiles_are_taken_by_size(opened, seeing_engines):
         found = encoder.image(image, patches)
         assert context.profile == profile and found.shape == (image.tokens, 64)
     with pytest.raises(InputError, match="an image of 2,000 tokens is not possible here"):
-        encoder._profile({"tokens": 2000, "patches": 18000})
+        encoder._profile({"tokens": 2000, "patches": 18000}, "an image")
 
 
 def test_images_that_no_step_takes(opened, seeing_engines):

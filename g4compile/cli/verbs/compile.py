@@ -36,7 +36,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
         str | None,
         typer.Option(
             help="What the bundle can take in, as text,image. Default: all that checkpoint and target have. "
-            "Engines: text; images where asked."
+            "Engines: text; the others where asked."
         ),
     ] = None,
     context: Annotated[

@@ -10,13 +10,12 @@ import functools
 
 import numpy as np
 
-from g4compile.bundle.media import MelSpec
+from g4compile.bundle.media import FRAMES, MelSpec
 from g4compile.errors import InputError
 from g4compile.runtime.media.records import Array, AudioInputs
 from g4compile.runtime.media.sounds import check_length, check_wave
 
 _MULTIPLE = 128  # samples: the wave is filled up with zeros to a multiple (transformers' `pad_to_multiple_of`)
-_STRIDE = 4  # frames of a token: the tower's two convolutions halve time
 
 
 def mel_inputs(wave: Array, spec: MelSpec, notes: tuple[str, ...] = ()) -> AudioInputs:
@@ -33,7 +32,7 @@ def mel_inputs(wave: Array, spec: MelSpec, notes: tuple[str, ...] = ()) -> Audio
     padded[before : before + len(wave)] = wave
     last = np.arange(length - 1, len(padded), spec.hop_length)  # sample of each frame
     mask = last < before + len(wave)
-    tokens = int(mask[::_STRIDE].sum())
+    tokens = int(mask[::FRAMES].sum())
     if not tokens:
         least = 1000 * (length - before) / spec.sampling_rate
         raise InputError(

@@ -24,7 +24,7 @@ from g4compile.targets.base import Emitted, Lowered, Order, io_specs
 from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import Edition
-from g4compile.targets.tensorrt.encoders import profiles_of
+from g4compile.targets.tensorrt.encoders import inner_sizes, profiles_of
 from g4compile.targets.tensorrt.host import host_lookups
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
@@ -96,13 +96,13 @@ def _encoder(
     """Build the plan of a part beside the decoder; what the manifest says of it, and the weights that it asks for."""
     part = lowered.variant.part
     order.progress(f"{part}: emit", 0, 0)
-    emitted, profiles = builder.network(lowered.model.graph), profiles_of(order.facts, part)
+    emitted, profiles = builder.network(lowered.model.graph), profiles_of(order.facts, part, order.media)
     order.progress(f"{part}: build", 0, 0)
     plan = builder.plan(emitted, part, profiles, options.compute_capabilities)
     (order.folder / f"{part}.plan").write_bytes(plan)
     graph = emitted.graph
     spec = GraphSpec(f"{part}.plan", io_specs(graph.inputs), io_specs(graph.outputs), part)
-    most = activation_bytes(graph, profiles[-1])
+    most = activation_bytes(graph, {**profiles[-1], **inner_sizes(order.facts, part, profiles[-1])})
     return spec, EngineEncoder(part, tuple(map(dict, profiles)), most), emitted.weights
 
 

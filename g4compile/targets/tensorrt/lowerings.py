@@ -20,6 +20,7 @@ from g4compile.ops.causal_mask import CausalMask
 from g4compile.ops.dual_rope_attention import DualRopeAttention
 from g4compile.ops.flash_attention import FlashAttention
 from g4compile.ops.linear import Linear
+from g4compile.ops.relative_attention import RelativeAttention
 from g4compile.ops.ring_block_mask import RingBlockMask
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.rms_norm import RMSNorm
@@ -27,6 +28,7 @@ from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.experts.dense import transposed_product
 from g4compile.passes.legalize import Lowering, Lowerings
 from g4compile.targets.lowering.heads import merge_heads, rotate, split_heads
+from g4compile.targets.tensorrt.relative import relative_attention
 
 FUSED_HEAD = 256  # the widest head for which TensorRT has a fused attention kernel
 _FUSED_HEADS = (
@@ -234,6 +236,7 @@ def lowerings(fused_head: int = FUSED_HEAD, flash: bool = False, sequences: int 
         AxialRope: _axial_rope,
         BidirectionalAttention: _bidirectional(fused_head),
         DualRopeAttention: _attention(fused_head, flash),
+        RelativeAttention: relative_attention,
         CausalMask: _causal_mask,
         RingMask: _ring_mask,
         RingBlockMask: _ring_block_mask,

@@ -9,7 +9,7 @@ from g4compile.model.config import TextFacts
 from g4compile.targets.base import Options
 from g4compile.targets.tensorrt.steps import Capacities
 
-IMAGE = "image"  # a modality
+IMAGE, AUDIO = "image", "audio"  # modalities
 BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless they are codes
 
 
@@ -35,10 +35,11 @@ def check_split(facts: TextFacts, options: EngineOptions) -> None:
     ranks = options.tensor_parallel
     if ranks == 1:
         return
-    if IMAGE in options.modalities:
-        raise InputError(
-            f"images are not compiled for {ranks} ranks by this version", fix="--modalities text, or one rank"
-        )
+    for modality, items in ((IMAGE, "images"), (AUDIO, "sounds")):
+        if modality in options.modalities:
+            raise InputError(
+                f"{items} are not compiled for {ranks} ranks by this version", fix="--modalities text, or one rank"
+            )
     if not 2 <= ranks <= 16:
         raise InputError(f"a model cannot be split over {ranks} ranks", fix="--tensor-parallel between 1 and 16")
     if options.weights != BFLOAT16:

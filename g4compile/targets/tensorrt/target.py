@@ -13,8 +13,9 @@ from pathlib import Path
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import Defect
 from g4compile.model.config import ALL_BLOCKS, ModelFacts, TextFacts
+from g4compile.model.contents import AUDIO as AUDIO_PART
 from g4compile.model.contents import VISION
-from g4compile.model.towers import PatchFacts, TowerFacts, VisionFacts
+from g4compile.model.towers import TowerFacts
 from g4compile.passes.base import Pass
 from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
@@ -31,10 +32,10 @@ from g4compile.targets.base import TEXT, Candidates, Emitted, Lowered, Options, 
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.targets.tensorrt.bundle import emit_engines
 from g4compile.targets.tensorrt.edition import FULL, RTX, Edition
-from g4compile.targets.tensorrt.encoders import vision_passes
+from g4compile.targets.tensorrt.encoders import encoder_passes
 from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
-from g4compile.targets.tensorrt.options import BFLOAT16, IMAGE, EngineOptions
+from g4compile.targets.tensorrt.options import AUDIO, BFLOAT16, IMAGE, EngineOptions
 from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
 from g4compile.targets.tensorrt.steps import Step, steps
 from g4compile.weights.formats.float8 import FP8
@@ -49,7 +50,7 @@ class EngineTarget(Target):
     kv = (BFLOAT16,)
     context = 8192
     accepts = (BFLOAT16, INT4, FP8)
-    modalities = (TEXT, IMAGE)
+    modalities = (TEXT, IMAGE, AUDIO)
     default_modalities = (TEXT,)  # images may cost rings: `Capacities.whole`
     traces_apart = True
     planned = False  # its builder knows
@@ -81,14 +82,13 @@ class EngineTarget(Target):
         engines = engine_options(options)
         ranks = range(engines.tensor_parallel)
         decoder = (Variant("decoder", step.name, rank) for step in self.steps(engines) for rank in ranks)
-        return *decoder, Variant(VISION)
+        return *decoder, Variant(VISION), Variant(AUDIO_PART)
 
     def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
         engines = engine_options(options)
-        if isinstance(facts, VisionFacts | PatchFacts):
-            return (*encoder(facts), Phase(self.stage, vision_passes(facts, self.legalize()), self.legal))
         if not isinstance(facts, TextFacts):
-            raise Defect(f"the target {self.name} has no passes for the part {variant.part}")
+            passes = encoder_passes(facts, self.legalize())
+            return (*encoder(facts), Phase(self.stage, passes, self.legal))
         step = next(step for step in self.steps(engines) if step.name == variant.name)
         blocks = facts.image_blocks if IMAGE in options.modalities else ""
         shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts), rotate_first=True)

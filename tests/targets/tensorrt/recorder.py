@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from g4compile.errors import Defect
+from g4compile.model.contents import PARTS
 from g4compile.program import Program, bind
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
@@ -138,7 +139,8 @@ def record(folders: list[str]) -> Recorder:
     made.builder = Builder(recorder, recorder.wrap(made.builder))
     for folder in folders:
         checkpoint = Checkpoint.open(folder)
-        graph, vision = trace(checkpoint.facts), trace(checkpoint.facts, part="vision")
+        parts = ["decoder", *(PARTS[kind] for kind in checkpoint.facts.modalities if kind in PARTS)]
+        graphs = {part: trace(checkpoint.facts, part=part) for part in parts}
         for fused_head, weights, ranks in (
             (FUSED_HEAD, "int4", 1),
             (FUSED_HEAD, "fp8", 1),
@@ -147,12 +149,17 @@ def record(folders: list[str]) -> Recorder:
         ):
             target = EngineTarget(FULL, fused_head)
             options = target.options(
-                context=128, batch=2, chunk=16, weights=weights, tensor_parallel=ranks, modalities=("text", "image")
+                context=128,
+                batch=2,
+                chunk=16,
+                weights=weights,
+                tensor_parallel=ranks,
+                modalities=checkpoint.facts.modalities,
             )
-            program = Program.of({"decoder": graph.clone(), "vision": vision.clone()}, checkpoint.facts)
+            program = Program.of({part: graph.clone() for part, graph in graphs.items()}, checkpoint.facts)
             bind(program, checkpoint)
             for lowered in lower(program, target, options):
-                if lowered.variant.part == "vision":
+                if lowered.variant.part != "decoder":
                     made.network(lowered.model.graph)
                     continue
                 one = made.network(split_embedding(lowered.model)["decoder"].graph)

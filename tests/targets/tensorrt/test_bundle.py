@@ -103,6 +103,7 @@ def options(**changes):
         ("31b", {"context": 32768, "chunk": 512, "modalities": SEEING}, "over the limit of 32,767"),
         ("tiny-31b", {"chunk": 64, "modalities": SEEING}, "chunks of 64 tokens hold no image"),
         ("tiny-e2b", {"tensor_parallel": 2, "modalities": SEEING}, "images are not compiled for 2 ranks"),
+        ("tiny-e2b", {"tensor_parallel": 2, "modalities": ("text", "audio")}, "sounds are not compiled for 2 ranks"),
     ],
 )
 def test_rtx_refuses(trt, preset, changes, message):
@@ -224,6 +225,20 @@ def test_a_bundle_that_takes_images(variant, seeing_engines, checkpoints):
     assert list(bundle.manifest.graphs) == ["decode", "verify", "prefill", "vision"]
     stored = {name for name in checkpoints(variant).tensors if "vision" in name}
     assert {weight.key for weight in engine.weights if "vision" in weight.key} == stored
+    report = verify(bundle, checkpoints(variant).folder, prompt_tokens=150, new_tokens=4)
+    assert report.passed, report.broken
+
+
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b"])
+def test_a_bundle_that_takes_images_and_sounds(variant, hearing_engines, checkpoints):
+    """A plan of each encoder; weights of sounds stand once, in bfloat16."""
+    bundle = hearing_engines(variant)
+    vision, audio = bundle.manifest.engine.encoders
+    assert (vision.part, audio.part) == ("vision", "audio") and audio.activation_bytes > 0
+    assert list(bundle.manifest.graphs) == ["decode", "verify", "prefill", "vision", "audio"]
+    weights = [weight for weight in bundle.manifest.engine.weights if "audio" in weight.key]
+    assert {weight.key for weight in weights} == {name for name in checkpoints(variant).tensors if "audio" in name}
+    assert {weight.dtype for weight in weights} == {"bfloat16"}
     report = verify(bundle, checkpoints(variant).folder, prompt_tokens=150, new_tokens=4)
     assert report.passed, report.broken
 

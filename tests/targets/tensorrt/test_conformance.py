@@ -45,8 +45,9 @@ def test_full_tensorrt_has_all_that_is_used(notes, tmp_path):
     assert len(notes) > 100
     plugins = {note[1] for note in notes if note[0] == "plugin"}
     assert plugins == {"expert_gate_up", "expert_down", "flash_attention"}
-    used = {note[2] for note in notes if note[0] in ("call", "member")}
+    used = {note[2] for note in notes if note[0] in ("call", "member", "attribute")}
     assert {"add_gather_v2", "add_concatenation", "ND", "OR"} <= used  # of vision, and of image blocks
+    assert {"add_convolution_nd", "FILL", "SOFTPLUS", "pre_padding", "num_groups"} <= used  # of audio
     assert asked(notes, tmp_path) == []
 
 

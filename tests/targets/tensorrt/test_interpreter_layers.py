@@ -83,6 +83,22 @@ def written(cache, new, at):
     return out
 
 
+def convolution(network, x, kernel):
+    """Of one channel to two, in steps of 2 and 1, with more in front than behind."""
+    none = trt.Weights(trt.float32)
+    layer = network.add_convolution_nd(x, 2, (2, 3), none, none)
+    layer.set_input(1, kernel)
+    layer.stride_nd, layer.pre_padding, layer.post_padding = (2, 1), (1, 2), (0, 0)
+    return layer
+
+
+def convolved(x):
+    padded = np.pad(x, [(0, 0), (1, 0), (2, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 3), axis=(1, 2))[:, ::2]
+    return np.einsum("bijhw,ochw->boij", windows, KERNEL)
+
+
+KERNEL = RANDOM.standard_normal((2, 1, 2, 3)).astype(np.float32)
 PAIRS = np.array([[1, 0], [0, 2], [1, 2]], np.int32)
 INDEX = np.array([[1, 0], [2, 2]], np.int32)
 GELU = 0.5 * X * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3)))
@@ -98,6 +114,13 @@ CASES = {
     "or": (elementwise("OR"), (X > 0, Y > 0), (X > 0) | (Y > 0)),
     "activation gelu": (lambda n, x: n.add_activation(x, trt.ActivationType.GELU_TANH), (X,), GELU),
     "activation tanh": (lambda n, x: n.add_activation(x, trt.ActivationType.TANH), (X,), np.tanh(X)),
+    "activation relu": (lambda n, x: n.add_activation(x, trt.ActivationType.RELU), (X,), np.maximum(X, 0)),
+    "activation sigmoid": (lambda n, x: n.add_activation(x, trt.ActivationType.SIGMOID), (X,), 1 / (1 + np.exp(-X))),
+    "activation softplus": (
+        configured(lambda n, x: n.add_activation(x, trt.ActivationType.SOFTPLUS), alpha=0.5, beta=2.0),
+        (X,),
+        0.5 * np.log(np.exp(2 * X) + 1),
+    ),
     "unary sqrt": (lambda n, x: n.add_unary(x, trt.UnaryOperation.SQRT), (np.abs(X),), np.sqrt(np.abs(X))),
     "unary not": (lambda n, x: n.add_unary(x, trt.UnaryOperation.NOT), (X > 0,), X <= 0),
     "cast": (lambda n, x: n.add_cast(x, trt.int32), (X * 5,), np.trunc(X * 5)),
@@ -111,6 +134,12 @@ CASES = {
     ),
     "slice": (lambda n, x: n.add_slice(x, [0, 1, 0], [2, 1, 2], [1, 1, 2]), (X,), X[:, 1:2, 0:3:2]),
     "slice step 0": (lambda n, x: n.add_slice(x, [1, 0, 2], [1, 2, 3], [1, 1, 0]), (X,), X[1:, :2, [2, 2, 2]]),
+    "slice filled": (
+        configured(lambda n, x: n.add_slice(x, [0, -2, 0], [2, 6, 2], [1, 1, 2]), mode=trt.SampleMode.FILL),
+        (X,),
+        np.pad(X, [(0, 0), (2, 1), (0, 0)])[..., ::2],
+    ),
+    "convolution": (convolution, (X[:, None, :, :], KERNEL), convolved(X)),
     "concatenation": (
         configured(lambda n, x, y: n.add_concatenation([x, y]), axis=1),
         (X, Y),
@@ -170,6 +199,7 @@ def test_every_layer_has_a_case():
     }
     shown |= {"matrix_multiply", "rotary_embedding", "kv_cache_update", "concatenation"}
     others = {"elementwise", "attention_input", "attention_output", "one_hot", "dequantize"}
+    shown |= {"convolution"}
     others |= {"cumulative", "scatter", "plugin_v3"}
     assert {kind.lower() for kind in LAYERS} == shown | others
 

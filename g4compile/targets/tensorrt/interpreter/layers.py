@@ -92,6 +92,9 @@ def _unary(trt: Any, layer: Any, inputs: list[Any]) -> Any:
 def _activation(trt: Any, layer: Any, inputs: list[Any]) -> Any:
     operations: dict[str, Callable[[Any], Any]] = {
         "GELU_TANH": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        "RELU": torch.relu,
+        "SIGMOID": torch.sigmoid,
+        "SOFTPLUS": lambda x: layer.alpha * torch.log(torch.exp(layer.beta * x) + 1),
         "TANH": torch.tanh,
     }
     return operations[layer.type.name](_wide(inputs[0]))
@@ -140,7 +143,8 @@ def _gather(trt: Any, layer: Any, inputs: list[Any]) -> Any:
 
 
 def _slice(trt: Any, layer: Any, inputs: list[Any]) -> Any:
-    """Start, size and step are attributes, or inputs 1, 2 and 3 when they are computed."""
+    """Start, size and step are attributes, or inputs 1, 2 and 3 when they are computed. In the mode FILL there are
+    zeros beyond the operand."""
     x, *given = inputs
     operands = iter(given)
     computed = [place < layer.num_inputs and layer.get_input(place) is not None for place in (1, 2, 3)]
@@ -150,8 +154,23 @@ def _slice(trt: Any, layer: Any, inputs: list[Any]) -> Any:
         for is_input, attribute in zip(computed, attributes, strict=True)
     )
     for axis, (start, count, step) in enumerate(zip(starts, lengths, strides, strict=True)):
-        x = x.index_select(axis, start + step * torch.arange(count))  # a step of 0 takes one place again and again
+        places = start + step * torch.arange(count)  # a step of 0 takes one place again and again
+        if layer.mode != trt.SampleMode.FILL:
+            x = x.index_select(axis, places)
+            continue
+        inside = (places >= 0) & (places < x.shape[axis])
+        shape = [-1 if place == axis else 1 for place in range(x.dim())]
+        x = x.index_select(axis, places.clamp(0, x.shape[axis] - 1)) * inside.reshape(shape)
     return x
+
+
+def _convolution(trt: Any, layer: Any, inputs: list[Any]) -> Any:
+    """Zeros stand around the operand, as many in front as behind or not."""
+    x, kernel = (_wide(value) for value in inputs)
+    before, behind = list(layer.pre_padding), list(layer.post_padding)
+    around = [size for pair in zip(reversed(before), reversed(behind), strict=True) for size in pair]
+    padded = torch.nn.functional.pad(x, around)
+    return torch.nn.functional.conv2d(padded, kernel, stride=tuple(layer.stride_nd), groups=layer.num_groups)
 
 
 def _one_hot(trt: Any, layer: Any, inputs: list[Any]) -> Any:
@@ -217,6 +236,7 @@ LAYERS: Mapping[str, Rule] = {
     "ATTENTION_OUTPUT": lambda trt, layer, inputs: inputs[0],
     "CAST": lambda trt, layer, inputs: inputs[0],
     "CONCATENATION": _concatenation,
+    "CONVOLUTION": _convolution,
     "CUMULATIVE": _cumulative,
     "DEQUANTIZE": _dequantize,
     "ELEMENTWISE": _elementwise,

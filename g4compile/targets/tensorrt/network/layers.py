@@ -15,9 +15,10 @@ from g4compile.errors import SpecError
 from g4compile.graph.edit import constant_array
 from g4compile.ops.all_reduce import AllReduce
 from g4compile.ops.transposed_mat_mul import TransposedMatMul
+from g4compile.targets.tensorrt.network.convolution import conv
 from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
 from g4compile.targets.tensorrt.network.norms import binary, layer_norm, rms_norm
-from g4compile.targets.tensorrt.network.slicing import expand, gather, gather_nd, slice_, split
+from g4compile.targets.tensorrt.network.slicing import expand, gather, gather_nd, pad, slice_, split
 
 Rule = Callable[[Emitter, ir.Node], list[Tensor]]
 
@@ -136,7 +137,20 @@ def _reshape(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def _shape(e: Emitter, node: ir.Node) -> list[Tensor]:
-    return [e.layer(e.network.add_shape(e.tensor(node.inputs[0])))]
+    """Of all sizes, as reshapes read it; of some, to compute with, as 32-bit numbers."""
+    sizes = e.layer(e.network.add_shape(e.tensor(node.inputs[0])))
+    if "end" not in node.attributes:
+        return [sizes]
+    start, end = (node.attributes[name].as_int() for name in ("start", "end"))
+    part = e.layer(e.network.add_slice(sizes, (start,), (end - start,), (1,)), "part")
+    return [e.layer(e.network.add_cast(part, e.trt.int32), "int32")]
+
+
+def _softplus(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """log(exp(x) + 1): the layer's alpha and beta are 1."""
+    layer = e.network.add_activation(e.tensor(node.inputs[0]), e.trt.ActivationType.SOFTPLUS)
+    layer.alpha = layer.beta = 1.0
+    return [e.layer(layer)]
 
 
 def _cumulative_sum(e: Emitter, node: ir.Node) -> list[Tensor]:
@@ -248,6 +262,7 @@ LAYERS: Mapping[str, Rule] = {
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
+    "Conv": conv,
     "Cos": _unary("COS"),
     "CumSum": _cumulative_sum,
     "DequantizeLinear": _dequantize,
@@ -264,15 +279,19 @@ LAYERS: Mapping[str, Rule] = {
     "Mul": _elementwise("PROD"),
     "OneHot": _one_hot,
     "Or": _elementwise("OR"),
+    "Pad": pad,
     "RMSNormalization": rms_norm,
     "ReduceSum": _reduce("SUM"),
+    "Relu": _activation("RELU"),
     "Reshape": _reshape,
     "RotaryEmbedding": _rotary,
     "ScatterElements": _scatter,
     "Shape": _shape,
+    "Sigmoid": _activation("SIGMOID"),
     "Sin": _unary("SIN"),
     "Slice": slice_,
     "Softmax": _softmax,
+    "Softplus": _softplus,
     "Split": split,
     "Sub": _elementwise("SUB"),
     "Tanh": _activation("TANH"),

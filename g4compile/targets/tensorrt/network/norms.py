@@ -29,12 +29,14 @@ def rms_norm(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def layer_norm(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """(x - mean(x)) / sqrt(variance + epsilon) * scale + shift, over the last axis."""
+    """(x - mean(x)) / sqrt(variance + epsilon) * scale + shift, over the last axis. Some have no shift."""
     x = _wide(e, node)
-    scale, shift = (e.tensor(value, len(x.shape)) for value in node.inputs[1:3])
+    scale, *shifts = (e.tensor(value, len(x.shape)) for value in node.inputs[1:3])
     centred = binary(e, x, _mean(e, x, "centre"), "SUB", "centred")
     normed = binary(e, centred, _root(e, node, centred), "DIV", "normed")
-    return [binary(e, binary(e, normed, scale, "PROD", "scaled"), shift, "SUM", "")]
+    if not shifts:
+        return [binary(e, normed, scale, "PROD", "")]
+    return [binary(e, binary(e, normed, scale, "PROD", "scaled"), shifts[0], "SUM", "")]
 
 
 def _wide(e: Emitter, node: ir.Node) -> Tensor:

@@ -18,10 +18,14 @@ _END = 2**31 - 1
 
 
 def slice_(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """One axis, step 1. On a dynamic size: the last n, whose start is computed from the shape."""
+    """One axis, step 1. On a dynamic size: the last n, whose start is computed from the shape, or the first, whose
+    number is computed."""
     x = e.tensor(node.inputs[0])
-    (start,), (end,), (axis,) = (e.integers(value) for value in node.inputs[1:4])
+    (start,), (axis,) = (e.integers(value) for value in (node.inputs[1], node.inputs[3]))
     axis %= len(x.shape)
+    if constant_array(node.inputs[2]) is None:
+        return [_first(e, x, axis, start, e.tensor(node.inputs[2]))]
+    (end,) = e.integers(node.inputs[2])
     size = x.shape[axis]
     if size == -1:
         if start >= 0 or end < _END:
@@ -68,6 +72,50 @@ def expand(e: Emitter, node: ir.Node) -> list[Tensor]:
     return [e.layer(layer)]
 
 
+def pad(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """Zeros around one axis, or positions less where a number is below 0: a slice that reaches beyond its operand.
+
+    What is added in front is constant; behind it may be computed, as `Concat` of the two."""
+    if node.inputs[2] is not None or node.attributes.get("mode") is not None:
+        raise SpecError("only zeros can be put around a tensor", where=e.where)
+    x, (axis,) = e.tensor(node.inputs[0]), e.integers(node.inputs[3])
+    axis %= len(x.shape)
+    pads = node.inputs[1]
+    joined = pads.producer() if pads is not None else None
+    behind: Tensor | None = None
+    if joined is not None and joined.op_type == "Concat":
+        (before,), behind = e.integers(joined.inputs[0]), e.tensor(joined.inputs[1])
+        more = before
+    else:
+        before, more = e.integers(pads)
+        more += before
+    starts = [-before if place == axis else 0 for place in range(len(x.shape))]
+    sizes = [size + more if place == axis else size for place, size in enumerate(x.shape)]
+    computed = _grown(e, x, axis, more, behind) if behind is not None or -1 in x.shape else None
+    layer = e.network.add_slice(x, starts, sizes if computed is None else [0] * len(sizes), [1] * len(sizes))
+    layer.mode = e.trt.SampleMode.FILL
+    if computed is not None:
+        layer.set_input(2, computed)
+    return [e.layer(layer)]
+
+
+def _grown(e: Emitter, x: Tensor, axis: int, more: int, behind: Tensor | None) -> Tensor:
+    """The shape of ``x`` with ``more`` on ``axis``, and as many again as the one number of ``behind`` says."""
+    chosen = np.array([place == axis for place in range(len(x.shape))], np.int64)
+    shape = e.layer(e.network.add_shape(x), "shape")
+    if more:
+        shape = _shape_term(e, shape, more * chosen, "SUM")
+    return shape if behind is None else _added(e, shape, behind, chosen)
+
+
+def _added(
+    e: Emitter, shape: Tensor, number: Tensor, chosen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> Tensor:
+    """``shape`` with a computed ``number`` more on the ``chosen`` axis."""
+    more = _shape_term(e, e.layer(e.network.add_cast(number, e.trt.int64), "int64"), chosen, "PROD")
+    return e.layer(e.network.add_elementwise(shape, more, e.trt.ElementWiseOperation.SUM), "sizes")
+
+
 def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:
     sizes = list(x.shape)
     starts = [start if place == axis else 0 for place in range(len(sizes))]
@@ -78,6 +126,25 @@ def _part(e: Emitter, x: Tensor, axis: int, start: int, size: int) -> Tensor:
         return e.layer(layer, "part")
     sizes[axis] = size
     return e.layer(e.network.add_slice(x, starts, sizes, [1] * len(sizes)), "part")
+
+
+def _first(e: Emitter, x: Tensor, axis: int, start: int, count: Tensor) -> Tensor:
+    """As many as the one number of ``count``, which is put between the other sizes as it is: TensorRT does not see that
+    0 times a size is nothing, and its expressions of sizes would double with each such slice."""
+    rank, others = len(x.shape), [size for place, size in enumerate(x.shape) if place != axis]
+    if start or -1 in others:
+        raise SpecError("the first positions alone, of one dynamic size, can be a computed number", where=e.where)
+
+    def known(sizes: list[int]) -> list[Tensor]:
+        return [e.constant(np.array(sizes, np.int64), e.trt.int64, "sizes")] if sizes else []
+
+    number = e.layer(e.network.add_cast(count, e.trt.int64), "int64")
+    joined = e.network.add_concatenation([*known(others[:axis]), number, *known(others[axis:])])
+    joined.axis = 0
+    sizes = e.layer(joined, "sizes")
+    layer = e.network.add_slice(x, [0] * rank, [0] * rank, [1] * rank)
+    layer.set_input(2, sizes)
+    return e.layer(layer, "first")
 
 
 def _last(e: Emitter, x: Tensor, axis: int, count: int) -> Tensor:
