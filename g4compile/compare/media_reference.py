@@ -6,7 +6,9 @@ stack images and pad sounds to one length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,21 @@ def hf_inputs(config: Any, prompt: Prompt) -> dict[str, Any]:
     if prompt.audios:
         found["input_features"], found["input_features_mask"] = padded(prompt.audios)
     return found
+
+
+@contextmanager
+def with_features(model: Any, features: Array) -> Iterator[None]:
+    """While it lasts, the encoders of transformers' ``model`` give ``features`` [tokens, H] of any image, or sound."""
+    rows = torch.from_numpy(features)
+    image = SimpleNamespace(pooler_output=[rows])
+    audio = SimpleNamespace(pooler_output=rows[None], attention_mask=torch.ones(1, len(rows), dtype=torch.bool))
+    inner = model.model
+    inner.get_image_features = lambda *_, **__: image
+    inner.get_audio_features = lambda *_, **__: audio
+    try:
+        yield
+    finally:
+        del inner.get_image_features, inner.get_audio_features  # the class has its own
 
 
 def image_features(model: Any, images: Sequence[ImageInputs]) -> list[Array]:

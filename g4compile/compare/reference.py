@@ -72,14 +72,15 @@ class Reference:
             logits: Logits = self.model(input_ids=torch.from_numpy(input_ids), use_cache=True).logits.numpy()
         return logits
 
-    def answer(self, prompt: Prompt) -> Logits:
-        """float32 logits [1, S, V] of a new conversation that begins with ``prompt``, and its media."""
+    def answer(self, prompt: Prompt, features: Logits) -> Logits:
+        """float32 logits [1, S, V] of a new conversation that begins with ``prompt``, whose image, or sound, has
+        the ``features`` [tokens, H]."""
         import torch
 
-        from g4compile.compare.media_reference import hf_inputs
+        from g4compile.compare.media_reference import hf_inputs, with_features
 
         self.reset()
-        with torch.no_grad():
+        with torch.no_grad(), with_features(self.model, features):
             out = self.model(**hf_inputs(self.model.config, prompt), past_key_values=self._cache, use_cache=True)
         logits: Logits = out.logits.numpy()
         return logits

@@ -196,9 +196,10 @@ def _judge(
     features = {}
     for modality, prompt in trial.media.items():
         progress(f"a prompt with {modality}")
-        features[modality] = _features(bundle, reference, prompt, trial.threads)
+        rows = _rows(bundle, prompt, trial.threads)
+        features[modality] = compare_features(reference.features(prompt), rows)
         session.reset()
-        parity[modality] = _compare(reference.answer(prompt), session.forward(prompt, all_positions=True))
+        parity[modality] = _compare(reference.answer(prompt, rows), session.forward(prompt, all_positions=True))
     found: tuple[LayerDifference, ...] = ()
     if layers:
         progress("compare layer by layer")
@@ -213,10 +214,12 @@ def _judge(
     return _Judged(parity, found, kv_cost, bfloat16, features)
 
 
-def _features(bundle: Bundle, reference: Reference, prompt: Prompt, threads: int) -> FeatureParity:
+def _rows(bundle: Bundle, prompt: Prompt, threads: int) -> Ids:
+    """The bundle's features of the image, or the sound, of ``prompt``. The judge answers with them too: each difference
+    is counted once, in the encoder or behind it."""
     made = Encoders(bundle, threads).features(np.asarray(prompt.input_ids)[None], prompt.media)
     assert made is not None
-    return compare_features(reference.features(prompt), made.rows)
+    return made.rows
 
 
 def _quantisation_cost(
@@ -230,7 +233,10 @@ def _quantisation_cost(
     expected = reference.forward(trial.ids)
     cost = {"prefill": _compare(expected, session.forward(trial.ids, all_positions=True))}
     cost["decode"] = _decode(reference, session, expected[:, -1:], trial.new_tokens)
-    features = {name: _features(bundle, reference, prompt, trial.threads) for name, prompt in trial.media.items()}
+    features = {
+        name: compare_features(reference.features(prompt), _rows(bundle, prompt, trial.threads))
+        for name, prompt in trial.media.items()
+    }
     return _Cost(cost, features)
 
 

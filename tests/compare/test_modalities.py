@@ -57,7 +57,7 @@ def test_what_codes_of_encoders_cost(shared, checkpoints):
         assert parity.relative_difference < 0.03 < 10 * report.feature_cost[modality].relative_difference
         assert report.feature_cost[modality].relative_difference > parity.relative_difference
     shown = CliRunner().invoke(app, ["verify", str(bundle.folder), "--against", str(folder)]).stdout
-    for text in ("features of image", "features of audio, original weights", "image  ", "63 tokens: max"):
+    for text in ("features of image", "features of audio, original weights", "image  ", "64 tokens: max"):
         assert text in shown
 
 
@@ -96,5 +96,5 @@ def test_codes_of_a_checkpoint(variant, coded, shared):
         compile(folder, "onnx-cpu", path, kernels="onnxruntime")
 
     report = verify(Bundle.open(once(shared, f"{variant}-stored-whole", make)), folder, new_tokens=2)
-    assert report.passed and set(report.features) == {"image", "audio"}
+    assert not report.broken and set(report.features) == {"image", "audio"}
     assert all(0.001 < one.relative_difference < 0.2 for one in report.features.values())

@@ -58,7 +58,7 @@ class Compiles:
         return found
 
     def _compile(self, out, force, mode, injector, said, options) -> None:
-        g4compile.compiler.trace = lambda _: self._traced
+        g4compile.compiler.trace = lambda *_, **__: self._traced
         variant = TARGETS["onnx-cpu"].variants(self._checkpoint.facts, None)[0]
         g4compile.compiler.lower = lambda *_: iter([Lowered(variant, self._model)])
         if mode == "force without exchange":
@@ -69,7 +69,9 @@ class Compiles:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
-                g4compile.compiler.compile(self._checkpoint, "onnx-cpu", out, force=force, **options)
+                g4compile.compiler.compile(
+                    self._checkpoint, "onnx-cpu", out, force=force, modalities=("text",), **options
+                )
                 found["wrote"] = True
             except G4Error as error:
                 found.update(error=str(error), code=error.code)

@@ -135,7 +135,7 @@ def test_codes_of_a_checkpoint_equal_hf(variant, coded, shared):
         again = hf_features(judge, shaken)
         scatter = max(scatter, *(relative(one, want) for one, want in zip(again, expected, strict=True)))
     for image, want in zip(images, expected, strict=True):
-        assert relative(run(image, spec), want) <= 2 * scatter <= 0.01
+        assert relative(run(image, spec), want) <= 2 * scatter <= 0.02
     out = once(
         shared, f"{variant}-stored-seeing",
         lambda path: compile(checkpoint, "onnx-cpu", path, modalities=("text", "image")) and None,
