@@ -84,6 +84,7 @@ def sources(tmp_path):
     for left in (LIBRARY, "g4compile/__pycache__/errors.cpython-311.pyc", "native/build/release/CMakeCache.txt"):
         (copy / left).parent.mkdir(parents=True, exist_ok=True)
         (copy / left).write_text("left by other work")
+        os.utime(copy / left, (0, 0))  # CMake installs no file that is as old as the one that is there, to the second
     return copy
 
 
