@@ -7,7 +7,8 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
-from g4compile.bundle.manifest import EngineSpec
+from g4compile.bundle.manifest import EngineSpec, Manifest
+from g4compile.bundle.requires import IMAGE_BLOCKS
 from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.planning.describe import Described
@@ -30,7 +31,7 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         "time": f"{data['compile_s']:.1f} s",
     }
     if manifest.engine is not None:
-        rows |= _engine_rows(manifest.engine)
+        rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
     if "kernels" in data:
         rows["kernels"] = kernels_row(data["kernels"])
     if "identical_tensors" in data:
@@ -88,6 +89,17 @@ def config_rows(found: Described) -> dict[str, str]:
 def _kv(bundle: Bundle) -> str:
     kv, found = bundle.manifest.kv, kv_bytes(bundle.manifest.kv)
     return f"{kv.dtype}, {len(kv.layers)} layers: {kv_size(found.kv_bytes_per_token, found.kv_window_bytes)}"
+
+
+def _image_rows(manifest: Manifest) -> dict[str, str]:
+    """Which images do not go into a step, where it must hold all tokens of one."""
+    engine, media = manifest.engine, manifest.media
+    if engine is None or media is None or media.image is None or IMAGE_BLOCKS not in manifest.requires:
+        return {}
+    most = media.image.max_soft_tokens
+    if engine.chunk >= most:
+        return {}
+    return {"images": f"of at most {engine.chunk} tokens; the default budget of {most} needs --chunk {most} or more"}
 
 
 def _engine_rows(engine: EngineSpec) -> dict[str, str]:

@@ -96,7 +96,7 @@ def check_wave(wave: Array, where: str = "") -> None:
         raise InputError(
             "the sound has samples that are no numbers of a wave",
             where=where,
-            why=f"sample {first:,} is {wave[first]:g}, and so are {len(wave) - int(usable.sum()):,} in all",
+            why=f"sample {first:,} is {wave[first]:g}, the first of {len(wave) - int(usable.sum()):,}",
             fix=f"mend what wrote it: samples are from -1 to 1, and never beyond {_LOUDEST:,}",
         )
 

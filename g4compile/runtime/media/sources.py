@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -10,6 +11,9 @@ from g4compile.inputs.files import Kind, open_file, read_bytes
 from g4compile.runtime import arguments
 
 Source = str | Path | bytes
+
+# Libraries are given open files, which they name as Python does, or by number: that tells nobody which file it is.
+_OURS = re.compile(r"<_io\.[^>]*>|'\d+'")
 
 
 def read_source(source: Source, kind: Kind) -> tuple[bytes, str]:
@@ -46,5 +50,6 @@ def _given(data: bytes | bytearray | memoryview, kind: Kind) -> tuple[bytes, str
 def refuse(kind: Kind, where: str, error: BaseException, fix: str) -> NoReturn:
     """Raise InputError for a file that a decoder did not take. Decoders raise whatever hostile bytes lead them to."""
     said = str(error).strip().splitlines()[0] if str(error).strip() else "no reason is given"
+    said = _OURS.sub("the file", said)
     why = f"{type(error).__name__}: {said}"[:300]
     raise kind.refuse(f"{kind.name} cannot be decoded", where, why, fix) from error

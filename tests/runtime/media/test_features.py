@@ -110,7 +110,7 @@ def test_bad_waves(make, spec):
     for wave, message in (
         (np.zeros(480_001, np.float32), "longer than the 30 seconds"),
         (np.zeros(0, np.float32), "the sound is empty"),
-        (np.full(999, np.nan, np.float32), r"(?s)no numbers of a wave.*sample 0 is nan, and so are 999"),
+        (np.full(999, np.nan, np.float32), r"(?s)no numbers of a wave.*sample 0 is nan, the first of 999"),
         (np.zeros((2, 999), np.float32), "a wave must be an array"),
     ):
         with pytest.raises(InputError, match=message):

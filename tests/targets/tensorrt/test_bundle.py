@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 
 from g4compile.bundle.folder import Bundle
 from g4compile.cli.app import app
+from g4compile.cli.render.bundles import compiled_rows
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import load_config, model_facts
+from g4compile.planning.describe import describe_compiled
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
@@ -227,6 +229,9 @@ def test_a_bundle_that_takes_images(variant, seeing_engines, checkpoints):
     assert {weight.key for weight in engine.weights if "vision" in weight.key} == stored
     report = verify(bundle, checkpoints(variant).folder, prompt_tokens=150, new_tokens=4)
     assert report.passed, report.broken
+    rows = compiled_rows(bundle, {**describe_compiled(bundle, checkpoints(variant).facts), "compile_s": 1.0})
+    small = "image-blocks" in bundle.manifest.requires  # and chunks that hold no image of the default budget
+    assert engine.chunk < 280 and ("--chunk 280" in rows.get("images", "")) == small
 
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b"])
