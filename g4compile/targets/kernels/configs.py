@@ -1,8 +1,8 @@
 """Sizes of tiles by the number of tokens: few tokens are bound by the weights that are read, many by arithmetic.
 
-Each answer is a ladder: the tiling that `benchmarks/gpu/kernels.py --sweep` chose on an H100, then others, not timed,
-that need less shared memory; the last takes at most 48 kB on every architecture. What a tiling needs is known once it
-is compiled (`aot.py`), and differs between architectures.
+Each answer is a ladder: the tiling that `benchmarks/gpu/kernels.py --sweep` chose on an H100, then others that need
+less shared memory (`benchmarks/gpu/README.md` says what they cost); the last takes at most 48 kB on every architecture.
+What a tiling needs is known once it is compiled (`aot.py`), and differs between architectures.
 """
 
 from __future__ import annotations
