@@ -35,7 +35,7 @@ class FeatureLimits(msgspec.Struct, frozen=True):
 # The worst that the tiny variants show, over four seeds: 1e-6 relative and 6e-6; where products round what they read to
 # 8 bits, 0.02; of a checkpoint's own codes, whose fixed steps make a whole step of any noise of such products, 0.10. A
 # sign changed in the scales of one product shows 0.59 and more.
-_EXACT, _ROUNDED, _STEPS = FeatureLimits(1e-4, 5e-4), FeatureLimits(0.04, None), FeatureLimits(0.25, None)
+_EXACT, _ROUNDED, _STEPS = FeatureLimits(1e-4, 5e-4), FeatureLimits(0.03, None), FeatureLimits(0.25, None)
 
 
 class FeatureParity(msgspec.Struct, frozen=True):
