@@ -24,10 +24,9 @@ OUT = Path("demo-out")
 
 
 def small_e2b(folder: Path) -> Path:
-    """E2B's config at hidden 256 and 10 layers, half of them sharing KV, in a random checkpoint."""
-    config = presets.config("e2b")
-    text = config["text_config"]
-    text |= {
+    """E2B's decoder at hidden 256 and 10 layers, half of them sharing KV, tiny encoders, in a random checkpoint."""
+    config, text = presets.config("tiny-e2b"), presets.config("e2b")["text_config"]
+    config["text_config"] = text | {
         "hidden_size": 256,
         "intermediate_size": 1024,
         "num_hidden_layers": 10,
@@ -40,7 +39,7 @@ def small_e2b(folder: Path) -> Path:
     }
     folder.mkdir(parents=True)
     source = folder / "config.json"
-    source.write_text(json.dumps({**config, "vision_config": None, "audio_config": None}))
+    source.write_text(json.dumps(config))
     synthesize(source, folder / "checkpoint", dtype="bfloat16")
     return folder / "checkpoint"
 

@@ -8,6 +8,8 @@ import torch
 from g4compile.compare.media_reference import hf_inputs
 from g4compile.compare.reference import Reference
 from g4compile.runtime.prompt import Prompt
+from g4compile.runtime.session import Session
+from tests.scenario import assert_equal
 
 
 def mixed(bundle, *items, seed=5):
@@ -34,6 +36,21 @@ def mixed(bundle, *items, seed=5):
 def expected(checkpoint, prompt, steps):
     """Logits of the prompt [1, S, V], greedy tokens [steps], and logits after each."""
     return answered(Reference(checkpoint.folder), prompt, steps)
+
+
+def assert_bundle_equals_hf(bundle, checkpoint, prompt, steps):
+    """The prompt in chunks of 256, 7 and 1, each with ``steps`` after it, and the same tokens when generated. Without
+    its media it is another prompt."""
+    prefill, tokens, decode = expected(checkpoint, prompt, steps)
+    for chunk in (256, 7, 1):
+        session = Session(bundle, threads=1, chunk=chunk)
+        assert_equal(prefill, session.forward(prompt, all_positions=True), f"prefill in chunks of {chunk}")
+        for step, (token, want) in enumerate(zip(tokens, decode, strict=True)):
+            assert_equal(want, session.forward(token, all_positions=True), f"step {step}")
+    session.reset()
+    assert list(session.generate(prompt, max_new_tokens=steps, stop_token_ids=[])) == [int(one[0, 0]) for one in tokens]
+    session.reset()
+    assert np.abs(session.forward(prompt.input_ids, all_positions=True) - prefill).max() > 0.01
 
 
 def answered(reference, prompt, steps):

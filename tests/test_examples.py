@@ -1,7 +1,10 @@
 """The examples do what they say, on tiny models."""
 
+import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,16 @@ def test_an_example_is_short_and_says_how_it_is_run(name):
     source = (EXAMPLES / f"{name}.py").read_text()
     assert len(source.splitlines()) <= 60
     assert f"python examples/{name}.py" in source.split('"""')[1]
+
+
+def test_the_demo_runs(tmp_path):
+    """What `make demo` does behind its installation, with a checkpoint of its own."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "demo.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "text, image, audio" in done.stdout and "equal: every top-1 token is the same" in done.stdout
 
 
 def test_chat_keeps_the_earlier_turns(bundles, capsys):

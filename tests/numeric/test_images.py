@@ -13,7 +13,7 @@ from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
 from tests.conftest import VARIANTS
 from tests.manifests import linked, rewrite
-from tests.prompts import expected
+from tests.prompts import assert_bundle_equals_hf, expected, mixed
 from tests.scenario import assert_equal
 from tests.vision import images_of, png
 
@@ -23,29 +23,14 @@ SIZES = [(40, 20), (20, 50)]
 
 def prompt_of(bundle):
     """Text, an image, text, another image, text."""
-    media, random = bundle.manifest.media, np.random.default_rng(5)
-    images = tuple(images_of(media.image, SIZES, budget=70))
-    words = [random.integers(3, 200, count).tolist() for count in (5, 9, 4)]
-    token = media.tokens.image.id
-    ids = [*words[0], *[token] * images[0].tokens, *words[1], *[token] * images[1].tokens, *words[2]]
-    return Prompt(np.array(ids), images)
+    first, second = images_of(bundle.manifest.media.image, SIZES, budget=70)
+    return mixed(bundle, 5, first, 9, second, 4)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_text_and_two_images_equal_hf(variant, checkpoints, seeing):
     bundle = seeing(variant)
-    prompt = prompt_of(bundle)
-    prefill, tokens, decode = expected(checkpoints(variant), prompt, STEPS)
-    for chunk in (256, 7, 1):
-        session = Session(bundle, threads=1, chunk=chunk)
-        assert_equal(prefill, session.forward(prompt, all_positions=True), f"prefill in chunks of {chunk}")
-        for step, (token, want) in enumerate(zip(tokens, decode, strict=True)):
-            assert_equal(want, session.forward(token, all_positions=True), f"step {step}")
-    session.reset()
-    assert list(session.generate(prompt, max_new_tokens=STEPS, stop_token_ids=[])) == [int(one[0, 0]) for one in tokens]
-    session.reset()
-    blind = session.forward(prompt.input_ids, all_positions=True)
-    assert np.abs(blind - prefill).max() > 0.01  # without its images it is another prompt
+    assert_bundle_equals_hf(bundle, checkpoints(variant), prompt_of(bundle), STEPS)
 
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-26b-a4b"])

@@ -14,7 +14,7 @@ from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
 from tests.audio import RATE, sound_of, wav, wave
 from tests.manifests import linked, rewrite
-from tests.prompts import expected, mixed
+from tests.prompts import assert_bundle_equals_hf, expected, mixed
 from tests.scenario import assert_equal
 from tests.vision import images_of, png
 
@@ -33,18 +33,7 @@ def prompt_of(bundle):
 @pytest.mark.parametrize("variant", HEARING)
 def test_text_images_and_sounds_equal_hf(variant, checkpoints, hearing):
     bundle = hearing(variant)
-    prompt = prompt_of(bundle)
-    prefill, tokens, decode = expected(checkpoints(variant), prompt, STEPS)
-    for chunk in (256, 7, 1):
-        session = Session(bundle, threads=1, chunk=chunk)
-        assert_equal(prefill, session.forward(prompt, all_positions=True), f"prefill in chunks of {chunk}")
-        for step, (token, want) in enumerate(zip(tokens, decode, strict=True)):
-            assert_equal(want, session.forward(token, all_positions=True), f"step {step}")
-    session.reset()
-    assert list(session.generate(prompt, max_new_tokens=STEPS, stop_token_ids=[])) == [int(one[0, 0]) for one in tokens]
-    session.reset()
-    deaf = session.forward(prompt.input_ids, all_positions=True)
-    assert np.abs(deaf - prefill).max() > 0.01
+    assert_bundle_equals_hf(bundle, checkpoints(variant), prompt_of(bundle), STEPS)
 
 
 @pytest.mark.parametrize("variant", HEARING)

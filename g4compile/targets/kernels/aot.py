@@ -55,7 +55,7 @@ def compile_kernel(variant: Variant, architecture: int, shared: int) -> Artefact
 
 def assemble(ptx: str, architecture: int) -> bytes:
     """The cubin of ``ptx``, by the `ptxas` that Triton brings. Raises MachineError without Triton."""
-    _triton()
+    require_triton()
     from triton.backends.nvidia.compiler import get_ptxas
 
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def assemble(ptx: str, architecture: int) -> bytes:
 @cache  # a form may be tried for several budgets
 def _compiled(variant: Variant, form: Form, architecture: int) -> tuple[str, str, int]:
     """PTX, its entry, and bytes of shared memory."""
-    triton = _triton()
+    triton = require_triton()
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -101,7 +101,8 @@ def _compiled(variant: Variant, form: Form, architecture: int) -> tuple[str, str
     return _without_scratch(made.asm["ptx"], made.metadata.name), made.metadata.name, made.metadata.shared
 
 
-def _triton() -> Any:
+def require_triton() -> Any:
+    """The module. Raises MachineError where it is not installed."""
     try:
         import triton
     except ImportError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from g4compile.errors import BundleError
-from g4compile.targets.kernels.aot import assemble, compile_kernel
+from g4compile.targets.kernels.aot import assemble, compile_kernel, require_triton
 from g4compile.targets.kernels.architectures import ARCHITECTURES
 from g4compile.targets.kernels.launch import Launch
 from g4compile.targets.kernels.variants import Variant
@@ -35,8 +35,7 @@ class Stored:
 def write(folder: Path, variants: Iterable[Variant], architectures: Iterable[int]) -> None:
     """Compile ``variants`` for every one of ``architectures`` and each budget of shared memory, into ``folder``. Raises
     MachineError without Triton."""
-    import triton
-
+    triton = require_triton()
     folder.mkdir(parents=True, exist_ok=True)
     architectures, launches = tuple(architectures), []
     for variant in variants:

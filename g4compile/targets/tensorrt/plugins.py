@@ -26,8 +26,8 @@ NAMESPACE = "g4"
 def register(plugin: Any, architecture: int) -> Any:
     """Register `g4::expert_gate_up`, `g4::expert_down` and `g4::flash_attention` with the module ``plugin``
     (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without
-    Triton."""
-    import triton  # noqa: F401 - said now, and not when an engine is built
+    Triton, now and not when an engine is built."""
+    import triton  # noqa: F401 - whether it is there
 
     _register_experts(plugin, architecture)
     _register_attention(plugin, architecture)

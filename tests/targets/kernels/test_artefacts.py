@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
-from g4compile.errors import BundleError
+from g4compile.errors import BundleError, MachineError
 from g4compile.targets.kernels.architectures import ARCHITECTURES, PLAIN
 from g4compile.targets.kernels.launch import Launch, Size
 from tests.targets.kernels import cubin
@@ -91,6 +92,14 @@ def test_a_record_is_plain(folder):
     assert record["grid"][1] == {"dims": [["q", 2]], "times": 8, "over": record["grid"][1]["over"]}
     del record["cubin"], record["ptx"]
     assert json.loads(json.dumps(Launch.parse(record).json())) == record
+
+
+def test_without_triton(tmp_path, monkeypatch):
+    from g4compile.targets.kernels import artefacts
+
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(MachineError, match="Triton is not installed"):
+        artefacts.write(tmp_path, [], [])
 
 
 def test_another_format_is_refused(tmp_path):
