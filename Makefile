@@ -12,7 +12,7 @@ EDITABLE := --config-settings wheel.cmake=false --editable
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(EDITABLE)
 NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
 
-NO_LIBRARY := echo 'libg4ops is not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
+NO_LIBRARY := echo 'libg4ops and libg4cuda are not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

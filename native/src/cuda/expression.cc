@@ -15,7 +15,7 @@ class Expression::Parser {
     std::vector<Term> found;
     do found.push_back(term());
     while (take('+'));
-    if (at_ != text_.size()) wrong("+, *, / or the end");
+    if (at_ != text_.size()) wrong(divided_ ? "+ or the end: a term ends with its divisor" : "+, *, / or the end");
     return found;
   }
 
@@ -24,7 +24,8 @@ class Expression::Parser {
     Term term;
     do term.factors.push_back(factor());
     while (take('*'));
-    if (take('/')) {
+    divided_ = take('/');
+    if (divided_) {
       term.divisor = number("a number above 0");
       if (term.divisor == 0) wrong("a number above 0 in front of this place");
     }
@@ -75,6 +76,7 @@ class Expression::Parser {
   std::string_view text_;
   Names names_;
   std::size_t at_ = 0;
+  bool divided_ = false;  // the last term
 };
 
 Expression::Expression(std::string_view text, Names names) : text_(text), terms_(Parser(text, names).terms()) {
