@@ -7,12 +7,12 @@ WORKERS ?= 2
 
 .PHONY: demo native test test-lowest nightly lint bench clean
 
-# libg4ops is left to `native`, which builds it once and does not hide what the compiler says.
+# The libraries are left to `native`, which builds them once and does not hide what the compiler says.
 EDITABLE := --config-settings wheel.cmake=false --editable
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(EDITABLE)
 NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
 
-NO_LIBRARY := echo 'libg4ops is not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
+NO_LIBRARY := echo 'libg4ops and libg4cuda are not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -30,11 +30,11 @@ NO_LIBRARY := echo 'libg4ops is not built: there is no cmake, or no c++. Product
 demo: .venv/compile
 	$(BIN)/python examples/demo.py $(MODEL)
 
-# The library of CPU kernels, where the package looks for it.
+# The libraries, where the package looks for them.
 native:
 	cmake -S native -B build/native -DCMAKE_BUILD_TYPE=Release
-	cmake --build build/native --target g4ops --parallel $(WORKERS)
-	rm -f g4compile/lib/libg4ops.so  # sessions that run keep the old file
+	cmake --build build/native --target g4ops g4cuda --parallel $(WORKERS)
+	rm -f g4compile/lib/libg4ops.so g4compile/lib/libg4cuda.so  # sessions that run keep the old files
 	cmake --install build/native --prefix g4compile
 
 lint: .venv/dev

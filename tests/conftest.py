@@ -25,7 +25,7 @@ from g4compile.graph.text import to_text
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import PARTS
 from g4compile.program import Program, bind
-from g4compile.runtime import native
+from g4compile.runtime import shared_library
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower
@@ -255,7 +255,7 @@ def g4ops_file(shared: Path) -> Path:
 def no_library(shared: Path) -> Iterator[None]:
     """Whether a library was built in the package changes no test: those that want one ask for `g4ops`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "_BESIDE", shared / "no-library.so")
+        patch.setattr(shared_library, "FOLDER", shared / "no-libraries")
         yield
 
 

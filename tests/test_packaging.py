@@ -18,6 +18,7 @@ pytest.importorskip("scikit_build_core", reason="scikit-build-core is not instal
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = "g4compile/lib/libg4ops.so"
+LIBRARIES = {LIBRARY, "g4compile/lib/libg4cuda.so"}
 # What `find_library` asks of a library, and no more: the real one takes a minute to compile.
 SMALL = """
 #include "g4ops.h"
@@ -111,12 +112,12 @@ def test_a_wheel_without_a_compiler(sources, no_compiler, tmp_path):
     wheel, said = build_wheel(sources, tmp_path / "wheels", **no_compiler)
     assert names_in(wheel) == package_files(sources)
     assert tag_of(wheel) == "py3-none-any"
-    assert "there is no compiler" in said and "g4compile is made without libg4ops" in said
+    assert "there is no compiler" in said and "g4compile is made without libg4ops and libg4cuda" in said
 
 
 def check_wheel(wheel, said, sources):
-    """It has the library that was built, and an install of it finds that."""
-    assert names_in(wheel) == package_files(sources) | {LIBRARY}, said[-4000:]
+    """It has the libraries that were built, and an install of it finds that."""
+    assert names_in(wheel) == package_files(sources) | LIBRARIES, said[-4000:]
     assert tag_of(wheel).startswith("py3-none-") and not tag_of(wheel).endswith("-any")
     target = install(wheel, wheel.parent / "target")
     assert run(sys.executable, "-c", FOUND, cwd=target, PYTHONPATH=str(target)).strip() == str(target / LIBRARY)
@@ -175,7 +176,7 @@ def test_an_editable_install_names_the_folder(sources, tmp_path):
 
 
 def test_an_editable_install_builds_the_library_in_place(small, tmp_path):
-    assert not names_in(build_editable(small, tmp_path / "wheels")) & {LIBRARY}
+    assert not names_in(build_editable(small, tmp_path / "wheels")) & LIBRARIES
     assert run(sys.executable, "-c", FOUND, cwd=small).strip() == str(small / LIBRARY)
 
 
@@ -190,7 +191,8 @@ def test_a_source_archive(tmp_path):
     """What a build needs, nothing that one left, and not the tests."""
     with tarfile.open(build_sdist(tmp_path / "sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"native/CMakeLists.txt", "native/include/g4ops.h", "pyproject.toml", "LICENSE", "README.md"}
+    wanted = {"native/CMakeLists.txt", "pyproject.toml", "LICENSE", "README.md"}
+    wanted |= {"native/include/g4ops.h", "native/include/g4cuda.h"}
     wanted |= {file.relative_to(ROOT).as_posix() for file in (ROOT / "native" / "src").rglob("*.*")}
     assert package_files(ROOT) | wanted <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", ".ci/", "g4compile/lib/"))]

@@ -1,29 +1,14 @@
-// What the entry points of include/g4ops.h share: errors, and checks of what they are given.
+// What the entry points of include/g4ops.h share: checks of what they are given.
 #pragma once
-#include <exception>
 #include <string>
 
 #include "g4ops.h"
 #include "kernels.h"
+#include "last_error.h"
 #include "pool.h"
 #include "weights.h"
 
 namespace g4 {
-
-extern thread_local std::string last_error;  // of this thread
-
-// Runs `body`, which returns "" or what is wrong.
-template <class Body>
-int guarded(const char* name, const Body& body) {
-  try {
-    std::string wrong = body();
-    if (wrong.empty()) return 0;
-    last_error = std::string(name) + ": " + wrong;
-  } catch (const std::exception& error) {
-    last_error = std::string(name) + ": " + error.what();
-  }
-  return -1;
-}
 
 inline const Kernels& own(const G4Kernels* kernels) { return *reinterpret_cast<const Kernels*>(kernels); }
 

@@ -19,6 +19,10 @@ static_assert(ORT_API_VERSION >= G4_ORT_API_VERSION);
   static_assert(offsetof(OrtApi, name) == (index) * sizeof(void*), #name); \
   static_assert(std::is_convertible_v<decltype(OrtApi::name), result(ORT_API_CALL*) arguments>, #name);
 G4_ORT_ENTRIES(CHECK)
+static_assert(G4_ORT_LATER_API_VERSION >= G4_ORT_API_VERSION);
+#if ORT_API_VERSION >= G4_ORT_LATER_API_VERSION
+G4_ORT_LATER_ENTRIES(CHECK)
+#endif
 
 #define SAME(name) static_assert(static_cast<int>(::name) == static_cast<int>(ours::name), #name);
 SAME(ORT_FAIL)
@@ -28,6 +32,7 @@ SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16)
+SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64)
 SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16)
 SAME(INPUT_OUTPUT_REQUIRED)

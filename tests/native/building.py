@@ -42,12 +42,12 @@ def need_compiler():
         pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
 
 
-def build_once(shared, name="native", **settings):
-    """The folder with libg4ops.so and the test driver, built by whichever worker of a run comes first."""
+def build_once(shared, name="native", targets=("g4ops", "driver"), **settings):
+    """The folder with ``targets`` (libg4ops.so and the test driver), built by whichever worker of a run comes first."""
     need_compiler()
     folder = shared / name
     with FileLock(shared / f"{name}.lock"):
         if not (folder / "done").exists():
-            build(folder, "g4ops", "driver", G4OPS_TESTS="ON", **settings)
+            build(folder, *targets, G4OPS_TESTS="ON", **settings)
             (folder / "done").touch()
     return folder

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.native.building import build_once
+from tests.native.cuda import Machine, build_stub
 from tests.native.library import SETS, Library
 
 
@@ -23,3 +27,22 @@ def kernels(request, library):
     if request.param not in library.instruction_sets():
         pytest.skip(f"this machine does not run {request.param}")
     return library.kernels(request.param)
+
+
+@pytest.fixture(scope="session")
+def cuda_built(shared):
+    """The folder with libg4cuda.so, its ops on the CPU, and the program of expressions; `G4CUDA_BUILD` names one that
+    is built already."""
+    given = os.environ.get("G4CUDA_BUILD")
+    return Path(given) if given else build_once(shared, "cuda", ("g4cuda", "g4cuda_on_cpu", "expressions"))
+
+
+@pytest.fixture(scope="session")
+def stub(tmp_path_factory):
+    """A folder with the driver of the tests."""
+    return build_stub(tmp_path_factory.mktemp("driver") / "stub")
+
+
+@pytest.fixture
+def machine(cuda_built, stub, tmp_path):
+    return Machine(cuda_built, stub, tmp_path)

@@ -39,6 +39,8 @@ def test_our_declarations_are_those_of_onnx_runtime():
     ("right", "wrong", "named"),
     [
         ("ENTRY(274, ", "ENTRY(273, ", "KernelContext_ParallelFor"),
+        ("ENTRY(193, ", "ENTRY(192, ", "KernelContext_GetGPUComputeStream"),
+        ("ELEMENT_DATA_TYPE_INT32 = 6", "ELEMENT_DATA_TYPE_INT32 = 5", "ELEMENT_DATA_TYPE_INT32"),
         ("(const OrtKernelContext* context, size_t* out)", "(const OrtKernelContext* context, int* out)", "InputCount"),
         ("ELEMENT_DATA_TYPE_UINT16 = 4", "ELEMENT_DATA_TYPE_UINT16 = 5", "ELEMENT_DATA_TYPE_UINT16"),
         ("  int(G4_ORT_CALL* GetStartVersion)(const OrtCustomOp*);\n", "", "GetStartVersion"),

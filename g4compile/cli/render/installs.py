@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from g4compile.bundle.requires import G4OPS
 from g4compile.errors import MachineError
 from g4compile.requirements import BASE, BROKEN, COMPILE, RUNTIME, Requirement, install_command
-from g4compile.runtime.native import FIX, find_library
+from g4compile.runtime.native import find_library
+from g4compile.runtime.shared_library import FIX
 
 _KINDS = {
     COMPILE: "whole: compiles, verifies and runs",

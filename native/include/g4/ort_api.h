@@ -1,15 +1,17 @@
 /* The part of ONNX Runtime's C API that the ops use, declared here so that building needs none of its headers.
  *
- * OrtApi is a table of function pointers that only grows: an entry never moves. Each entry used is named with its index
- * and the version of ONNX Runtime that brought it. The table is asked for as version G4_ORT_API_VERSION, which is that
- * of the newest entry used: the ops load in ONNX Runtime 1.17 and later. A test compares every entry, type and number
- * with the header of a later version. */
+ * OrtApi is a table of function pointers that only grows: an entry never moves. Each entry used is named with its
+ * index. libg4ops asks for the table as version G4_ORT_API_VERSION, which is that of the newest of G4_ORT_ENTRIES: its
+ * ops load in ONNX Runtime 1.17 and later. libg4cuda uses G4_ORT_LATER_ENTRIES too, and asks for version
+ * G4_ORT_LATER_API_VERSION. A test compares every entry, type and number with the header of a later version; what is
+ * newer than the header at hand is left to the tests that call it. */
 #ifndef G4_ORT_API_H
 #define G4_ORT_API_H
 #include <stddef.h>
 #include <stdint.h>
 
-#define G4_ORT_API_VERSION 17 /* KernelContext_ParallelFor */
+#define G4_ORT_API_VERSION 17       /* KernelContext_ParallelFor */
+#define G4_ORT_LATER_API_VERSION 25 /* KernelInfoGetAttributeArray_string */
 
 #if defined(_WIN32)
 #define G4_ORT_CALL __stdcall
@@ -27,6 +29,7 @@ typedef struct OrtCustomOpDomain OrtCustomOpDomain;
 typedef struct OrtKernelInfo OrtKernelInfo;
 typedef struct OrtKernelContext OrtKernelContext;
 typedef struct OrtValue OrtValue;
+typedef struct OrtAllocator OrtAllocator;
 typedef struct OrtTensorTypeAndShapeInfo OrtTensorTypeAndShapeInfo;
 typedef struct OrtShapeInferContext OrtShapeInferContext;
 typedef struct OrtCustomOp OrtCustomOp;
@@ -40,6 +43,7 @@ typedef enum ONNXTensorElementDataType {
   ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8 = 2,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8 = 3,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16 = 4,
+  ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 = 6,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 = 7,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16 = 16
 } ONNXTensorElementDataType;
@@ -64,6 +68,8 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
   ENTRY(61, GetDimensionsCount, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, size_t* out))                      \
   ENTRY(62, GetDimensions, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, int64_t* values, size_t count))         \
   ENTRY(65, GetTensorTypeAndShape, OrtStatus*, (const OrtValue* value, OrtTensorTypeAndShapeInfo** out))               \
+  ENTRY(76, AllocatorFree, OrtStatus*, (OrtAllocator * allocator, void* data))                                         \
+  ENTRY(78, GetAllocatorWithDefaultOptions, OrtStatus*, (OrtAllocator * *out))                                         \
   ENTRY(85, KernelInfoGetAttribute_float, OrtStatus*, (const OrtKernelInfo* info, const char* name, float* out))       \
   ENTRY(86, KernelInfoGetAttribute_int64, OrtStatus*, (const OrtKernelInfo* info, const char* name, int64_t* out))     \
   ENTRY(87, KernelInfoGetAttribute_string, OrtStatus*,                                                                 \
@@ -76,11 +82,23 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
         (OrtKernelContext * context, size_t index, const int64_t* dims, size_t count, OrtValue** out))                 \
   ENTRY(93, ReleaseStatus, void, (OrtStatus * status))                                                                 \
   ENTRY(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo * info))                                   \
+  ENTRY(193, KernelContext_GetGPUComputeStream, OrtStatus*, (const OrtKernelContext* context, void** out))             \
+  ENTRY(230, KernelInfo_GetInputCount, OrtStatus*, (const OrtKernelInfo* info, size_t* out))                           \
+  ENTRY(231, KernelInfo_GetOutputCount, OrtStatus*, (const OrtKernelInfo* info, size_t* out))                          \
+  ENTRY(232, KernelInfo_GetInputName, OrtStatus*, (const OrtKernelInfo* info, size_t index, char* out, size_t* size))  \
+  ENTRY(233, KernelInfo_GetOutputName, OrtStatus*,                                                                     \
+        (const OrtKernelInfo* info, size_t index, char* out, size_t* size))                                            \
   ENTRY(244, KernelInfo_GetNodeName, OrtStatus*, (const OrtKernelInfo* info, char* out, size_t* size))                 \
   ENTRY(249, KernelInfoGetConstantInput_tensor, OrtStatus*,                                                            \
         (const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out))                             \
   ENTRY(274, KernelContext_ParallelFor, OrtStatus*,                                                                    \
         (const OrtKernelContext* context, void (*task)(void*, size_t), size_t total, size_t batches, void* argument))
+
+#define G4_ORT_LATER_ENTRIES(ENTRY)                                                                                    \
+  ENTRY(414, GetTensorElementTypeAndShapeDataReference, OrtStatus*,                                                    \
+        (const OrtValue* value, enum ONNXTensorElementDataType* type, const int64_t** dims, size_t* count))            \
+  ENTRY(417, KernelInfoGetAttributeArray_string, OrtStatus*,                                                           \
+        (const OrtKernelInfo* info, const char* name, OrtAllocator* allocator, char*** out, size_t* size))
 
 typedef struct OrtApiBase {
   const OrtApi*(G4_ORT_CALL* GetApi)(uint32_t version);
@@ -131,6 +149,7 @@ class Api {
     return reinterpret_cast<name##_type>(entries_[index])(given...);        \
   }
   G4_ORT_ENTRIES(G4_ORT_ENTRY)
+  G4_ORT_LATER_ENTRIES(G4_ORT_ENTRY)
 #undef G4_ORT_ENTRY
 
  private:

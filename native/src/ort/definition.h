@@ -1,12 +1,12 @@
 // How an op becomes what ONNX Runtime calls.
 #pragma once
-#include <cstring>
 #include <iterator>
 #include <vector>
 
 #include "../activations.h"
 #include "../kernels.h"
 #include "operands.h"
+#include "registration.h"
 
 namespace g4::ort {
 
@@ -53,11 +53,8 @@ struct Definition {
 
   static const OrtCustomOp* get() {
     static const OrtCustomOp definition = [] {
-      OrtCustomOp op;
-      std::memset(&op, 0, sizeof op);
-      op.version = G4_ORT_API_VERSION;
+      OrtCustomOp op = blank_op();
       op.GetName = [](const OrtCustomOp*) { return Op::name; };
-      op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU
       op.GetInputTypeCount = [](const OrtCustomOp*) { return std::size(Op::inputs); };
       op.GetInputType = [](const OrtCustomOp*, std::size_t i) { return Op::inputs[i]; };
       op.GetInputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
@@ -68,11 +65,6 @@ struct Definition {
       op.GetOutputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
         return i < 1 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
       };
-      op.GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
-      op.GetVariadicInputMinArity = op.GetVariadicOutputMinArity = [](const OrtCustomOp*) { return 1; };
-      op.GetVariadicInputHomogeneity = op.GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 1; };
-      op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
-      op.GetEndVersion = [](const OrtCustomOp*) { return INT32_MAX; };
       op.CreateKernelV2 = create;
       op.KernelComputeV2 = compute;
       op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };

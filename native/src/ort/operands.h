@@ -1,59 +1,14 @@
-// What an op reads of a node and of a call: attributes, tensors and their shapes. What is wrong is thrown as `Wrong`
-// with the node and the operand in its words, and becomes an OrtStatus where the op was called (`guarded`).
+// What the ops of libg4ops read of a node and of a call: inputs, outputs, and weights. What is wrong is thrown with the
+// node and the operand in its words (`node.h`).
 #pragma once
 #include <array>
-#include <exception>
 #include <string>
-#include <vector>
 
 #include "../parallel.h"
 #include "../weights.h"
-#include "g4/ort_api.h"
+#include "node.h"
 
 namespace g4::ort {
-
-struct Wrong : std::exception {
-  explicit Wrong(std::string words) : words(std::move(words)) {}
-  const char* what() const noexcept override { return words.c_str(); }
-  std::string words;
-};
-
-using Shape = std::vector<std::int64_t>;
-
-struct Tensor {
-  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-  Shape shape;
-  void* data = nullptr;
-};
-
-std::string text(const Shape& shape);
-// The product of all dimensions but the last one.
-std::int64_t rows_of(const Shape& shape);
-
-// A node while its kernel is made, and the words that name it afterwards.
-class Node {
- public:
-  Node(const OrtApi* table, const OrtKernelInfo* info, const char* op);
-
-  [[noreturn]] void wrong(const std::string& words) const { throw Wrong(name_ + ": " + words); }
-  const Api& api() const { return api_; }
-  // Throws what a status says, and releases it.
-  void check(OrtStatus* status) const;
-  Tensor tensor(const OrtValue* value) const;
-  // `data` of a tensor with this type and shape, aligned to its elements.
-  const void* data(const char* operand, const Tensor& tensor, ONNXTensorElementDataType type, const Shape& shape) const;
-  const void* aligned(const char* operand, const Tensor& tensor) const;
-
- private:
-  Api api_;
-  std::string name_;
-};
-
-// Attributes of a node; an absent one is `otherwise`, or wrong where there is no such value.
-std::int64_t integer(const Node& node, const OrtKernelInfo* info, const char* name);
-std::int64_t integer(const Node& node, const OrtKernelInfo* info, const char* name, std::int64_t otherwise);
-float number(const Node& node, const OrtKernelInfo* info, const char* name);
-std::string word(const Node& node, const OrtKernelInfo* info, const char* name, const char* otherwise);
 
 // Whether the attribute activations says "float32" and not "int8", which it is where it is absent.
 bool exact_activations(const Node& node, const OrtKernelInfo* info);
@@ -102,18 +57,5 @@ class WeightOperands {
   std::int64_t count_;
   const void* constants_[3] = {};
 };
-
-// Runs `body`, and makes a status of what it throws.
-template <class Body>
-OrtStatus* guarded(const OrtApi* table, const Body& body) noexcept {
-  try {
-    body();
-    return nullptr;
-  } catch (const Wrong& wrong) {
-    return Api(table).CreateStatus(ORT_INVALID_ARGUMENT, wrong.what());
-  } catch (const std::exception& error) {
-    return Api(table).CreateStatus(ORT_FAIL, error.what());
-  }
-}
 
 }  // namespace g4::ort

@@ -14,6 +14,7 @@
 #include "../activations.h"
 #include "../products.h"
 #include "definition.h"
+#include "registration.h"
 
 namespace g4::ort {
 namespace {
@@ -182,22 +183,13 @@ struct QGather {
   WeightOperands weights;
 };
 
-// ONNX Runtime reads the domain until the last session is gone, and no one says when that is: it is never released.
-struct Domain {
-  explicit Domain(const Api& api) {
-    status = api.CreateCustomOpDomain("g4", &domain);
-    std::vector<const OrtCustomOp*> ops = layer_ops(), norms = norm_ops();
-    ops.insert(ops.end(), norms.begin(), norms.end());
-    ops.insert(ops.end(),
-               {Definition<QLinear>::get(), Definition<QGeGLU>::get(), Definition<QuantizeActivations>::get(),
-                Definition<QGather>::get()});
-    for (const OrtCustomOp* op : ops)
-      if (!status) status = api.CustomOpDomain_Add(domain, op);
-  }
-
-  OrtCustomOpDomain* domain = nullptr;
-  OrtStatus* status = nullptr;
-};
+std::vector<const OrtCustomOp*> all_ops() {
+  std::vector<const OrtCustomOp*> ops = layer_ops(), norms = norm_ops();
+  ops.insert(ops.end(), norms.begin(), norms.end());
+  ops.insert(ops.end(), {Definition<QLinear>::get(), Definition<QGeGLU>::get(), Definition<QuantizeActivations>::get(),
+                         Definition<QGather>::get()});
+  return ops;
+}
 
 }  // namespace
 
@@ -217,21 +209,6 @@ std::int64_t packed_rows(const Node& node, const Tensor& x, std::int64_t width) 
 
 }  // namespace g4::ort
 
-extern "C" {
-
-__attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
-                                                                    const OrtApiBase* base) {
-  const OrtApi* table = base->GetApi(G4_ORT_API_VERSION);
-  // An older runtime gives no table. It cannot take a status from us either: version 1 makes one.
-  if (!table)
-    return g4::ort::Api(base->GetApi(1)).CreateStatus(ORT_FAIL, "libg4ops needs ONNX Runtime 1.17 or later");
-  const g4::ort::Api api(table);
-  try {
-    static const g4::ort::Domain domain(api);
-    if (domain.status) return api.CreateStatus(ORT_FAIL, "libg4ops: the ops of domain g4 could not be made");
-    return api.AddCustomOpDomain(options, domain.domain);
-  } catch (const std::exception& error) {
-    return api.CreateStatus(ORT_FAIL, error.what());
-  }
-}
+extern "C" G4_ORT_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+  return g4::ort::register_ops(options, base, {"libg4ops", G4_ORT_API_VERSION, g4::ort::all_ops});
 }
