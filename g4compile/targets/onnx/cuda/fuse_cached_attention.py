@@ -74,10 +74,12 @@ class FuseCachedAttention:
 
 @dataclass(frozen=True)
 class _Cache:
-    """What is written into ``key`` and ``value`` [B, kv heads, slots, D], inputs of the graph, and by which op."""
+    """What is written into ``key`` and ``value`` [B, kv heads, slots, D], inputs of the graph, and by which op.
+    ``values``: as attentions read the second."""
 
     key: ir.Value
     value: ir.Value
+    values: ir.Value
     writer: RopeKeyValue
     ring: bool
 
@@ -126,12 +128,13 @@ class _Fusion:
 
     def _written(self, site: DualRopeAttention) -> _Cache:
         """The cache that ``site`` is the first to read; its inputs are bfloat16 from now on."""
-        scatters = [value.producer() for value in (site.key, site.value)]
-        writers = [RopeKeyValue.producing(one.inputs[1]) for one in scatters if one is not None and _in_place(one)]
-        if len(writers) != 2 or writers[0] is None or writers[1] is None or writers[0].node is not writers[1].node:
+        scatters = [one for value in (site.key, site.value) if (one := value.producer()) is not None and _in_place(one)]
+        written = [scatter.inputs[1] for scatter in scatters]
+        writer = RopeKeyValue.producing(written[0]) if written else None
+        if writer is None or written != [writer.key, writer.value]:
             raise _refusal(site, f"{site.key.name} and {site.value.name} are not what one layer wrote in place")
-        places, both = [], [one for one in scatters if one is not None]
-        for scatter in both:
+        places = []
+        for scatter in scatters:
             past, _, at = scatter.inputs
             if past is None or not past.is_graph_input() or at is None or not self._begins(at, scatter):
                 raise _refusal(site, f"{describe(scatter)} does not write an input from the first position on")
@@ -140,7 +143,7 @@ class _Fusion:
                 resize(past, 2, self.slots)
             places.append(past)
             self._keep_inside(scatter)
-        cache = self.written[site.key] = _Cache(places[0], places[1], writers[0], _is_ring(both[0]))
+        cache = self.written[site.key] = _Cache(places[0], places[1], site.value, writer, _is_ring(scatters[0]))
         return cache
 
     def _begins(self, at: ir.Value, scatter: ir.Node) -> bool:
@@ -158,6 +161,8 @@ class _Fusion:
             graph.outputs.remove(output)
 
     def _check(self, site: DualRopeAttention, cache: _Cache) -> None:
+        if site.value is not cache.values:
+            raise _refusal(site, f"{site.key.name} and {site.value.name} are of two layers")
         mask = (RingMask if cache.ring else CausalMask).producing(site.mask)
         window = mask.window if isinstance(mask, RingMask) else 0
         if mask is None or mask.position_ids is not self.positions or window != site.window:
