@@ -5,6 +5,7 @@
                                              :bfloat16 behind it: codes are for scales that were rounded to bfloat16
     flat                                     those codes as a table of rows: the last two axes joined
     panels=264                               a part of such codes of 264 rows in panels of 32 rows
+    narrow                                   a part of such codes in blocks, whose scales are stored as bfloat16
     engine-codes=int4:128                    codes as an engine reads them, in blocks of 128; also `engine-scales=`
     engine-codes=panels:128, engine-codes=fp8
 
@@ -63,6 +64,14 @@ class Panels:
 
 
 @dataclass(frozen=True)
+class Narrow:
+    """A `BlockPart` of codes whose scales are stored as bfloat16."""
+
+    def __str__(self) -> str:
+        return "narrow"
+
+
+@dataclass(frozen=True)
 class EnginePart:
     """``part`` (codes or scales) of a weight that an engine reads in ``format``: int4, panels or fp8. ``block`` weights
     share a scale; None where one scale stands for the whole tensor."""
@@ -75,7 +84,7 @@ class EnginePart:
         return f"{_ENGINE}{self.part}={self.format}{'' if self.block is None else f':{self.block}'}"
 
 
-CodeWord = BlockPart | Flat | Panels | EnginePart
+CodeWord = BlockPart | Flat | Panels | Narrow | EnginePart
 Word = WeightStep | CodeWord
 
 
@@ -93,8 +102,8 @@ def parse_steps(words: Sequence[str]) -> tuple[WeightStep, ...]:
 
 def _parse(word: str) -> Word:
     name, _, rest = word.partition("=")
-    if word == "flat":
-        return Flat()
+    if word in ("flat", "narrow"):
+        return Flat() if word == "flat" else Narrow()
     try:
         match name.removeprefix(_ENGINE), name.startswith(_ENGINE), rest.split(":"):
             case ("codes" | "scales" | "zero_points") as part, False, [

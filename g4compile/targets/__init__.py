@@ -10,10 +10,14 @@ from g4compile.passes.registry import passes_of
 from g4compile.requirements import met
 from g4compile.targets import onnx, tensorrt
 from g4compile.targets.base import Target
+from g4compile.targets.onnx import cuda
+from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from g4compile.targets.onnx.target import ONNX_CPU, ONNX_MOBILE
 from g4compile.targets.tensorrt.target import TENSORRT, TENSORRT_RTX
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX_CPU, ONNX_MOBILE, TENSORRT_RTX, TENSORRT)}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (ONNX_CPU, ONNX_MOBILE, ONNX_CUDA, TENSORRT_RTX, TENSORRT)
+}
 
 
 def target_named(name: str) -> Target:
@@ -38,4 +42,4 @@ def _takes_machine(target: Target) -> bool:
 
 def target_passes() -> dict[str, type[Any]]:
     """Passes that only one family of targets has, by name."""
-    return {**passes_of(onnx), **passes_of(tensorrt)}
+    return {**passes_of(onnx), **passes_of(cuda), **passes_of(tensorrt)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from g4compile.bundle.weight_codes import BlockPart, CodeWord, EnginePart, Flat, Panels
+from g4compile.bundle.weight_codes import BlockPart, CodeWord, EnginePart, Flat, Narrow, Panels
 from g4compile.bundle.weight_steps import WeightStep
 from g4compile.errors import InputError
 from g4compile.graph.references import Recorded, Reference
@@ -18,12 +18,13 @@ from g4compile.weights.formats.blocks import WHOLE_ROW, BlockFormat
 from g4compile.weights.formats.channel_panels import ChannelPanels, fits_panels
 from g4compile.weights.formats.float8 import FP8, Float8Matrix
 from g4compile.weights.formats.int4 import INT4, Int4Matrix
+from g4compile.weights.formats.narrow_blocks import NarrowBlocks, fits_narrow
 from g4compile.weights.formats.panels import PANELS, PanelMatrix
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.references import CheckpointTensor
 
 Part = BlockPart | EnginePart
-Layout = Flat | Panels | None
+Layout = Flat | Panels | Narrow | None
 _FORMATS = (INT4, PANELS, FP8)
 
 
@@ -59,7 +60,7 @@ def _split(one: Recorded) -> tuple[tuple[WeightStep, ...], Part | None, Layout]:
     if not codes:
         return steps, None, None
     part, last = codes[0], codes[-1]
-    layout = last if isinstance(last, Flat | Panels) else None
+    layout = last if isinstance(last, Flat | Panels | Narrow) else None
     ordered = one.words[len(steps) :] == tuple(codes) and len(codes) == 1 + (layout is not None)
     if ordered and (isinstance(part, BlockPart) or (isinstance(part, EnginePart) and layout is None)):
         return steps, part, layout
@@ -69,8 +70,8 @@ def _split(one: Recorded) -> tuple[tuple[WeightStep, ...], Part | None, Layout]:
 def _identity(one: Recorded, steps: tuple[WeightStep, ...], part: Part, layout: Layout) -> tuple[object, ...]:
     """Equal for the parts of one coded weight."""
     if isinstance(part, BlockPart):
-        rows = layout.rows if isinstance(layout, Panels) else None
-        return one.key, steps, replace(part, part=""), rows
+        lies = None if isinstance(layout, Flat) else layout  # the same bytes, seen as rows
+        return one.key, steps, replace(part, part=""), lies
     return one.key, steps, part.format, part.block
 
 
@@ -83,7 +84,8 @@ def _weight_shape(one: Recorded, part: Part, layout: Layout) -> tuple[int, ...] 
             own = 1 if whole_rows else 2 if part.part == "codes" else 3  # sizes of one matrix
             return (*shape[: len(shape) - own], layout.rows, part.columns)
         if isinstance(part, BlockPart):
-            return (*(shape[:-1] if layout or part.part != "codes" else shape[:-2]), part.columns)
+            flat = isinstance(layout, Flat) or part.part != "codes"
+            return (*(shape[:-1] if flat else shape[:-2]), part.columns)
         if part.format == FP8:
             return (*shape[:-2], shape[-1], shape[-2]) if part.part == "codes" else None
         if part.format not in _FORMATS or part.block is None:
@@ -102,6 +104,10 @@ def _matrix(
     if isinstance(part, BlockPart):
         weight = CheckpointTensor(one.key, ir.DataType.FLOAT, shape, steps)
         format = BlockFormat(part.bits, part.block, part.symmetric, part.scales)
+        if isinstance(layout, Narrow):
+            if not fits_narrow(format):
+                raise _unreadable(one, f"the {format.scales} scales of {format} do not stand in two bytes")
+            return NarrowBlocks(weight, format, part.quantizer)
         if not isinstance(layout, Panels):
             return QuantizedMatrix(weight, format, part.quantizer)
         if not fits_panels(shape, format):

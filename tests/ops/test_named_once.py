@@ -15,7 +15,13 @@ PACKAGE = Path(g4compile.__file__).parent
 TRACED = {"trace/aten.py", "trace/convolutions.py"}  # make the ops that the model's code is traced to
 # What a family of targets says of ops: as standard ops, or as layers of its own.
 LOWERINGS = {
-    "onnx": {"targets/onnx/lowerings.py", "targets/onnx/normed_heads.py", "targets/onnx/g4_products.py"},
+    "onnx": {
+        "targets/onnx/lowerings.py",
+        "targets/onnx/normed_heads.py",
+        "targets/onnx/g4_products.py",
+        "targets/onnx/cuda/operands.py",
+        "targets/onnx/cuda/products.py",
+    },
     "tensorrt": {
         "targets/tensorrt/lowerings.py",
         "targets/tensorrt/relative.py",

@@ -32,7 +32,7 @@ def emit_bundle(order: Order, legal: Mapping[str, ir.Model]) -> Emitted:
         },
         kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv, rings) for layer in order.facts.text.kv_layers)),
         activations=_activations(graphs["decoder"]),
-        quantized=_quantized(graphs.values()),
+        quantized=quantized_specs(graphs.values()),
     )
 
 
@@ -65,7 +65,7 @@ def _kv_layer(layer: LayerFacts, kv: str, rings: bool) -> KVLayer:
     )
 
 
-def _quantized(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
+def quantized_specs(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
     """By key of the float weight: what its codes in the bundle stand for."""
     found = {}
     for value in (value for model in models for value in model.graph.initializers.values()):

@@ -1,0 +1,102 @@
+"""The target `onnx-cuda`: one graph of ops of libg4cuda for ONNX Runtime on NVIDIA GPUs.
+
+Weights are bfloat16, or codes of 4 or 8 bits; the residual stream is float32, all else between ops bfloat16. Caches are
+inputs that are written in place. What each op computes is `docs/design/0010-onnx-cuda.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from g4compile.bundle.folder import Bundle
+from g4compile.bundle.kv import BFLOAT16
+from g4compile.errors import Defect, MachineError
+from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.towers import TowerFacts
+from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
+from g4compile.passes.canonicalize_embedding_scale import CanonicalizeEmbeddingScale
+from g4compile.passes.legalize import Legalize
+from g4compile.pipeline import Phase
+from g4compile.targets.base import FLOAT32, REWIND, TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
+from g4compile.targets.onnx.cuda.bundle import emit_cuda
+from g4compile.targets.onnx.cuda.fuse_cached_attention import FuseCachedAttention
+from g4compile.targets.onnx.cuda.fuse_stream_products import FuseStreamProducts
+from g4compile.targets.onnx.cuda.insert_next_token import InsertNextToken
+from g4compile.targets.onnx.cuda.legal import DTYPES, LEGAL
+from g4compile.targets.onnx.cuda.lower_embeddings import LowerEmbeddings
+from g4compile.targets.onnx.cuda.lower_experts_to_kernels import LowerExpertsToKernels
+from g4compile.targets.onnx.cuda.options import COUNTERS, CudaOptions, cuda_options
+from g4compile.targets.onnx.cuda.schedule_logit_positions import ScheduleLogitPositions
+from g4compile.targets.phases import frontend
+from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
+from g4compile.weights.recipe import load_recipe
+
+_WITHOUT = (CanonicalizeEmbeddingScale,)  # the op of a lookup multiplies in float32; a table in bfloat16 would round
+
+
+class OnnxCudaTarget(Target):
+    """One ONNX graph `decoder` over one data file, and kernels."""
+
+    name = "onnx-cuda"
+    options_class = CudaOptions
+    default_weights = BFLOAT16
+    kv = (BFLOAT16,)
+    context = 16384
+    accepts = (BFLOAT16, "int4", "int8")
+    modalities = (TEXT,)
+    planned = False  # its caches and scales have other bytes than those of the CPU targets
+
+    def options(self, **given: Any) -> Options:
+        made = super().options(**given)
+        if made.recipe is None and made.weights != BFLOAT16:
+            return replace(made, recipe=load_recipe(made.weights))
+        return made
+
+    def legalize(self) -> Legalize:
+        return Legalize(self.name, LEGAL, {}, DTYPES)
+
+    def check(self, facts: ModelFacts, options: Options) -> None:
+        cuda_options(options).check()
+
+    def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        if not isinstance(facts, TextFacts):
+            raise Defect(f"{self.name} makes no graph of an encoder")
+        cuda = cuda_options(options)
+        ring = max((cuda.slots(layer) for layer in facts.layers if layer.window), default=0)
+        weights = options.recipe or FLOAT32
+        shared = frontend(facts, REWIND, False, weights, FLOAT32, ring, product_scales=BFLOAT16_SCALES)
+        first = tuple(one for one in shared[0].passes if not isinstance(one, _WITHOUT))
+        return (replace(shared[0], passes=first), *shared[1:], self._kernels(facts, cuda))
+
+    def _kernels(self, facts: TextFacts, options: CudaOptions) -> Phase:
+        """[quantized] to ops of the library."""
+        layers = len(facts.layers)
+        passes = (
+            LowerEmbeddings(tables=1 + bool(facts.ple_dim)),
+            FuseCachedAttention(layers=layers, slots=options.context, counters=COUNTERS),
+            LowerExpertsToKernels(layers=layers if facts.moe else 0),
+            CanonicalizeDeadCode(),
+            FuseStreamProducts(sums=layers * (3 if facts.ple_dim else 2)),
+            CanonicalizeDeadCode(),
+            ScheduleLogitPositions(tail=layers - 1 - facts.last_producer),
+            InsertNextToken(),
+            self.legalize(),
+            CanonicalizeDeadCode(),
+        )
+        return Phase(self.stage, passes, LEGAL)
+
+    def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
+        (decoder,) = lowered
+        return emit_cuda(order, decoder.model)
+
+    def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
+        raise MachineError(
+            "bundles for onnx-cuda are not run by this version",
+            fix="compile for onnx-cpu to compare the model itself",
+        )
+
+
+ONNX_CUDA = OnnxCudaTarget()

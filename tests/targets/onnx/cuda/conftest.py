@@ -1,0 +1,64 @@
+"""Checkpoints that are stored in bfloat16, so that no weight is rounded; what HF says of them; and legal graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from g4compile.model.config import ModelFacts
+from g4compile.program import Program, bind
+from g4compile.synth.checkpoint import synthesize
+from g4compile.targets.lower import lower
+from g4compile.targets.onnx.cuda.target import ONNX_CUDA
+from g4compile.weights.checkpoint import Checkpoint
+from tests.conftest import once
+from tests.scenario import Expected, reference_logits
+
+CONTEXT, CHUNK = 256, 24
+
+
+@pytest.fixture(scope="session")
+def stored_narrow(shared: Path) -> Callable[[str], Checkpoint]:
+    """Opened synthetic checkpoints in bfloat16, by preset name."""
+
+    def get(variant: str) -> Checkpoint:
+        def make(path: Path) -> None:
+            synthesize(variant, path, seed=7, dtype="bfloat16")
+
+        return Checkpoint.open(once(shared, f"{variant}-bfloat16-checkpoint", make))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def expected_narrow(shared: Path, stored_narrow: Callable[[str], Checkpoint]) -> Callable[[str, int], Expected]:
+    """What HF eager float32 says to the standard scenario, by preset and batch size."""
+
+    def get(variant: str, batch: int) -> Expected:
+        def make(path: Path) -> None:
+            np.savez(path, **reference_logits(stored_narrow(variant), batch))
+
+        return Expected(**np.load(once(shared, f"{variant}-bfloat16-{batch}.npz", make)))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def cuda_graph(
+    stored_narrow: Callable[[str], Checkpoint], traces: Callable[[ModelFacts], ir.Model]
+) -> Callable[..., ir.Model]:
+    """The legal:onnx-cuda graph of a preset, its weights bound, compiled with some options."""
+
+    def get(variant: str, **options: object) -> ir.Model:
+        checkpoint = stored_narrow(variant)
+        program = Program.decoder(traces(checkpoint.facts), checkpoint.facts)
+        bind(program, checkpoint)
+        told = ONNX_CUDA.options(**{"context": CONTEXT, "chunk": CHUNK, **options})
+        (lowered,) = lower(program, ONNX_CUDA, told)
+        return lowered.model
+
+    return get
