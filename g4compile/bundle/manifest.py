@@ -207,8 +207,8 @@ class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CudaSpec(msgspec.Struct, frozen=True):
-    """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``counters``: how many the input of that
-    name has. ``kernels``: the file that lists the compiled kernels."""
+    """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``counters``: how many the input of
+    that name has. ``kernels``: the file that lists the compiled kernels."""
 
     chunk: Count
     counters: Count

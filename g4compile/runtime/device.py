@@ -94,9 +94,7 @@ class Cuda:
         try:
             from cuda.bindings import runtime
         except ImportError as error:
-            raise MachineError(
-                f"{what} are run through {_PACKAGE}, which is not installed", fix=install
-            ) from error
+            raise MachineError(f"{what} are run through {_PACKAGE}, which is not installed", fix=install) from error
         self._runtime = runtime
         self._memory, self._pinned, self._graphs = set[int](), set[int](), set[int]()
         # No work of the legacy default stream, which ONNX Runtime and TensorRT may use, holds up this one.

@@ -162,8 +162,8 @@ def load(
     profile: str | Path | None = None,
     checkpoint: str | Path | None = None,
 ) -> Conversation:
-    """Open the bundle at ``path``, as `Session`; one of the target onnx-cuda as `CudaSession`; an engine bundle with the
-    ``checkpoint`` folder that holds its weights, as `EngineSession`. Raises InputError for an argument that is not
+    """Open the bundle at ``path``, as `Session`; one of the target onnx-cuda as `CudaSession`; an engine bundle with
+    the ``checkpoint`` folder that holds its weights, as `EngineSession`. Raises InputError for an argument that is not
     possible, BundleError when the bundle is not whole or not for this version, MachineError without a GPU."""
     weights = arguments.optional_path("checkpoint", checkpoint)
     bundle = Bundle.open(arguments.path("path", path))

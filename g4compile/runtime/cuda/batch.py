@@ -1,7 +1,7 @@
 """Sequences of unequal lengths that are decoded together, and that join and leave between steps.
 
-A prompt runs alone, over the caches of its row. A step runs all rows up to the highest used one in the smallest captured
-graph that holds them; rows without a sequence, or whose token the prompt has just given, have no position there.
+A prompt runs alone, over the caches of its row. A step runs all rows up to the highest used one in the smallest
+captured graph that holds them; rows without a sequence, or whose token the prompt has just given, have no position.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Batch:
     """At most ``rows.count`` sequences. Made by `CudaSession.batch`; ``alone``: a block that is one call of its
     session. A call that fails changes nothing."""
 
-    def __init__(self, rows: Rows, shared: Shared, chunk: int, alone: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, rows: Rows, shared: Shared, chunk: int, alone: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._rows, self._shared, self._chunk, self._alone = rows, shared, chunk, alone
         self._sequences: list[Sequence | None] = [None] * rows.count
         self.closed = False

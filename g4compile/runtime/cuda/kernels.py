@@ -90,10 +90,11 @@ def kernels_for(bundle: Bundle, file: str, gpu: Gpu) -> list[Kernel]:
             + (f", with at most {gpu.shared:,} bytes of shared memory: not {lacking[0]}" if lacking else ""),
             fix=f"compile with --sm {gpu.sm}",
         )
-    if ptx.keys() - machine.keys():
+    compiled_now = len(ptx.keys() - machine.keys())
+    if compiled_now:
         warnings.warn(
-            f"the driver compiles {len(ptx.keys() - machine.keys())} kernels now, for the GPU's sm_{gpu.sm}: that takes "
-            f"seconds; compile the bundle with --sm {gpu.sm} to avoid it",
+            f"the driver compiles {compiled_now} kernels now, for the GPU's sm_{gpu.sm}: that takes seconds; "
+            f"compile the bundle with --sm {gpu.sm} to avoid it",
             stacklevel=2,
         )
     chosen = {name: (record, record.ptx) for name, record in ptx.items()}

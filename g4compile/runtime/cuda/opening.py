@@ -1,7 +1,7 @@
 """Opening a bundle's graph with ONNX Runtime's CUDA provider, on the stream of a device.
 
-Nothing may run elsewhere: the CPU provider is not listed, and `session.disable_cpu_ep_fallback` makes an error of a node
-that the CUDA provider does not have.
+Nothing may run elsewhere: the CPU provider is not listed, and `session.disable_cpu_ep_fallback` makes an error of a
+node that the CUDA provider does not have.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from g4compile.runtime.graphs import check_tensors
 _WHAT = "bundles of the target onnx-cuda"
 _ENTRIES = {
     "session.disable_cpu_ep_fallback": "1",
-    "session.use_device_allocator_for_initializers": "1",  # weights are no part of the arena, which would double for them
+    "session.use_device_allocator_for_initializers": "1",  # weights beside the arena, which grows by steps
 }
 
 

@@ -6,7 +6,6 @@ come back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,8 +14,8 @@ import numpy as np
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER
-from g4compile.errors import BundleError, G4Error, InputError
-from g4compile.runtime import feeds
+from g4compile.errors import G4Error, InputError
+from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
 from g4compile.runtime.cuda.batch import Batch
 from g4compile.runtime.cuda.graph import MOST_ROWS, Graph

@@ -155,6 +155,8 @@ def opened(size=1 << 30):
     device = HostDevice(size)
     runtime = Runtime(device)
     session = CudaSession(
-        SimpleNamespace(folder=Path("bundle"), manifest=manifest(), graph_path=Path), device, lambda bundle, here: runtime
+        SimpleNamespace(folder=Path("bundle"), manifest=manifest(), graph_path=Path),
+        device,
+        lambda bundle, here: runtime,
     )
     return SimpleNamespace(session=session, device=device, runtime=runtime)

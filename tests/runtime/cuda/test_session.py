@@ -176,7 +176,9 @@ def test_an_error_changes_nothing(kept, new, error):
         here.session.reset()
         kept = 0
     before = PROMPT if kept else []
-    np.testing.assert_array_equal(here.session.forward([7, 9]), [logits_of(fake.answer([*before, 7, 9], len(before) + 1))])
+    np.testing.assert_array_equal(
+        here.session.forward([7, 9]), [logits_of(fake.answer([*before, 7, 9], len(before) + 1))]
+    )
 
 
 def test_lack_of_memory():
