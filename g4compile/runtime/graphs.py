@@ -20,13 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, MANIFEST, TensorSpec
 from g4compile.bundle.requires import G4OPS
 from g4compile.errors import BundleError, InputError
 from g4compile.runtime.native import add_ops
+from g4compile.runtime.onnx_runtime import ort
 from g4compile.runtime.prepacked import discard, prepacked
 
 Pages = tuple[int, int]  # addresses: from the first, before the second

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
@@ -21,6 +20,7 @@ from g4compile.runtime.features import Encoders, put
 from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 from g4compile.runtime.media.placeholders import Media
+from g4compile.runtime.onnx_runtime import ort
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from g4compile.runtime.device import Device
 from g4compile.runtime.failures import run_errors
+from g4compile.runtime.onnx_runtime import ort
 
 MOST_ROWS = 64  # sequences that one captured run takes
 _SKIP = -1  # the id of runs that are not captured

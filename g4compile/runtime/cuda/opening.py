@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnxruntime as ort
-
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DECODER, MANIFEST
 from g4compile.errors import BundleError, MachineError
-from g4compile.runtime.cuda import packages
+from g4compile.runtime import packages
 from g4compile.runtime.cuda.kernels import kernels_for
 from g4compile.runtime.cuda.library import Library, require_library
 from g4compile.runtime.device import Cuda, Device
 from g4compile.runtime.graphs import check_tensors
+from g4compile.runtime.onnx_runtime import ort
 
 _WHAT = "bundles of the target onnx-cuda"
 _ENTRIES = {
@@ -28,10 +27,10 @@ _ENTRIES = {
 
 def open_device() -> Cuda:
     """The first GPU. Raises MachineError where it, ONNX Runtime's CUDA provider, or cuda-python is not here."""
-    found = packages.fault()
+    found = packages.cuda_fault()
     if found is not None:
         raise found
-    return Cuda(_WHAT, packages.INSTALL)
+    return Cuda(_WHAT, packages.EXTRA)
 
 
 def open_graph(bundle: Bundle, device: Device) -> Any:

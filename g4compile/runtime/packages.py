@@ -12,15 +12,17 @@ from importlib.metadata import PackageNotFoundError, version
 from g4compile.errors import MachineError
 
 PLAIN, CUDA = "onnxruntime", "onnxruntime-gpu"
-INSTALL = "pip install 'g4compile[cuda]'"
-REPAIR = f"pip uninstall -y {PLAIN} {CUDA} && {INSTALL}"
+ADMITTED = ">=1.30,<1.33"  # of either
+EXTRA = "pip install 'g4compile[cuda]'"
+# From either, or both, to the one with CUDA.
+REPAIR = f"pip uninstall -y {PLAIN} {CUDA} && pip install '{CUDA}{ADMITTED}'"
 PROVIDER = "CUDAExecutionProvider"
 # y = x of one float32, as an ONNX model: opset 17, IR version 8.
 _IDENTITY = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
-LIBRARIES = "pip install 'g4compile[cuda]' brings CUDA's libraries; or install CUDA 13 from NVIDIA"
+LIBRARIES = f"{EXTRA} brings CUDA's libraries, and then: {REPAIR}; or install CUDA 13 from NVIDIA"
 
 
 def installed() -> list[str]:
@@ -44,28 +46,42 @@ def providers() -> list[str] | None:
 
 
 def fault() -> MachineError | None:
-    """What keeps ONNX Runtime here from running `onnx-cuda` bundles, with the repair; None where nothing does. Of the
-    GPU and its driver it says nothing."""
-    packages, found = installed(), providers()
-    if len(packages) > 1:
+    """What keeps ONNX Runtime here from running any bundle, with the repair; None where nothing does."""
+    found = installed()
+    if len(found) > 1:
         return MachineError(
             f"{PLAIN} and {CUDA} are both installed, and break each other",
             why="they install into one folder, and files of one lie over those of the other",
             fix=REPAIR,
         )
-    if found is None:
-        return MachineError(
-            "ONNX Runtime is installed, and cannot be imported" if packages else "ONNX Runtime is not installed",
-            why=f"uninstalling one of {PLAIN} and {CUDA} takes files of the other along" if packages else "",
-            fix=REPAIR,
-        )
-    if PROVIDER not in found:
-        return MachineError(
-            "this ONNX Runtime has no CUDA provider",
-            why=f"the package {packages[0] if packages else PLAIN} is installed, and only {CUDA} has it",
-            fix=f"pip uninstall -y {PLAIN} && {INSTALL}",
+    if providers() is None:
+        return (
+            broken() if found else MachineError("ONNX Runtime is not installed", fix=f"pip install '{PLAIN}{ADMITTED}'")
         )
     return None
+
+
+def cuda_fault() -> MachineError | None:
+    """What keeps it from running `onnx-cuda` bundles. Of the GPU and its driver it says nothing."""
+    found = fault()
+    if found is None and PROVIDER not in (providers() or ()):
+        return MachineError(
+            "this ONNX Runtime has no CUDA provider",
+            why=f"the package {', '.join(installed()) or PLAIN} is installed, and only {CUDA} has it",
+            fix=REPAIR,
+        )
+    return found
+
+
+def broken(error: Exception | None = None) -> MachineError:
+    """That the package of ONNX Runtime is not whole, as ``error`` of an import says."""
+    found = installed()
+    one = CUDA if CUDA in found else PLAIN
+    return MachineError(
+        "ONNX Runtime is installed, and cannot be used" + (f": {error}" if error else ""),
+        why=f"of {PLAIN} and {CUDA}, removing one takes files of the other along",
+        fix=f"pip uninstall -y {PLAIN} {CUDA} && pip install '{one}{ADMITTED}'",
+    )
 
 
 def load_libraries() -> None:
@@ -77,6 +93,8 @@ def load_libraries() -> None:
 
 def provider_loads() -> bool:
     """Whether the CUDA provider and all libraries that it needs can be loaded: a graph of one node says so."""
+    if PROVIDER not in (providers() or ()):
+        return False
     load_libraries()
     runtime = import_module(PLAIN)
     options = runtime.SessionOptions()
