@@ -206,6 +206,15 @@ class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     encoders: tuple[EngineEncoder, ...] = ()
 
 
+class CudaSpec(msgspec.Struct, frozen=True):
+    """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``counters``: how many the input of
+    that name has. ``kernels``: the file that lists the compiled kernels."""
+
+    chunk: Count
+    counters: Count
+    kernels: str
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes. ``engine``: of a TensorRT bundle.
 
@@ -238,6 +247,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, FileSpec]
     engine: EngineSpec | None = None
     media: MediaSpec | None = None
+    cuda: CudaSpec | None = None
 
     @property
     def kv(self) -> KVSpec:

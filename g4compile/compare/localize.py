@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DECODER, EMBED
@@ -23,6 +22,7 @@ from g4compile.runtime.feeds import KEEP, POSITIONS, keep, positions
 from g4compile.runtime.graphs import open_graph
 from g4compile.runtime.kv_cache import empty_past
 from g4compile.runtime.native import add_ops
+from g4compile.runtime.onnx_runtime import ort
 from g4compile.weights.stored import STORED
 
 Ids = np.ndarray[Any, Any]

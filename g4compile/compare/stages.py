@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 from g4compile.model.config import ModelFacts
 from g4compile.ops.registry import attach_bodies
 from g4compile.runtime import feeds
 from g4compile.runtime.kv_tensors import tensor_of, zeros
+from g4compile.runtime.onnx_runtime import ort
 from g4compile.weights.writer import write_graphs
 
 Array = np.ndarray[Any, Any]

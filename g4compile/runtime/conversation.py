@@ -7,13 +7,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError, MachineError
 from g4compile.runtime import arguments
+from g4compile.runtime.device import DeviceMemory
 from g4compile.runtime.generation import check_takes
 from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.prompt import Prompt
@@ -35,7 +36,21 @@ class Conversation(ABC):
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle, self._running = bundle, threading.Lock()
+        self.bundle, self._running, self._closed = bundle, threading.Lock(), False
+
+    def close(self) -> None:
+        """Give back what the session holds: memory, the model's graphs, the device. Only `close` may follow."""
+        with self._turn():
+            if not self._closed:
+                self._reset()
+                self._close()
+                self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     @property
     @abstractmethod
@@ -51,6 +66,15 @@ class Conversation(ABC):
     @abstractmethod
     def kv_bytes(self) -> int:
         """Bytes the KV state holds now."""
+
+    @property
+    def device_memory(self) -> DeviceMemory | None:
+        """What the session holds of a GPU's memory; None where it uses none, or cannot tell."""
+        return None
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give everything back, once. The state is empty."""
 
     @abstractmethod
     def _reset(self) -> None:
@@ -176,7 +200,14 @@ class Conversation(ABC):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """A block that no other thread is in. Raises InputError when one is."""
+        """A block that no other thread is in. Raises InputError when one is, or the session is closed."""
+        with self._turn():
+            if self._closed:
+                raise InputError("this session is closed", fix="load the bundle again")
+            yield
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
         if not self._running.acquire(blocking=False):
             raise InputError(
                 "this session is in use by another thread",

@@ -7,14 +7,44 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from g4compile.errors import MachineError
 
 Array = np.ndarray[Any, Any]
-_INSTALL = "pip install 'g4compile[gpu]'"
+_PACKAGE = "cuda-python"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """``capability``: major and minor compute capability. ``shared``: most bytes of shared memory that a block may
+    take, when asked for. ``memory``: bytes."""
+
+    name: str
+    capability: tuple[int, int]
+    shared: int
+    memory: int
+
+    @property
+    def sm(self) -> int:
+        """89 for the compute capability 8.9."""
+        return 10 * self.capability[0] + self.capability[1]
+
+
+class DeviceMemory(msgspec.Struct, frozen=True):
+    """Bytes of a GPU that a session holds. ``kv_bytes``: allotted for keys and values, whatever their length now.
+    ``buffer_bytes``: inputs, logits. ``other_bytes``: what else became occupied since the session was opened: values
+    between nodes, loaded kernels, libraries, and what other processes took meanwhile. ``free_bytes``: of the GPU."""
+
+    weight_bytes: int
+    kv_bytes: int
+    buffer_bytes: int
+    other_bytes: int
+    free_bytes: int
 
 
 class Device(Protocol):
@@ -22,12 +52,18 @@ class Device(Protocol):
 
     stream: int
 
+    def gpu(self) -> Gpu: ...
+
+    def free_memory(self) -> int:
+        """Bytes of the GPU that no process holds."""
+        ...
+
     def allocate(self, size: int) -> int: ...
 
     def free(self, address: int) -> None: ...
 
     def staging(self, size: int) -> Array:
-        """uint8 [size] of host memory that the device reads directly."""
+        """uint8 [size] of host memory that the device reads and writes directly. It is there until `close`."""
         ...
 
     def upload(self, address: int, array: Array) -> None: ...
@@ -44,39 +80,66 @@ class Device(Protocol):
 
     def launch(self, graph: int) -> None: ...
 
+    def close(self) -> None:
+        """Give back all memory, all graphs and the stream. It is used no more."""
+        ...
+
 
 class Cuda:
-    """A `Device` on the first GPU. Raises MachineError without cuda-python, a driver or a device."""
+    """A `Device` on the first GPU. ``what``, for the user, is run through it, and ``install`` is the command that
+    brings cuda-python. Raises MachineError without cuda-python, a driver or a device."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "TensorRT engines", install: str = "pip install 'g4compile[gpu]'") -> None:
+        self._what = what
         try:
             from cuda.bindings import runtime
         except ImportError as error:
-            raise MachineError(
-                "TensorRT engines are run through cuda-python, which is not installed", fix=_INSTALL
-            ) from error
+            raise MachineError(f"{what} are run through {_PACKAGE}, which is not installed", fix=install) from error
         self._runtime = runtime
-        self.stream = int(self._call(runtime.cudaStreamCreate))
+        self._memory, self._pinned, self._graphs = set[int](), set[int](), set[int]()
+        # No work of the legacy default stream, which ONNX Runtime and TensorRT may use, holds up this one.
+        self.stream = int(self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking))
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of a call, its error code checked."""
+        """The result of a call, its error code checked; several as a tuple."""
         code, *results = function(*arguments)
         if int(code) != 0:
             _, text = self._runtime.cudaGetErrorString(code)
             words = text.decode() if isinstance(text, bytes) else str(text)
+            lack = int(code) == int(self._runtime.cudaError_t.cudaErrorMemoryAllocation)
             raise MachineError(
-                f"{function.__name__} failed: {words}", fix="TensorRT engines need an NVIDIA GPU and its driver"
+                f"{function.__name__} failed: {words}",
+                fix="give fewer or shorter sequences, or free memory of the GPU"
+                if lack
+                else f"{self._what} need an NVIDIA GPU and its driver; `g4compile doctor` says what is here",
             )
-        return results[0] if results else None
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def gpu(self) -> Gpu:
+        properties = self._call(self._runtime.cudaGetDeviceProperties, 0)
+        return Gpu(
+            properties.name.decode(),
+            (int(properties.major), int(properties.minor)),
+            int(properties.sharedMemPerBlockOptin),
+            int(properties.totalGlobalMem),
+        )
+
+    def free_memory(self) -> int:
+        free, _ = self._call(self._runtime.cudaMemGetInfo)
+        return int(free)
 
     def allocate(self, size: int) -> int:
-        return int(self._call(self._runtime.cudaMalloc, size))
+        address = int(self._call(self._runtime.cudaMalloc, size))
+        self._memory.add(address)
+        return address
 
     def free(self, address: int) -> None:
         self._call(self._runtime.cudaFree, address)
+        self._memory.discard(address)
 
     def staging(self, size: int) -> Array:
         address = int(self._call(self._runtime.cudaMallocHost, size))
+        self._pinned.add(address)
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
 
     def upload(self, address: int, array: Array) -> None:
@@ -98,7 +161,22 @@ class Cuda:
         self._call(self._runtime.cudaStreamBeginCapture, self.stream, mode)
         run()
         graph = self._call(self._runtime.cudaStreamEndCapture, self.stream)
-        return int(self._call(self._runtime.cudaGraphInstantiate, graph, 0))
+        found = int(self._call(self._runtime.cudaGraphInstantiate, graph, 0))
+        self._graphs.add(found)
+        return found
 
     def launch(self, graph: int) -> None:
         self._call(self._runtime.cudaGraphLaunch, graph, self.stream)
+
+    def close(self) -> None:
+        for graph in self._graphs:
+            self._call(self._runtime.cudaGraphExecDestroy, graph)
+        for address in self._memory:
+            self._call(self._runtime.cudaFree, address)
+        for address in self._pinned:
+            self._call(self._runtime.cudaFreeHost, address)
+        for held in (self._graphs, self._memory, self._pinned):
+            held.clear()
+        if self.stream:
+            self._call(self._runtime.cudaStreamDestroy, self.stream)
+            self.stream = 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from g4compile.runtime.engine_encoder import Encoder
 from g4compile.runtime.engine_host import EngineHost, StepFeeds
 from g4compile.runtime.engine_plans import DTYPES, open_plans
 from g4compile.runtime.feeds import LOGITS, PAST, joined, past_of
+from g4compile.runtime.in_place import InPlace
 from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs
 from g4compile.runtime.placed import Features, placed
@@ -63,10 +64,8 @@ class EngineSession(Conversation):
         self._plans = open_plans(trt or _module(spec.product), bundle, spec, self._device)
         self._staging = self._device.staging(_STAGING)
         self._addresses: dict[str, int] = {}
-        self._length, self._batch = 0, 0
-        self._written = 0  # tokens of this call whose keys and values may be in the caches
-        self._damaged = False
-        self._graph: int | None = None
+        self._state = InPlace(bundle.manifest.kv.rewind)
+        self._graph: tuple[int, int] | None = None  # of a decode step: for how many sequences, and which
         for weight in spec.weights:
             self._bind_weight(weight)
         for step in spec.steps:
@@ -125,49 +124,29 @@ class EngineSession(Conversation):
 
     @property
     def length(self) -> int:
-        return self._length
+        return self._state.length
 
     @property
     def batch(self) -> int | None:
-        return self._batch or None
+        return self._state.batch or None
 
     @property
     def kv_bytes(self) -> int:
         return self._spec.kv_bytes
 
     def _reset(self) -> None:
-        self._length, self._batch, self._graph, self._damaged = 0, 0, None, False
+        self._state.reset()
 
     def _rewind(self, tokens: int) -> None:
-        if tokens > self.bundle.manifest.kv.rewind:
-            raise InputError(
-                f"cannot rewind {tokens} tokens: the rings of sliding layers "
-                f"hold {self.bundle.manifest.kv.rewind} more than"
-                " their window",
-                fix="reset and run the prompt again",
-            )
-        self._length -= tokens
+        self._state.rewind(tokens)
 
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Caches are written in place. Full layers are written behind the state only; a ring gives up its oldest
-        tokens, and holds `rewind` more than are seen. When an error leaves more than that, the state is lost, and only
-        a reset is possible."""
-        if self._damaged:
-            raise InputError(
-                "an error has damaged the state of this session",
-                why="it came when the rings of sliding layers had been written over",
-                fix="reset() the session and run the whole prompt again",
-            )
-        before, self._written = (self._length, self._batch), 0
-        try:
-            yield
-        except BaseException:  # an interrupt too
-            self._length, batch = before
-            if batch != self._batch:
-                self._batch, self._graph = batch, None
-            self._damaged = self._length > 0 and self._written > self.bundle.manifest.kv.rewind
-            raise
+    def _whole(self) -> AbstractContextManager[None]:
+        return self._state.whole()
+
+    def _close(self) -> None:
+        self._plans.clear()
+        self._encoders.clear()
+        self._device.close()
 
     def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
         pieces = []
@@ -194,9 +173,8 @@ class EngineSession(Conversation):
                 f"the engines take {self._spec.batch} sequences at most, got {ids.shape[0]}", fix="compile with --batch"
             )
         features = None if media.is_empty else self._features(ids, media)
-        if ids.shape[0] != self._batch:
-            self._batch, self._graph = ids.shape[0], None
-        yield from self._host.steps(ids, self._length, all_positions, features)
+        self._state.batch = ids.shape[0]
+        yield from self._host.steps(ids, self._state.length, all_positions, features)
 
     def _features(self, ids: np.ndarray[Any, Any], media: Media) -> Features:
         spec, encoders = (
@@ -215,7 +193,7 @@ class EngineSession(Conversation):
 
     def _step(self, step: StepFeeds) -> None:
         batch, new = step.tokens.shape
-        self._written += new
+        self._state.writes(new)
         graph, plan = self.bundle.manifest.graphs[self._graph_of(step.name)], self._plans[step.name]
         for tensor in graph.inputs:
             if any(isinstance(size, str) for size in tensor.shape):
@@ -225,7 +203,7 @@ class EngineSession(Conversation):
                 self._device.upload(self._addresses[f"{step.name}/{tensor.name}"], array)
         self._execute(step.name)
         self._device.synchronize()  # before what was fed goes away
-        self._length += new
+        self._state.length += new
 
     def _fetch(self, name: str, output: str, sizes: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """An output of the step ``name``, which just ran over ids of ``sizes``."""
@@ -248,12 +226,12 @@ class EngineSession(Conversation):
         enqueue = self._plans[name].run
         if name != "decode":
             enqueue()
-        elif self._graph is None:
+        elif self._graph is None or self._graph[0] != self._state.batch:
             enqueue()  # TensorRT wants one run before a capture
             self._device.synchronize()
-            self._graph = self._device.capture(enqueue)
+            self._graph = self._state.batch, self._device.capture(enqueue)
         else:
-            self._device.launch(self._graph)
+            self._device.launch(self._graph[1])
 
 
 def _module(product: str) -> Any:

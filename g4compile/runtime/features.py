@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from g4compile.bundle.folder import Bundle
 from g4compile.runtime.audio import AudioEncoder
 from g4compile.runtime.encoder import Encoder
 from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.media.records import Array
+from g4compile.runtime.onnx_runtime import ort
 from g4compile.runtime.placed import Features, placed
 from g4compile.runtime.prompt import media_of
 from g4compile.runtime.vision import VisionEncoder

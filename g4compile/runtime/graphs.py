@@ -20,13 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, MANIFEST, TensorSpec
 from g4compile.bundle.requires import G4OPS
 from g4compile.errors import BundleError, InputError
 from g4compile.runtime.native import add_ops
+from g4compile.runtime.onnx_runtime import ort
 from g4compile.runtime.prepacked import discard, prepacked
 
 Pages = tuple[int, int]  # addresses: from the first, before the second
@@ -50,8 +49,8 @@ def open_graph(bundle: Bundle, part: str, threads: int, cache: Path | None = Non
     name = bundle.manifest.graph(part)
     session = _opened(bundle, name, threads, cache, profile)
     graph, where = bundle.manifest.graphs[name], bundle.folder / MANIFEST
-    _check_tensors(f"inputs of the graph {name}", session.get_inputs(), graph.inputs, where)
-    _check_tensors(f"outputs of the graph {name}", session.get_outputs(), graph.outputs, where)
+    check_tensors(f"inputs of the graph {name}", session.get_inputs(), graph.inputs, where)
+    check_tensors(f"outputs of the graph {name}", session.get_outputs(), graph.outputs, where)
     return session
 
 
@@ -85,7 +84,7 @@ def _save(file: Path, folder: Path) -> None:
     _session(file, 0, save_to=folder / file.name)
 
 
-def _check_tensors(kind: str, found: Sequence[Any], said: Sequence[TensorSpec], where: Path) -> None:
+def check_tensors(kind: str, found: Sequence[Any], said: Sequence[TensorSpec], where: Path) -> None:
     """Raise BundleError unless the graph's inputs or outputs, of ONNX Runtime, are what the manifest says: a runtime
     sizes what it feeds and fetches by the manifest."""
     real = {one.name: f"{one.type}{list(one.shape)}" for one in found}

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+
+from g4compile.runtime.onnx_runtime import ort
 
 Array = np.ndarray[Any, Any]
 _BFLOAT16, _NUMBER = "bfloat16", 16  # in `bundle/kv.py`, and in ONNX's TensorProto.DataType

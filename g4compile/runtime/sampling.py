@@ -47,7 +47,7 @@ class Sampling:
         number."""
         if self.temperature == 0:
             token = int(np.argmax(logits))  # the first that is no number, where there is one
-            _check(logits[token])
+            check_greatest(logits[token])
             return token
         return self._draw(logits, np.arange(len(logits)))
 
@@ -58,14 +58,14 @@ class Sampling:
     def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are
         `enough`."""
-        _check(logits.max())
+        check_greatest(logits.max())
         if self.temperature == 0:
             return int(_likeliest_first(logits, tokens, 1)[1][0])
         return self._draw(logits, tokens)
 
     def _draw(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         greatest = logits.max()
-        _check(greatest)
+        check_greatest(greatest)
         ordered, tokens = _likeliest_first(logits, tokens, self.top_k or len(tokens))
         with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity, whose `exp` is 0
             scaled = (ordered.astype(np.float64) - np.float64(greatest)) / self.temperature
@@ -76,7 +76,8 @@ class Sampling:
         return int(tokens[np.searchsorted(sums[: kept + 1], point, side="right")])
 
 
-def _check(greatest: np.floating[Any]) -> None:
+def check_greatest(greatest: np.floating[Any]) -> None:
+    """Raise BundleError unless the greatest logit is finite."""
     if not np.isfinite(greatest):
         raise BundleError(
             f"the model gave {greatest} as its greatest logit, so no token can be chosen",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
@@ -21,6 +20,7 @@ from g4compile.runtime.features import Encoders, put
 from g4compile.runtime.graphs import mapped_pages, open_graph, release_pages
 from g4compile.runtime.kv_cache import KVCache
 from g4compile.runtime.media.placeholders import Media
+from g4compile.runtime.onnx_runtime import ort
 
 # Tokens after which the pages of tables are given back: a lookup maps 64 kB around each of a token's rows.
 _LOOKUPS = 256
@@ -77,10 +77,14 @@ class Session(Conversation):
 
     def end_profiling(self) -> str:
         """Write the profile that was asked for; the path of its file."""
-        return str(self._decoder.end_profiling())
+        with self._alone():
+            return str(self._decoder.end_profiling())
 
     def _reset(self) -> None:
         self._cache = None
+
+    def _close(self) -> None:
+        del self._embed, self._decoder, self._encoders
 
     def _rewind(self, tokens: int) -> None:
         if self._cache is not None:
@@ -158,11 +162,13 @@ def load(
     profile: str | Path | None = None,
     checkpoint: str | Path | None = None,
 ) -> Conversation:
-    """Open the bundle at ``path``, as `Session`; an engine bundle with the ``checkpoint`` folder that holds its
-    weights, as `EngineSession`. Raises InputError for an argument that is not possible, BundleError when the bundle is
-    not whole or not for this version, MachineError without a GPU."""
+    """Open the bundle at ``path``, as `Session`; one of the target onnx-cuda as `CudaSession`; an engine bundle with
+    the ``checkpoint`` folder that holds its weights, as `EngineSession`. Raises InputError for an argument that is not
+    possible, BundleError when the bundle is not whole or not for this version, MachineError without a GPU."""
     weights = arguments.optional_path("checkpoint", checkpoint)
     bundle = Bundle.open(arguments.path("path", path))
+    if bundle.manifest.cuda is not None:
+        return _cuda(bundle, threads=threads or None, cache=cache, profile=profile, checkpoint=weights)
     if bundle.manifest.engine is None:
         return Session(bundle, threads, chunk, cache, profile)
     if weights is None:
@@ -170,9 +176,21 @@ def load(
             "an engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
             fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER)",
         )
-    for name, value in (("cache", cache), ("profile", profile)):
-        if value is not None:
-            raise InputError(f"an engine bundle has no use for {name}", fix=f"leave {name} away")
+    _refuse("an engine bundle", cache=cache, profile=profile)
     from g4compile.runtime.engine import EngineSession
 
     return EngineSession(bundle, weights)
+
+
+def _cuda(bundle: Bundle, **useless: object) -> Conversation:
+    _refuse("a bundle of the target onnx-cuda", **useless)
+    from g4compile.runtime.cuda.session import CudaSession
+
+    return CudaSession(bundle)
+
+
+def _refuse(what: str, **given: object) -> None:
+    """Raise InputError for the first argument that is given, of which ``what`` has no use."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{what} has no use for {name}", fix=f"leave {name} away")

@@ -8,20 +8,29 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from g4compile.errors import MachineError
+from g4compile.runtime.device import Gpu
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 
 DTYPES = {"BF16": ml_dtypes.bfloat16, "FLOAT": np.float32, "INT64": np.int64}
 
 
 class HostDevice:
-    """A `Device` whose memory is arrays, by address."""
+    """A `Device` whose memory is arrays, by address. ``size``: bytes that it has."""
 
-    stream = 7
-
-    def __init__(self):
+    def __init__(self, size=1 << 40, gpu=None):
         self.memory, self.graphs, self.launched, self._next = {}, [], 0, 4096
+        self.stream, self.size, self._gpu = 7, size, gpu or Gpu("a host", (9, 0), 227 << 10, size)
+
+    def gpu(self):
+        return self._gpu
+
+    def free_memory(self):
+        return self.size - sum(array.nbytes for array in self.memory.values())
 
     def allocate(self, size):
+        if size > self.free_memory():
+            raise MachineError("cudaMalloc failed: out of memory")
         address, self._next = self._next, self._next + size + -size % 256
         self.memory[address] = np.full(size, 0xAB, np.uint8)  # as it comes
         return address
@@ -29,22 +38,27 @@ class HostDevice:
     def free(self, address):
         del self.memory[address]
 
+    def at(self, address, size):
+        """uint8 [size] of what lies at ``address``, anywhere in a piece that was allocated."""
+        base = max(start for start in self.memory if start <= address)
+        found = self.memory[base][address - base :][:size]
+        assert found.nbytes == size, f"{size} bytes at {address} reach behind the piece at {base}"
+        return found
+
     def staging(self, size):
         return np.empty(size, np.uint8)
 
     def upload(self, address, array):
-        base = max(start for start in self.memory if start <= address)
-        place = address - base
-        self.memory[base][place : place + array.nbytes] = array.reshape(-1).view(np.uint8)
+        self.at(address, array.nbytes)[:] = array.reshape(-1).view(np.uint8)
 
     def download(self, array, address):
-        array.reshape(-1).view(np.uint8)[:] = self.memory[address][: array.nbytes]
+        array.reshape(-1).view(np.uint8)[:] = self.at(address, array.nbytes)
 
     def zero(self, address, size):
-        self.memory[address][:size] = 0
+        self.at(address, size)[:] = 0
 
     def synchronize(self):
-        pass
+        assert self.stream, "closed"
 
     def capture(self, run):
         self.graphs.append(run)  # noted, and not run: as CUDA does
@@ -53,6 +67,11 @@ class HostDevice:
     def launch(self, graph):
         self.launched += 1
         self.graphs[graph]()
+
+    def close(self):
+        self.memory.clear()
+        self.graphs.clear()
+        self.stream = 0
 
 
 class Context:

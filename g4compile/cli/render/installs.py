@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from g4compile.bundle.requires import G4OPS
 from g4compile.errors import MachineError
 from g4compile.requirements import BASE, BROKEN, COMPILE, RUNTIME, Requirement, install_command
+from g4compile.runtime.cuda.present import present
 from g4compile.runtime.native import find_library
 from g4compile.runtime.shared_library import FIX
 
@@ -39,6 +40,13 @@ def library_row() -> tuple[str, dict[str, str]]:
     if found is None:
         return f"not here; products with codes are ONNX Runtime's own  {FIX}", {"fix": FIX}
     return f"{found.file}, kernels {found.kernels}", {"file": str(found.file), "kernels": found.kernels}
+
+
+def cuda_rows() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """What runs bundles of the target onnx-cuda: rows for people, and data."""
+    found = present()
+    rows = {f"onnx-cuda: {name}": one.get("found") or f"{one['error']}  {one['fix']}" for name, one in found.items()}
+    return rows, found
 
 
 def kernels_row(kernels: str) -> str:

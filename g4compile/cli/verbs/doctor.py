@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.render.installs import install_rows, library_row
+from g4compile.cli.render.installs import cuda_rows, install_rows, library_row
 from g4compile.cli.render.tables import table
 from g4compile.cli.verb import Answer, Json, verb
 
@@ -20,10 +20,13 @@ def doctor(
     """Show versions, and how to get what is missing."""
     import g4compile
     from g4compile.errors import MachineError
-    from g4compile.requirements import BASE, COMPILE, REQUIREMENTS, fixes, install_kind
+    from g4compile.requirements import BASE, BROKEN, COMPILE, REQUIREMENTS, fixes, install_kind
+    from g4compile.runtime import packages
 
-    kind = install_kind()
+    kind, runtime = install_kind(), packages.fault()
     found, targets = fixes(kind), dict[str, bool]()
+    if runtime is not None:  # its records say that it is here
+        kind, found = BROKEN, {packages.PLAIN: runtime.fix, **found}
     if kind == COMPILE:
         from g4compile.targets import compiles_here
 
@@ -39,6 +42,7 @@ def doctor(
         "targets": targets,
     }
     library, data["libg4ops"] = library_row()
+    cuda, data["cuda"] = cuda_rows()
     failed = None
     if strict and found:
         failed = MachineError(f"the install is broken: {', '.join(found)}", fix="; ".join(found.values()))
@@ -47,5 +51,6 @@ def doctor(
         "python": f"{platform.python_version()} on {platform.machine()}",
         **install_rows(kind, versions, found, targets),
         "libg4ops": library,
+        **cuda,
     }
     return Answer(data, lambda: table("g4compile doctor", rows), failed)

@@ -1,0 +1,115 @@
+"""What a session holds on the device: memory of some sequences, and what all of them use in turn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from g4compile.bundle.kv import PARTS, PAST
+from g4compile.bundle.manifest import Manifest
+from g4compile.errors import MachineError
+from g4compile.runtime.cuda.graph import MOST_ROWS
+from g4compile.runtime.device import Device
+
+Array = np.ndarray[Any, Any]
+
+
+class Memory:
+    """Pieces of device memory that are given back together. ``bytes``: of all of them. ``what``: for whom."""
+
+    def __init__(self, device: Device, what: str) -> None:
+        self.device, self.bytes, self._what = device, 0, what
+        self._sizes: dict[int, int] = {}
+        self._named: dict[str, int] = {}
+
+    def allocate(self, size: int, zero: bool = False) -> int:
+        """The address of ``size`` bytes. Raises MachineError when the GPU does not have them."""
+        try:
+            address = self.device.allocate(size)
+        except MachineError as error:
+            raise MachineError(
+                f"there is not enough memory on the GPU for {self._what}",
+                why=f"{self.bytes:,} bytes are held for them, {size:,} more are asked for, and "
+                f"{self.device.free_memory():,} are free",
+                fix="give fewer sequences, compile with a smaller --context, or free memory of the GPU",
+            ) from error
+        self._sizes[address] = size
+        self.bytes += size
+        if zero:
+            self.device.zero(address, size)
+        return address
+
+    def room(self, name: str, size: int) -> int:
+        """Where at least ``size`` bytes of ``name`` lie. A larger piece takes the place of a smaller one."""
+        address, size = self._named.get(name), max(size, 8)  # an array that holds nothing has an address too
+        if address is not None and self._sizes[address] >= size:
+            return address
+        if address is not None:
+            del self._named[name]
+            self._free(address)
+        self._named[name] = self.allocate(size)
+        return self._named[name]
+
+    def address(self, name: str) -> int:
+        """Of what `room` gave last."""
+        return self._named[name]
+
+    def free(self) -> None:
+        """Give all of it back."""
+        self._named.clear()
+        for address in list(self._sizes):
+            self._free(address)
+
+    def _free(self, address: int) -> None:
+        self.device.synchronize()
+        self.device.free(address)
+        self.bytes -= self._sizes.pop(address)
+
+
+class Shared:
+    """What all sequences of a session use in turn: the ``counters``, and host memory that the device reads and
+    writes."""
+
+    def __init__(self, device: Device, manifest: Manifest, counters: int) -> None:
+        self.device, self.manifest, self.count = device, manifest, counters
+        self.memory = Memory(device, "this bundle")
+        self.counters = self.memory.allocate(4 * counters, zero=True)
+        self.tokens, self.positions = (device.staging(8 * MOST_ROWS).view(np.int64) for _ in range(2))
+        self.logits = device.staging(4 * manifest.vocab_size).view(np.float32)
+
+    def settle(self) -> None:
+        """Behind an error: wait for what is still running, and put the counters in order."""
+        self.device.synchronize()
+        self.device.zero(self.counters, 4 * self.count)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys, or values, of one layer: bfloat16 [rows, *shape] at ``address``."""
+
+    name: str
+    shape: tuple[int, ...]
+    address: int
+
+    @property
+    def row(self) -> int:
+        """Bytes of a sequence."""
+        return _row_bytes(self.shape)
+
+
+def caches(memory: Memory, manifest: Manifest, count: int) -> list[Cache]:
+    """Empty caches of ``count`` sequences. Raises MachineError when the GPU has no memory for them."""
+    found = []
+    for layer in manifest.kv.layers:
+        shape = layer.heads, layer.slots or manifest.context, layer.head_dim
+        for part in PARTS[manifest.kv.dtype]:
+            address = memory.allocate(count * _row_bytes(shape), zero=True)
+            found.append(Cache(f"{PAST}{layer.layer}.{part}", shape, address))
+    return found
+
+
+def _row_bytes(shape: tuple[int, ...]) -> int:
+    return 2 * math.prod(shape)

@@ -1,0 +1,164 @@
+"""Some sequences on the device, and the graph bound to them: prompts, and steps of one token a sequence.
+
+A step reads the token of each row from where the run before has put its `next_token`, so greedy tokens are never sent.
+Captured graphs hold addresses: what a step reads and writes stays where it is until `free`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from g4compile.errors import MachineError
+from g4compile.runtime.cuda.graph import Graph
+from g4compile.runtime.cuda.memory import Array, Memory, Shared, caches
+from g4compile.runtime.feeds import LOGITS, POSITIONS
+from g4compile.runtime.sampling import Sampling, check_greatest
+
+IDS, INDEX, COUNTERS, NEXT = "input_ids", "logit_index", "counters", "next_token"
+UNUSED = -1  # the position of a row that is not in use
+_FLOAT, _INT32, _INT64, _BFLOAT16 = 1, 6, 7, 16  # as ONNX numbers them
+_MOST_LOGITS = 256 << 20  # bytes of logits that one run gives
+
+
+class Rows:
+    """Memory for ``count`` sequences. Raises MachineError, holding nothing, when the GPU does not have it."""
+
+    def __init__(self, graph: Graph, shared: Shared, count: int) -> None:
+        manifest = shared.manifest
+        self.count, self._graph, self._shared, self._device = count, graph, shared, shared.device
+        self._vocabulary, self._first_id = manifest.vocab_size, graph.take_ids()
+        self._steps: dict[int, Any] = {}
+        self._prompts: dict[tuple[int, int], Any] = {}
+        self._known = np.full(count, -1, np.int64)  # the tokens at `_ids`, where the host knows them
+        self._memory = memory = Memory(self._device, f"{count:,} sequences of {manifest.context:,} tokens")
+        try:
+            self._caches = caches(memory, manifest, count)
+            self.kv_bytes = memory.bytes
+            self._ids, self._positions, self._index = (memory.allocate(8 * count, zero=True) for _ in range(3))
+            self._logits = memory.allocate(4 * count * self._vocabulary)
+        except MachineError:
+            memory.free()
+            raise
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Held beside keys and values."""
+        return self._memory.bytes - self.kv_bytes
+
+    @property
+    def most_positions(self) -> int:
+        """Positions, of all rows together, whose logits one run gives."""
+        return max(1, _MOST_LOGITS // (4 * self._vocabulary))
+
+    def free(self) -> None:
+        """Give the memory back; nothing else may follow."""
+        self._steps.clear()
+        self._prompts.clear()
+        self._memory.free()
+
+    def forget(self) -> None:
+        """Behind an error: trust nothing of what lies on the device beside keys and values."""
+        self._known[:] = -1
+
+    def prompt(self, first: int, ids: Array, start: int, keep: int) -> None:
+        """Put ``ids`` [B, S] behind ``start`` tokens of the rows from ``first``. ``keep``: how many of the last
+        positions have logits; all, one, or none. `logits` and `tokens` give what it found."""
+        batch, new = ids.shape
+        binding = self._prompts.get((first, batch))
+        if binding is None:
+            binding = self._prompts[first, batch] = self._bound(first, batch)
+            _bind_output(binding, NEXT, _INT64, (batch, 1), self._ids + 8 * first)
+        positions = np.tile(np.arange(start, start + new, dtype=np.int64), (batch, 1))
+        index = np.tile(np.arange(new - keep, new, dtype=np.int64)[None, :, None], (batch, 1, 1))
+        for name, array in ((IDS, ids), (POSITIONS, positions), (INDEX, index)):
+            address = self._memory.room(name, array.nbytes)
+            if array.size:
+                self._device.upload(address, np.ascontiguousarray(array))
+            _bind_input(binding, name, _INT64, array.shape, address)
+        if keep > 1:
+            self._memory.room(LOGITS, 4 * batch * keep * self._vocabulary)
+        _bind_output(binding, LOGITS, _FLOAT, (batch, keep, self._vocabulary), self._logits_at(first, keep))
+        self._known[first : first + batch] = -1
+        self._graph.run(binding, f"{batch:,} sequences of {new:,} tokens")
+
+    def step(self, tokens: Array, positions: Array) -> None:
+        """Put ``tokens`` [n] at ``positions`` [n] of the first n rows; `UNUSED` for a row that has none."""
+        count, shared = len(tokens), self._shared
+
+        def prepare(idle: bool) -> None:
+            shared.positions[:count] = UNUSED if idle else positions
+            self._device.upload(self._positions, shared.positions[:count])
+            if not idle and not np.array_equal(self._known[:count], tokens):
+                shared.tokens[:count] = tokens
+                self._device.upload(self._ids, shared.tokens[:count])
+            self._known[:count] = -1  # the run writes over them
+
+        if count not in self._steps:
+            self._steps[count] = self._step_binding(count)
+        self._graph.replay(self._steps[count], self._first_id + count, prepare, f"{count:,} sequences of 1 token")
+
+    def tokens(self, first: int, count: int) -> Array:
+        """int64 [count]: the likeliest tokens of rows from ``first``, which the last run found."""
+        found = self._shared.tokens[:count]
+        self._device.download(found, self._ids + 8 * first)
+        self._device.synchronize()
+        self._known[first : first + count] = found
+        return found.copy()
+
+    def logits(self, first: int, batch: int, keep: int = 1) -> Array:
+        """float32 [batch, keep, V] of rows from ``first``, which the last run gave."""
+        found = np.empty((batch, keep, self._vocabulary), np.float32)
+        at, staged = self._logits_at(first, keep), self._shared.logits
+        for place, row in enumerate(found.reshape(-1, self._vocabulary)):
+            self._device.download(staged, at + 4 * place * self._vocabulary)
+            self._device.synchronize()
+            row[:] = staged
+        return found
+
+    def choose(self, row: int, sampling: Sampling, first: bool = False) -> int:
+        """The token of ``row`` behind the last run. ``first``: behind a prompt, where its logit is looked at: what is
+        not finite in the weights shows there. Raises BundleError for one that is not finite."""
+        if sampling.temperature > 0:
+            return sampling.choose(self.logits(row, 1)[0, 0])
+        token = int(self.tokens(row, 1)[0])
+        if first:
+            found = np.empty(1, np.float32)
+            self._device.download(found, self._logits_at(row, 1) + 4 * token)
+            self._device.synchronize()
+            check_greatest(found[0])
+        return token
+
+    def known(self, count: int) -> Array:
+        """int64 [count]: tokens of the first rows that need not be sent, where there are such."""
+        return np.maximum(self._known[:count], 0)
+
+    def _logits_at(self, first: int, keep: int) -> int:
+        return self._memory.address(LOGITS) if keep > 1 else self._logits + 4 * first * self._vocabulary
+
+    def _step_binding(self, count: int) -> Any:
+        binding = self._bound(0, count)
+        _bind_input(binding, IDS, _INT64, (count, 1), self._ids)
+        _bind_input(binding, POSITIONS, _INT64, (count, 1), self._positions)
+        _bind_input(binding, INDEX, _INT64, (count, 1, 1), self._index)
+        _bind_output(binding, NEXT, _INT64, (count, 1), self._ids)
+        _bind_output(binding, LOGITS, _FLOAT, (count, 1, self._vocabulary), self._logits)
+        return binding
+
+    def _bound(self, first: int, count: int) -> Any:
+        """A binding of what does not change: the caches of ``count`` rows from ``first``, and the counters."""
+        binding = self._graph.binding()
+        for cache in self._caches:
+            _bind_input(binding, cache.name, _BFLOAT16, (count, *cache.shape), cache.address + first * cache.row)
+        _bind_input(binding, COUNTERS, _INT32, (self._shared.count,), self._shared.counters)
+        return binding
+
+
+def _bind_input(binding: Any, name: str, dtype: int, shape: Sequence[int], address: int) -> None:
+    binding.bind_input(name, "cuda", 0, dtype, list(shape), address)
+
+
+def _bind_output(binding: Any, name: str, dtype: int, shape: Sequence[int], address: int) -> None:
+    binding.bind_output(name, "cuda", 0, dtype, list(shape), address)

@@ -1,0 +1,216 @@
+"""Sequences that join and leave a batch, against a model that is a Python function."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from g4compile.errors import BundleError, InputError, MachineError
+from g4compile.runtime.sampling import Sampling
+from tests.runtime.cuda import fake
+from tests.runtime.cuda.fake import CHUNK, CONTEXT, VOCABULARY, greedy, logits_of, opened
+from tests.runtime.cuda.test_session import fails_at
+
+PROMPTS = [list(range(2 + start, 2 + start + length)) for start, length in ((0, 19), (4, 1), (9, 8), (20, 11), (3, 30))]
+
+
+def run(batch, found, steps):
+    for _ in range(steps):
+        for row, token in batch.step():
+            found.setdefault(row, []).append(token)
+
+
+def test_rows_of_unequal_lengths_are_decoded_together():
+    here = opened()
+    batch, found = here.session.new_batch(4), {}
+    rows = [batch.join(prompt, max_new_tokens=12) for prompt in PROMPTS[:3]]
+    assert rows == [0, 1, 2] and batch.active == (0, 1, 2)
+    run(batch, found, 12)
+    assert [found[row] for row in rows] == [greedy(prompt, 12) for prompt in PROMPTS[:3]]
+    assert batch.active == () and batch.step() == []
+
+
+def test_rows_join_and_leave_between_steps():
+    """Each sequence is what it is alone, whoever sits beside it; the lowest row that is free is taken."""
+    here = opened()
+    batch, found = here.session.new_batch(3), {}
+    first = batch.join(PROMPTS[0], max_new_tokens=20)
+    run(batch, found, 3)
+    second = batch.join(PROMPTS[1], max_new_tokens=2)
+    run(batch, found, 1)
+    third = batch.join(PROMPTS[2], max_new_tokens=50)
+    run(batch, found, 1)
+    assert batch.active == (first, third), "the second had two tokens"
+    assert found.pop(second) == greedy(PROMPTS[1], 2)
+    again = batch.join(PROMPTS[3], max_new_tokens=7)
+    assert (first, second, third, again) == (0, 1, 2, 1)
+    run(batch, found, 4)
+    batch.leave(third)
+    assert found[third] == greedy(PROMPTS[2], 5)
+    run(batch, found, 11)
+    assert found[first] == greedy(PROMPTS[0], 20) and found[again] == greedy(PROMPTS[3], 7)
+    assert batch.active == ()
+
+
+def test_many_random_schedules():
+    rng = np.random.default_rng(5)
+    here = opened()
+    batch, open_rows, done = here.session.new_batch(6), {}, 0
+    for _ in range(150):
+        while len(batch.active) < 6 and rng.random() < 0.4:
+            prompt = rng.integers(2, VOCABULARY, int(rng.integers(1, 40))).tolist()
+            most = int(rng.integers(1, 30))
+            open_rows[batch.join(prompt, max_new_tokens=most)] = (prompt, most, [])
+        if batch.active and rng.random() < 0.05:
+            row = int(rng.choice(batch.active))
+            batch.leave(row)
+            open_rows.pop(row)
+        for row, token in batch.step():
+            prompt, most, tokens = open_rows[row]
+            tokens.append(token)
+            assert tokens == greedy(prompt, len(tokens))
+            if row not in batch.active:
+                assert len(tokens) == most
+                open_rows.pop(row)
+                done += 1
+    assert done > 20
+
+
+def test_steps_run_in_the_smallest_size_that_holds_the_rows():
+    here = opened()
+    batch = here.session.new_batch(6)
+    for prompt in (PROMPTS * 2)[:6]:
+        batch.join(prompt, max_new_tokens=40)
+        batch.step()
+    sizes = [number % 128 for number in here.runtime.replayed]
+    assert sizes == [1, 2, 4, 4, 6], "of 6 rows, no size is larger"
+    batch.step()
+    for row in (5, 4, 3):
+        batch.leave(row)
+    batch.step()
+    assert here.runtime.replayed[-1] % 128 == 4
+
+
+def test_prompts_are_run_in_the_caches_of_their_row():
+    here = opened()
+    batch = here.session.new_batch(3)
+    for prompt in PROMPTS[:3]:
+        batch.join(prompt)
+    assert [(count, new, keep) for _, count, new, keep in here.runtime.runs] == [
+        (1, CHUNK, 0), (1, CHUNK, 0), (1, 3, 1), (1, 1, 1), (1, 8, 1),
+    ]  # fmt: skip
+
+
+def test_greedy_rows_stay_on_the_device_and_others_bring_their_logits(monkeypatch):
+    here = opened()
+    batch, found = here.session.new_batch(4), {}
+    options = {"temperature": 3.0, "top_k": 9, "seed": 5}
+    for row, prompt in enumerate(PROMPTS[:3]):
+        batch.join(prompt, max_new_tokens=15, stop_token_ids=[], **(options if row == 1 else {}))
+    run(batch, found, 3)
+    fetched, download = [], here.device.download
+    monkeypatch.setattr(here.device, "download", lambda array, at: (fetched.append(array.nbytes), download(array, at)))
+    run(batch, found, 12)
+    assert fetched == [8 * 4, 4 * VOCABULARY] * 12
+    sampling, tokens = Sampling(**options), list(PROMPTS[1])
+    for token in found[1]:
+        assert token == sampling.choose(logits_of(fake.answer(tokens, len(tokens) - 1)))
+        tokens.append(token)
+    assert len(found[1]) == 15 and found[0] == greedy(PROMPTS[0], 15) and found[2] == greedy(PROMPTS[2], 15)
+
+
+def test_sequences_end_at_stop_tokens_and_the_context():
+    here = opened()
+    batch, found = here.session.new_batch(2), {}
+    stop = greedy(PROMPTS[0], 5)[-1]
+    batch.join(PROMPTS[0], stop_token_ids=[stop])
+    batch.join([3] * (CONTEXT - 2), stop_token_ids=[])
+    run(batch, found, 9)
+    assert found[0] == greedy(PROMPTS[0], 5) and len(found[1]) == 3
+    batch.join([3] * CONTEXT, stop_token_ids=[])
+    assert len(batch.step()) == 1 and batch.active == ()
+
+
+def test_a_conversation_and_batches_beside_each_other():
+    here = opened()
+    tokens = here.session.generate(PROMPTS[4], max_new_tokens=10)
+    one, other = here.session.new_batch(2), here.session.new_batch(1)
+    found, beside, alone = {}, {}, []
+    one.join(PROMPTS[0])
+    other.join(PROMPTS[3])
+    for token in tokens:
+        alone.append(token)
+        run(one, found, 1)
+        run(other, beside, 1)
+    assert alone == greedy(PROMPTS[4], 10)
+    assert found[0] == greedy(PROMPTS[0], 10) and beside[0] == greedy(PROMPTS[3], 10)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("CUDA error")])
+def test_an_error_in_a_step_or_a_prompt_changes_nothing(error):
+    here = opened()
+    batch, found = here.session.new_batch(3), {}
+    for row, prompt in enumerate(PROMPTS[:2]):
+        batch.join(prompt, max_new_tokens=9, stop_token_ids=[], **({"temperature": 3.0, "seed": 4} if row else {}))
+    run(batch, found, 3)
+    fails_at(here, len(here.runtime.runs) + 1, error)
+    with pytest.raises((KeyboardInterrupt, BundleError)):
+        batch.step()
+    fails_at(here, len(here.runtime.runs) + 2, error)
+    with pytest.raises((KeyboardInterrupt, BundleError)):
+        batch.join(PROMPTS[4])
+    assert batch.active == (0, 1)
+    run(batch, found, 6)
+    assert found[0] == greedy(PROMPTS[0], 9)
+    sampling, tokens = Sampling(temperature=3.0, seed=4), list(PROMPTS[1])
+    for token in found[1]:
+        assert token == sampling.choose(logits_of(fake.answer(tokens, len(tokens) - 1)))
+        tokens.append(token)
+
+
+def test_what_is_not_possible_is_said():
+    here = opened(size=40_000)
+    batch = here.session.new_batch(2)
+    batch.join(PROMPTS[0])
+    batch.join(PROMPTS[1])
+    for call, message in (
+        (lambda: batch.join([2]), "the batch is full: all 2 rows"),
+        (lambda: batch.join([2] * (CONTEXT + 1)), "more than this bundle's context of 96"),
+        (lambda: batch.join([[2], [3]]), "one sequence, got 2"),
+        (lambda: batch.join([2], max_new_tokens=0), "max_new_tokens is 0"),
+        (lambda: batch.join([2], temperature=-1), "temperature is -1"),
+        (lambda: batch.join([VOCABULARY]), "out of range"),
+        (lambda: batch.leave(2), "row is 2"),
+        (lambda: here.session.new_batch(65), "rows is 65"),
+        (lambda: here.session.new_batch(0), "rows is 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+    batch.leave(1)
+    with pytest.raises(InputError, match="row 1 has no sequence"):
+        batch.leave(1)
+    held = set(here.device.memory)
+    with pytest.raises(MachineError, match="64 sequences"):
+        here.session.new_batch(64)
+    assert set(here.device.memory) == held
+
+
+def test_batches_are_closed_alone_and_with_their_session():
+    here = opened()
+    before = set(here.device.memory)
+    one, other = here.session.new_batch(4), here.session.new_batch(2)
+    one.join(PROMPTS[0])
+    told = here.session.device_memory
+    assert told.kv_bytes == one.kv_bytes + other.kv_bytes == 6 * 2 * 2 * (fake.RING + CONTEXT)
+    one.close()
+    one.close()
+    with pytest.raises(InputError, match="this batch is closed"):
+        one.step()
+    assert other.join(PROMPTS[2]) == 0
+    other.close()
+    assert set(here.device.memory) == before
+    last = here.session.new_batch(1)
+    here.session.close()
+    with pytest.raises(InputError, match="session is closed"):
+        last.step()
+    last.close()
