@@ -97,18 +97,20 @@ int cuFuncGetParamInfo(Kernel* function, size_t index, size_t* offset, size_t* s
   return kFine;
 }
 
+/* One line, written at once: several threads launch. */
 static void say_launch(const char* call, const Kernel* function, const Config* config, void** arguments) {
-  say("%s %s grid=%u,%u,%u block=%u,%u,%u shared=%u stream=%p", call, function->name, config->grid[0], config->grid[1],
-      config->grid[2], config->block[0], config->block[1], config->block[2], config->shared, config->stream);
+  char attributes[256] = "", values[2048] = "";
   for (unsigned i = 0; i < config->count; ++i)
-    say(" launch_attribute=%d:%d", config->attributes[i].id, config->attributes[i].value);
-  say(" arguments=");
+    sprintf(attributes + strlen(attributes), " launch_attribute=%d:%d", config->attributes[i].id,
+            config->attributes[i].value);
   for (size_t i = 0; i < function->count; ++i) {
     uint64_t value = 0;
     memcpy(&value, arguments[i], function->sizes[i]);
-    say("%s%llu", i ? "," : "", (unsigned long long)value);
+    sprintf(values + strlen(values), "%s%llu", i ? "," : "", (unsigned long long)value);
   }
-  say("\n");
+  say("%s %s grid=%u,%u,%u block=%u,%u,%u shared=%u stream=%p%s arguments=%s\n", call, function->name, config->grid[0],
+      config->grid[1], config->grid[2], config->block[0], config->block[1], config->block[2], config->shared,
+      config->stream, attributes, values);
 }
 
 int cuLaunchKernel(Kernel* function, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y,

@@ -95,11 +95,11 @@ class Machine:
     def __init__(self, folder, stub, work):
         self.library, self.stub, self.work = folder / "libg4cuda_on_cpu.so", stub, work
 
-    def __call__(self, kernels=(), models=(), load=False, environment=None, contexts=(None,)):
+    def __call__(self, kernels=(), models=(), load=False, environment=None, contexts=(None,), threads=1):
         """What `cuda_child.py` answers, with the lines of the driver as `log`.
 
-        ``models``: (model, input shapes by name), each opened and run once for each of ``contexts``, the numbers of
-        the context that is current then.
+        ``models``: (model, input shapes by name), each opened and run by ``threads`` at the same time for each of
+        ``contexts``, the numbers of the context that is current then.
         """
         log = self.work / "log"
         log.unlink(missing_ok=True)
@@ -108,7 +108,13 @@ class Machine:
             file = self.work / f"{number}.onnx"
             file.write_bytes(model.SerializeToString())
             listed.append({"file": str(file), "shapes": shapes})
-        asked = {"kernels": list(kernels), "load": load, "models": listed, "contexts": list(contexts)}
+        asked = {
+            "kernels": list(kernels),
+            "load": load,
+            "models": listed,
+            "contexts": list(contexts),
+            "threads": threads,
+        }
         given = {**os.environ, **(environment or {}), "G4CUDA_LIBRARY": str(self.library), "STUB_LOG": str(log)}
         given["PYTHONPATH"] = str(ROOT)
         if self.stub is not None:

@@ -1,6 +1,6 @@
 """Gives kernels to libg4cuda, opens models and runs them, as the JSON of its input says; the answer is JSON too.
 
-in   kernels, load, models: [{file, shapes}], contexts: [number or null]
+in   kernels, load, models: [{file, shapes}], contexts: [number or null], threads: that run each at the same time
 out  error: what kernels or loading said; models: [{error} or {inputs: {name: address}, runs: [{error} or
      {outputs: {name: {address, shape, type}}}]}]
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,7 +51,12 @@ def run(session, inputs):
     }
 
 
-def open_and_run(library, model, contexts):
+def run_in_threads(session, inputs, threads):
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda _: run(session, inputs), range(threads)))
+
+
+def open_and_run(library, model, contexts, threads):
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # what fails is read from the error
@@ -67,7 +73,7 @@ def open_and_run(library, model, contexts):
     for context in contexts:
         if context is not None:
             os.environ["STUB_CONTEXT"] = str(context)
-        runs.append(run(session, inputs))
+        runs += run_in_threads(session, inputs, threads)
     return {"inputs": {name: one.data_ptr() for name, one in inputs.items()}, "runs": runs}
 
 
@@ -79,7 +85,9 @@ def main():
         library.add_kernels(SimpleNamespace(**{**one, "image": one["image"].encode()}) for one in asked["kernels"])
         if asked["load"]:
             library.load_kernels()
-        answer["models"] = [open_and_run(library, model, asked["contexts"]) for model in asked["models"]]
+        answer["models"] = [
+            open_and_run(library, model, asked["contexts"], asked["threads"]) for model in asked["models"]
+        ]
     except MachineError as error:
         answer["error"] = words(error)
     print(json.dumps(answer))

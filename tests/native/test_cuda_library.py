@@ -94,6 +94,14 @@ def test_kernels_are_loaded_once_a_context(machine):
     assert len(launches(answer)) == 5
 
 
+def test_threads_run_one_session(machine):
+    """Whoever comes first loads the kernel, and all launch it with addresses of their own."""
+    answer = machine(KERNELS, [(norm(), SHAPES)], threads=8)
+    assert [line for line in answer["log"] if line.startswith("load")] == ["load one_entry"]
+    made = [at(run, "o0", "o1") for run in answer["models"][0]["runs"]]
+    assert sorted(one[3][3:5] for one in launches(answer)) == sorted(made) and len(made) == 8
+
+
 def test_nothing_is_launched(machine):
     """By `-`, and by a grid with a 0 in it; outputs are made all the same."""
     none = norm(["r<=1 -", "* two.norm i0 i4 o2 r*0"])

@@ -1,5 +1,6 @@
 #include "expression.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "../wrong.h"

@@ -1,6 +1,6 @@
 #include "node_plan.h"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 
 #include "driver.h"
