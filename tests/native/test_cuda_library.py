@@ -34,9 +34,9 @@ OPS = {
     "NormLogits": ("+....+......", [FLOAT, FLOAT, HALF]),
     "Product": ("++.....", [HALF]),
     "CachedAttention": ("++++.+++", [HALF, HALF, FLOAT]),
-    "Router": ("+++++", [HALF, FLOAT, INT, INT, INT, FLOAT, FLOAT]),
-    "ExpertGateUp": ("++++.", [HALF]),
-    "ExpertDown": ("++++.", [HALF]),
+    "Router": ("+++++", [HALF, FLOAT, INT, INT, INT, FLOAT, FLOAT, INT, INT]),
+    "RoutedGateUp": ("++++.", [HALF]),
+    "RoutedDown": ("++++.", [HALF]),
     "ExpertSum": ("++++++", [HALF]),
     "NextToken": ("+", [LONG, FLOAT]),
 }

@@ -37,19 +37,42 @@ class Artefact:
     ptx: str
 
 
+@dataclass(frozen=True)
+class Source:
+    """What is compiled: ``function`` of the module of this folder that ``module`` names, the ``types`` of its run-time
+    arguments in their order, its ``constants``, the arguments that are multiples of 16, and how it is run."""
+
+    module: str
+    function: str
+    types: tuple[tuple[str, str], ...]
+    constants: tuple[tuple[str, int | float], ...]
+    aligned: frozenset[str]
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """PTX, its entry, and bytes of shared memory of a block."""
+
+    ptx: str
+    entry: str
+    shared: int
+
+
 @cache
 def compile_kernel(variant: Variant, architecture: int, shared: int) -> Artefact:
     """The first form of ``variant`` that takes at most ``shared`` bytes of shared memory a block on ``architecture``
     (90 for sm_90a). Raises MachineError without Triton."""
     chip = ARCHITECTURES[architecture]
     for form in variant.forms:
-        ptx, entry, needed = _compiled(variant, form, architecture)
-        if needed <= shared:
-            threads = 32 * form.tiling.warps
+        made = compile_source(_source(variant, form), architecture)
+        if made.shared <= shared:
+            threads, arguments = 32 * form.tiling.warps, variant.arguments
             launch = Launch(
-                variant.kernel, variant.attributes, chip.target, entry, variant.arguments, form.grid, threads, needed
+                variant.kernel, variant.attributes, chip.target, made.entry, arguments, form.grid, threads, made.shared
             )
-            return Artefact(launch, ptx)
+            return Artefact(launch, made.ptx)
     raise Defect(f"no form of {variant.kernel} takes at most {shared} bytes of shared memory on {chip.target}")
 
 
@@ -68,37 +91,43 @@ def assemble(ptx: str, architecture: int) -> bytes:
         return made.read_bytes()
 
 
+def _source(variant: Variant, form: Form) -> Source:
+    pointers = {one.name: f"*{one.dtype}" for one in variant.arguments if one.kind != "size"}
+    types = tuple((one.name, pointers.get(one.name, one.dtype)) for one in variant.arguments)
+    aligned = frozenset(one.name for one in variant.arguments if one.align == _STATED)
+    tiling = form.tiling
+    return Source(variant.module, variant.kernel, types, form.constants, aligned, tiling.warps, tiling.stages)
+
+
 @cache  # a form may be tried for several budgets
-def _compiled(variant: Variant, form: Form, architecture: int) -> tuple[str, str, int]:
-    """PTX, its entry, and bytes of shared memory."""
+def compile_source(source: Source, architecture: int) -> Made:
+    """``source`` for ``architecture`` (90 for sm_90a). Raises MachineError without Triton."""
     triton = require_triton()
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernel = getattr(importlib.import_module(f"{__package__}.{variant.module}"), variant.kernel)
-    place = kernel.arg_names.index
-    pointers = {one.name: f"*{one.dtype}" for one in variant.arguments if one.kind != "size"}
-    types = {one.name: pointers.get(one.name, one.dtype) for one in variant.arguments}
+    kernel = getattr(importlib.import_module(f"{__package__}.{source.module}"), source.function)
+    place, types, constants = kernel.arg_names.index, dict(source.types), dict(source.constants)
     if [name for name in kernel.arg_names if name in types] != list(types):
-        raise Defect(f"{variant.kernel} takes its arguments in another order than {', '.join(types)}")
-    constants = dict(form.constants)
-    aligned = {(place(one.name),): [["tt.divisibility", _STATED]] for one in variant.arguments if one.align == _STATED}
-    source = ASTSource(
+        raise Defect(f"{source.function} takes its arguments in another order than {', '.join(types)}")
+    if {*types, *constants} != set(kernel.arg_names):
+        raise Defect(f"{source.function} takes other arguments than {', '.join([*types, *constants])}")
+    asked = ASTSource(
         kernel,
         {name: types.get(name, "constexpr") for name in kernel.arg_names},
         {(place(name),): value for name, value in constants.items()},
-        aligned,
+        {(place(name),): [["tt.divisibility", _STATED]] for name in types if name in source.aligned},
     )
     options = {
-        "num_warps": form.tiling.warps,
-        "num_stages": form.tiling.stages,
+        "num_warps": source.warps,
+        "num_stages": source.stages,
         "ptx_version": ARCHITECTURES[architecture].ptx,
         "enable_fp_fusion": True,  # as the kernels were measured; releases differ in what they do unasked
     }
     with triton.knobs.compilation.scope():
         triton.knobs.compilation.disable_line_info = True
-        made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
-    return _without_scratch(made.asm["ptx"], made.metadata.name), made.metadata.name, made.metadata.shared
+        made = triton.compile(asked, target=GPUTarget("cuda", architecture, 32), options=options)
+    return Made(_without_scratch(made.asm["ptx"], made.metadata.name), made.metadata.name, made.metadata.shared)
 
 
 def require_triton() -> Any:

@@ -1,8 +1,8 @@
 """Attention of many new tokens over a cache that already holds them, by blocks of keys: scores are never stored.
 
 As `flash_attention.py`, for tokens that stand one behind the other: query and out [B, S, N, D], keys and values [B, K,
-SLOTS, D], positions [B, S] ascending by 1. Keys are walked by position, and position p is read from slot p modulo SLOTS,
-so a ring costs no more than its window. Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
+SLOTS, D], positions [B, S] ascending by 1. Keys are walked by position, and position p is read from slot p modulo
+SLOTS, so a ring costs no more than its window. Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
 """
 
 from __future__ import annotations

@@ -18,18 +18,20 @@ from g4compile.targets.kernels.dependent import begin, wait
 from g4compile.targets.kernels.elements import inverse_root
 
 LOG2E = tl.constexpr(1.4426950408889634)
+STEP = tl.constexpr(32)  # keys of a program are so many, or a multiple
 
 
 @triton.jit
 def _rotated(low, high, weight, angles, HALF, WIDTH: tl.constexpr, EPSILON: tl.constexpr):
-    """Both halves [.., D/2] of heads, normed over D and rotated."""
-    at = tl.arange(0, WIDTH // 2)
+    """Both halves of heads, [.., D/2] and zeros behind, normed over D and rotated."""
+    at = tl.arange(0, low.shape[1])
+    inside, turned = at < WIDTH // 2, at < HALF
     squares = tl.sum(low * low + high * high, 1)
     factor = inverse_root(squares, WIDTH, EPSILON)[:, None]
-    low = low * factor * tl.load(weight + at).to(tl.float32)[None, :]
-    high = high * factor * tl.load(weight + WIDTH // 2 + at).to(tl.float32)[None, :]
-    cos = tl.load(angles + at, mask=at < HALF, other=1.0)[None, :]
-    sin = tl.load(angles + HALF + at, mask=at < HALF, other=0.0)[None, :]
+    low = low * factor * tl.load(weight + at, mask=inside, other=0).to(tl.float32)[None, :]
+    high = high * factor * tl.load(weight + WIDTH // 2 + at, mask=inside, other=0).to(tl.float32)[None, :]
+    cos = tl.load(angles + at, mask=turned, other=1.0)[None, :]
+    sin = tl.load(angles + HALF + at, mask=turned, other=0.0)[None, :]
     return low * cos - high * sin, high * cos + low * sin
 
 
@@ -98,7 +100,8 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
     split, kv, row = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     GROUP: tl.constexpr = HEADS // KV_HEADS
     COLUMNS: tl.constexpr = WIDTH * (HEADS + WRITES * KV_HEADS * (2 - KEY_IS_VALUE))
-    at = tl.arange(0, WIDTH // 2)
+    at = tl.arange(0, max(WIDTH // 2, 16))  # a matrix unit takes no fewer columns
+    half = at < WIDTH // 2
     all_at = tl.arange(0, WIDTH)
     group = tl.arange(0, ROWS)
     real = group < GROUP
@@ -114,7 +117,7 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
     if WINDOW > 0:
         first = tl.maximum(position + 1 - WINDOW, 0)
     count = position + 1 - first
-    share = tl.maximum(tl.cdiv(tl.cdiv(count, SPLITS), BLOCK_N) * BLOCK_N, LEAST)
+    share = tl.maximum(tl.cdiv(tl.cdiv(count, SPLITS), STEP) * STEP, LEAST)
     active = tl.cdiv(count, share)
     if split >= active:
         return
@@ -131,8 +134,8 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
             _write(key, value, angles, k_norm, keys + slot, values + slot, HALF, WIDTH, EPSILON)
             tl.debug_barrier()
     source = qkv + (kv * GROUP + group)[:, None] * WIDTH + at[None, :]
-    low = tl.load(source, mask=real[:, None], other=0).to(tl.float32)
-    high = tl.load(source + WIDTH // 2, mask=real[:, None], other=0).to(tl.float32)
+    low = tl.load(source, mask=real[:, None] & half[None, :], other=0).to(tl.float32)
+    high = tl.load(source + WIDTH // 2, mask=real[:, None] & half[None, :], other=0).to(tl.float32)
     low, high = _rotated(low, high, q_norm, angles, HALF, WIDTH, EPSILON)
     low, high = low.to(keys.dtype.element_ty), high.to(keys.dtype.element_ty)
     most = tl.full((ROWS,), -1e30, tl.float32)
@@ -143,8 +146,8 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
         seen = place < end
         slot = (place % SLOTS).to(tl.int64) * WIDTH
         source_k = keys + slot[None, :] + at[:, None]
-        key_low = tl.load(source_k, mask=seen[None, :], other=0)
-        key_high = tl.load(source_k + WIDTH // 2, mask=seen[None, :], other=0)
+        key_low = tl.load(source_k, mask=seen[None, :] & half[:, None], other=0)
+        key_high = tl.load(source_k + WIDTH // 2, mask=seen[None, :] & half[:, None], other=0)
         scores = tl.dot(low, key_low, input_precision="ieee")
         scores = tl.dot(high, key_high, scores, input_precision="ieee") * LOG2E
         scores = tl.where(seen[None, :], scores, -1e30)
@@ -193,7 +196,7 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
 def attend_merge(  # noqa: PLR0913 - a Triton kernel
     positions, out, partial, BATCH,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WINDOW: tl.constexpr, SPLITS: tl.constexpr,
-    LEAST: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, DEPENDENT: tl.constexpr,
+    LEAST: tl.constexpr, BLOCK_D: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """Grid: (HEADS, WIDTH / BLOCK_D, B)."""
     begin(DEPENDENT)
@@ -203,7 +206,7 @@ def attend_merge(  # noqa: PLR0913 - a Triton kernel
     count = position + 1
     if WINDOW > 0:
         count = tl.minimum(count, WINDOW)
-    share = tl.maximum(tl.cdiv(tl.cdiv(count, SPLITS), BLOCK_N) * BLOCK_N, LEAST)
+    share = tl.maximum(tl.cdiv(tl.cdiv(count, SPLITS), STEP) * STEP, LEAST)
     active = tl.cdiv(count, share)
     if active < 2:
         return  # one program had all, or the sequence is not in use

@@ -1,8 +1,8 @@
 """Rows of tables, angles of positions, and the likeliest token.
 
-    embed_rows:     row of a table times SCALE, bfloat16 or codes (`weights/formats/blocks.py`)
-    rotary_angles:  [rows, 2, R / 2]: cosines, then sines, of position * inv_freq
-    largest_logits, likeliest:  argmax of float32 [B, K, V] at the last K; of equal ones the lowest
+embed_rows:     row of a table times SCALE, bfloat16 or codes (`weights/formats/blocks.py`)
+rotary_angles:  [rows, 2, R / 2]: cosines, then sines, of position * inv_freq
+largest_logits, likeliest:  argmax of float32 [B, K, V] at the last K; of equal ones the lowest
 """
 
 from __future__ import annotations

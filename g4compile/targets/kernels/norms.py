@@ -18,7 +18,9 @@ from g4compile.targets.kernels.elements import inverse_root
 
 
 @triton.jit
-def stream_at(h, p, post, scalar, at, inside, SIZE, ADDS: tl.constexpr, SCALED: tl.constexpr, EPSILON: tl.constexpr):
+def stream_at(  # noqa: PLR0913 - a Triton kernel
+    h, p, post, scalar, at, inside, SIZE, ADDS: tl.constexpr, SCALED: tl.constexpr, EPSILON: tl.constexpr
+):
     """Numbers ``at`` of one row of v, which must be all of them where something is added; 0 outside."""
     value = tl.load(h + at, mask=inside, other=0).to(tl.float32)
     if ADDS:

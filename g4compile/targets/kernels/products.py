@@ -4,8 +4,8 @@
     product_rows  many rows, in tiles: matrix units
 
 W is up to three matrices [N, K] whose results stand side by side, or a gate and an up matrix; bfloat16, or codes of 4
-or 8 bits in blocks with a bfloat16 scale each (`weights/formats/blocks.py`, symmetric). With ``GROUPED`` it is [E, N, K]
-and each tile of rows has an expert (`ops/expert_routing.py`).
+or 8 bits in blocks with a bfloat16 scale each (`weights/formats/blocks.py`, symmetric). With ``GROUPED`` it is
+[E, N, K] and each tile of rows has an expert (`ops/expert_routing.py`).
 
     ACTIVATION  0 none, 1 GeGLU of two matrices, 2 gelu_tanh times `gate`, 3 soft-cap
 
@@ -38,8 +38,8 @@ def _add_term(total, bits, x, NUMBER: tl.constexpr, BITS: tl.constexpr):
 
 @triton.jit
 def _sums_of_codes(bits, factors, x, BITS: tl.constexpr):
-    """Sums over words ``bits`` int32 [rows, words], each word times its factor [rows, words], by float32 x [words * codes
-    a word]: float32 [rows]. Two instructions make a number of a code; it is 1.5 too much by the middle of the codes."""
+    """Sums over words ``bits`` int32 [rows, words], each word times its factor, by float32 x, a number for each code:
+    float32 [rows]. Two instructions make a number of a code; it is 1.5 too much by the middle of the codes."""
     WORDS: tl.constexpr = bits.shape[1]
     total = tl.zeros(bits.shape, tl.float32)
     if BITS == 8:
@@ -94,14 +94,15 @@ def _finish(first, second, gate, CAP: tl.constexpr, ACTIVATION: tl.constexpr):
 
 
 @triton.jit
-def product_one(  # noqa: PLR0913, PLR0915 - a Triton kernel
+def product_one(  # noqa: PLR0913 - a Triton kernel
     h, p, post, scalar, pre, w0, w1, w2, s0, s1, s2, gate, tile_expert, y, v, N0, N1, N2, K, GATE_AT, TILES,
     ADDS: tl.constexpr, SCALED: tl.constexpr, NORMED: tl.constexpr, FACTOR: tl.constexpr, ACTIVATION: tl.constexpr,
     CAP: tl.constexpr, EPSILON: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, GROUPED: tl.constexpr,
     ROW_OF_TILE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, WHOLE: tl.constexpr,
     DEPENDENT: tl.constexpr,
 ):  # fmt: skip
-    """Grid: (N / BLOCK_N, tiles). ``BLOCK_K`` numbers of K at once; all of them with ``WHOLE``, which a norm needs. Every N is a multiple of BLOCK_N. Grouped rows: tile t has the expert and the row t of x (or row 0)."""
+    """Grid: (N / BLOCK_N, tiles). ``BLOCK_K`` numbers of K at once; all of them with ``WHOLE``, which a norm needs.
+    Every N is a multiple of BLOCK_N. Grouped rows: tile t has the expert and the row t of x (or row 0)."""
     begin(DEPENDENT)
     first = tl.program_id(0) * BLOCK_N
     weight, scale, local = w0, s0, first
@@ -154,9 +155,7 @@ def product_one(  # noqa: PLR0913, PLR0915 - a Triton kernel
             total = tile_w.to(tl.float32) * x[None, :]
             for start in tl.range(BLOCK_K, K, BLOCK_K, num_stages=4):
                 inside = start + at < K
-                tile_w = tl.load(
-                    weight + place + start, mask=inside[None, :], other=0, eviction_policy="evict_first"
-                )
+                tile_w = tl.load(weight + place + start, mask=inside[None, :], other=0, eviction_policy="evict_first")
                 x = tl.load(h + start + at, mask=inside, other=0).to(tl.float32)
                 total += tile_w.to(tl.float32) * x[None, :]
             sums = tl.sum(total, 1)
@@ -206,7 +205,7 @@ def _accumulate(  # noqa: PLR0913 - a Triton kernel
             here, there = here & (at < K)[None, :], there & (at < K)[:, None]
         part_w = tl.load(weight + row.to(tl.int64)[:, None] * K + at[None, :], mask=here, other=0)
         part_x = tl.load(x + stored[None, :] + at[:, None], mask=there, other=0)
-        return tl.dot(part_w, part_x.to(part_w.dtype), total, input_precision="ieee")
+        return tl.dot(part_w.to(part_x.dtype), part_x, total, input_precision="ieee")
     else:
         PER: tl.constexpr = 8 // BITS
         at = tl.arange(0, BLOCK // PER)
@@ -231,7 +230,7 @@ def _accumulate(  # noqa: PLR0913 - a Triton kernel
 @triton.jit
 def product_rows(  # noqa: PLR0913 - a Triton kernel
     x, w0, w1, w2, s0, s1, s2, gate, row_token, tile_expert, y, N0, N1, N2, K, ROWS, GATE_ROW, GATE_AT,
-    ACTIVATION: tl.constexpr, CAP: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, GROUPED: tl.constexpr,
+    TILES, ACTIVATION: tl.constexpr, CAP: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, GROUPED: tl.constexpr,
     GATHERED: tl.constexpr, TILE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BAND: tl.constexpr,
     EVEN: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip

@@ -32,7 +32,7 @@ def choose_experts(  # noqa: PLR0913 - a Triton kernel
     share = tl.where(inside, share, -1.0)
     taken = share
     sum_of_chosen = 0.0
-    for choice in tl.static_range(CHOICES):
+    for _ in tl.static_range(CHOICES):
         most = tl.max(taken, 0)
         first = tl.min(tl.where(taken == most, at, BLOCK), 0)
         sum_of_chosen += most

@@ -39,9 +39,9 @@ const std::vector<Op>& table() {
       {"NormLogits", "h [p] [post] [scalar] [pre] w0 [w1] [w2] [s0] [s1] [s2] [gate]", {kFloat, kFloat, kHalf}},
       {"Product", "x w0 [w1] [w2] [s0] [s1] [s2]", {kHalf}},
       {"CachedAttention", "qkv positions angles q_norm [k_norm] keys values counters", {kHalf, kHalf, kFloat}},
-      {"Router", "v scale w0 expert_scale pre", {kHalf, kFloat, kInt, kInt, kInt, kFloat, kFloat}},
-      {"ExpertGateUp", "x row_token tile_expert w0 [s0]", {kHalf}},
-      {"ExpertDown", "hidden row_token tile_expert w0 [s0]", {kHalf}},
+      {"Router", "v scale w0 expert_scale pre", {kHalf, kFloat, kInt, kInt, kInt, kFloat, kFloat, kInt, kInt}},
+      {"RoutedGateUp", "x row_token tile_expert w0 [s0]", {kHalf}},
+      {"RoutedDown", "hidden row_token tile_expert w0 [s0]", {kHalf}},
       {"ExpertSum", "dense dense_norm out slot_of weights expert_norm", {kHalf}},
       {"NextToken", "logits", {kLong, kFloat}},
   };

@@ -1,0 +1,164 @@
+"""The product kernels by what is fixed when they are compiled, and tilings for how many rows there are.
+
+Tilings are those that `benchmarks/gpu/decoder.py --sweep` chose on an H200; the later ones of a ladder take less shared
+memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+from g4compile.targets.kernels.kernel import ALIGNED, Kernel, Way, all_aligned, types
+
+NONE, GEGLU, GATE, SOFTCAP = range(4)
+CODES = 16  # bits of a weight that is no code
+_PART = 2048  # numbers of K that a program of one row has in registers, where it need not have all
+_WHOLE_TO = 4096
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """What is multiplied with: sizes of up to three matrices [N, K], or of a gate and an up matrix; ``bits`` and
+    ``block`` of codes; whether it is [E, N, K]."""
+
+    sizes: tuple[int, ...]
+    columns: int
+    bits: int = CODES
+    block: int = 1
+    grouped: bool = False
+
+    @property
+    def integers(self) -> tuple[int, int, int, int]:
+        """N0, N1, N2, K."""
+        first, second, third, *_ = (*self.sizes, 0, 0, 0)
+        return first, second, third, self.columns
+
+    @property
+    def even(self) -> bool:
+        """Whether every row of a matrix and of x begins at a multiple of the widest load."""
+        return all(size % ALIGNED == 0 for size in (*self.sizes, self.columns))
+
+    @property
+    def word(self) -> str:
+        kind = "bf16" if self.bits == CODES else f"int{self.bits}x{self.block}"
+        return f"{kind}{'.grouped' if self.grouped else ''}{'' if self.even else '.uneven'}"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What stands in front of a product: a sum, a scalar, a norm times ``factor``."""
+
+    adds: bool
+    scaled: bool
+    normed: bool
+    factor: float = 1.0
+
+    @property
+    def word(self) -> str:
+        parts = ("add", self.adds), ("scale", self.scaled), (f"norm{self.factor:g}", self.normed)
+        return "stream" + "".join(f".{name}" for name, has in parts if has)
+
+
+def product_one(
+    matrices: Matrices, activation: int, stream: Stream | None, wide: bool, cap: float, epsilon: float
+) -> Kernel:
+    """One row. ``wide``: y is float32. Of ``grouped`` matrices, a row each: x is one, or (without GeGLU) one a tile."""
+    whole = stream is not None or matrices.columns <= _WHOLE_TO
+    columns = 1 << (matrices.columns - 1).bit_length() if whole else _PART
+    if matrices.bits != CODES:
+        columns = max(columns, matrices.block)
+    rows = _rows_of_one(matrices, activation, columns)
+    weight, before = ("*bf16" if matrices.bits == CODES else "*i32"), stream or Stream(False, False, False)
+    kinds = types(
+        h="*fp32" if stream else "*bf16", p="*bf16", post="*bf16", scalar="*bf16", pre="*bf16", w0=weight, w1=weight,
+        w2=weight, s0="*bf16", s1="*bf16", s2="*bf16", gate="*bf16", tile_expert="*i32",
+        y="*fp32" if wide else "*bf16", v="*fp32", N0="i32", N1="i32", N2="i32", K="i32", GATE_AT="i32", TILES="i32",
+    )  # fmt: skip
+    constants = {
+        "ADDS": int(before.adds), "SCALED": int(before.scaled), "NORMED": int(before.normed),
+        "FACTOR": before.factor, "ACTIVATION": activation, "CAP": cap or 1.0, "EPSILON": epsilon,
+        "BITS": matrices.bits, "BLOCK": matrices.block, "GROUPED": int(matrices.grouped),
+        "ROW_OF_TILE": int(matrices.grouped and activation == NONE), "BLOCK_N": rows, "BLOCK_K": columns,
+        "WHOLE": int(whole),
+    }  # fmt: skip
+    name = f"product_one.{matrices.word}.a{activation}.{before.word if stream else 'row'}.n{rows}.k{columns}"
+    if wide:
+        name += ".wide"
+    across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
+    way = Way((), (across, "a5", "1"), warps=_warps_of_one(matrices, columns))
+    unaligned = ("tile_expert", "GATE_AT", "TILES", *(() if matrices.even else ("N0", "N1", "N2", "K")))
+    return Kernel(
+        name, "products", "product_one", kinds, all_aligned(dict(kinds), *unaligned), tuple(constants.items()), (way,)
+    )
+
+
+def _rows_of_one(matrices: Matrices, activation: int, columns: int) -> int:
+    """Rows of W that a program multiplies: a divisor of every size."""
+    if matrices.bits != CODES:
+        wanted = 16 if matrices.columns > 512 else 8
+    elif matrices.sizes[0] >= 1 << 17 or columns < 512:
+        wanted = 8
+    else:
+        wanted = 2 if columns > _WHOLE_TO or (activation == NONE and matrices.columns == _PART) else 4
+    return gcd(wanted, *matrices.sizes)
+
+
+def _warps_of_one(matrices: Matrices, columns: int) -> int:
+    if matrices.bits != CODES:
+        return 8 if columns > _PART // 2 else 4
+    if matrices.sizes[0] >= 1 << 17:
+        return 2
+    return 8 if columns > _WHOLE_TO or matrices.columns > 8192 else 4
+
+
+def product_rows(
+    matrices: Matrices, activation: int, tile: int, wide: bool, cap: float, gathered: bool = False, x: str = "*bf16"
+) -> Kernel:
+    """Rows in tiles of ``tile``. ``x``: the type of its pointer; in float32 all is, and exact."""
+    weight = "*bf16" if matrices.bits == CODES else "*u8"
+    kinds = types(
+        x=x, w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16", gate="*bf16", row_token="*i32",
+        tile_expert="*i32", y="*fp32" if wide else "*bf16", N0="i32", N1="i32", N2="i32", K="i32", ROWS="i32",
+        GATE_ROW="i32", GATE_AT="i32", TILES="i32",
+    )  # fmt: skip
+    constants = {
+        "ACTIVATION": activation, "CAP": cap or 1.0, "BITS": matrices.bits, "BLOCK": matrices.block,
+        "GROUPED": int(matrices.grouped), "GATHERED": int(gathered), "TILE": tile, "BAND": 8,
+    }  # fmt: skip
+    exact = ".exact" if x == "*fp32" else ""
+    name = f"product_rows.{matrices.word}.a{activation}.t{tile}{'.wide' if wide else ''}{'.read' if gathered else ''}"
+    ways = tuple(
+        _way(matrices, activation, tile, rows, depth, warps, stages)
+        for rows, depth, warps, stages in _tilings(matrices, activation, tile, bool(exact))
+    )
+    even = all(matrices.columns % dict(way.constants)["BLOCK_K"] == 0 for way in ways)
+    constants["EVEN"] = int(even)
+    unaligned = ("ROWS", "GATE_ROW", "GATE_AT", "TILES", *(() if matrices.even else ("N0", "N1", "N2", "K")))
+    return Kernel(
+        f"{name}{exact}{'' if even else '.cut'}", "products", "product_rows", kinds,
+        all_aligned(dict(kinds), *unaligned), tuple(constants.items()), ways,
+    )  # fmt: skip
+
+
+def _way(matrices: Matrices, activation: int, tile: int, rows: int, depth: int, warps: int, stages: int) -> Way:
+    across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
+    along = "a7" if matrices.grouped else f"a4/{tile}"
+    return Way((("BLOCK_N", rows), ("BLOCK_K", depth)), (across, along, "1"), warps, stages)
+
+
+def _tilings(matrices: Matrices, activation: int, tile: int, exact: bool) -> list[tuple[int, int, int, int]]:
+    """Rows of W, columns of K, warps and stages of a tile."""
+    if exact:
+        return [(64, 32, 4, 2), (32, 32, 4, 1)]
+    if matrices.bits != CODES:
+        depth = matrices.block
+        if tile < 128:
+            return [(64, depth, 4, 4), (64, depth, 4, 2), (32, depth, 4, 1)]
+        return [(64 if activation == GEGLU else 128, depth, 8, 3), (64, depth, 4, 2), (32, depth, 4, 1)]
+    if tile < 128:
+        first = (64, 64, 4, 4) if activation == GEGLU else (64, 128, 4, 4)
+        return [first, (64, 64, 4, 3), (64, 64, 4, 2), (32, 32, 4, 2)]
+    if activation == GEGLU:
+        return [(128, 64, 8, 3), (64, 64, 4, 2), (64, 32, 4, 2)]
+    return [(128, 64, 8, 4), (128, 64, 8, 2), (64, 64, 4, 2), (64, 32, 4, 2)]

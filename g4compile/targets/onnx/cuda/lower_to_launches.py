@@ -1,0 +1,95 @@
+"""lower-to-launches: each op of libg4cuda says which kernels it launches, and how large its outputs are.
+
+Before:                            After:
+    y = g4.RotaryAngles (p, f)         y = g4.RotaryAngles (p, f)
+                                           launches = ["* rotary_angles.128 i0 i1 o0 128 i0.0*i0.1"]
+                                           sizes = ["* o0 i0.0 i0.1 2 128"]
+
+Scratch becomes outputs that no node reads. Sizes of outputs that depend on the number of tokens in another way than as
+[B, S, ..] are taken from values, since the plan alone knows them. Source: `docs/design/0010-onnx-cuda.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from g4compile.errors import Defect
+from g4compile.ops.schema import DOMAIN
+from g4compile.passes.base import expect
+from g4compile.targets.kernels.kernel import Kernel
+from g4compile.targets.onnx.cuda.plans.registry import plan_of
+
+LAUNCHES, SIZES = "launches", "sizes"
+_WIDE, _NARROW, _INDEX = ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.INT32
+_OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or a result that may have no reader
+    "CachedAttention": (_NARROW, _NARROW, _WIDE),
+    "NextToken": (ir.DataType.INT64, _WIDE),
+    "NormLogits": (_WIDE, _WIDE, _NARROW),
+    "NormProduct": (_NARROW, _WIDE, _NARROW),
+    "Router": (_NARROW, _WIDE, _INDEX, _INDEX, _INDEX, _WIDE, _WIDE, _INDEX, _INDEX),
+}
+
+
+@dataclass(frozen=True)
+class LowerToLaunches:
+    """``ops``: how many have plans, or None."""
+
+    name: ClassVar[str] = "lower-to-launches"
+    stages: ClassVar[tuple[str, ...]] = ("quantized",)
+    ops: int | None = None
+
+    def apply(self, model: ir.Model) -> None:
+        found = 0
+        for node in list(model.graph):
+            whole = _with_scratch(node)
+            plan = plan_of(whole)
+            if plan is None:
+                continue
+            whole.attributes[LAUNCHES] = ir.AttrStrings(LAUNCHES, plan.launches)
+            whole.attributes[SIZES] = ir.AttrStrings(SIZES, plan.sizes)
+            found += 1
+        expect(self.name, "ops with plans", found, self.ops, "no other op is of libg4cuda")
+
+
+def _with_scratch(node: ir.Node) -> ir.Node:
+    """``node`` with all outputs that its op has."""
+    types = _OUTPUTS.get(node.op_type, ()) if node.domain == DOMAIN else ()
+    if len(node.outputs) >= len(types):
+        return node
+    graph = node.graph
+    if graph is None:
+        raise Defect(f"{node.name} is in no graph")
+    made = ir.Node(
+        node.domain, node.op_type, list(node.inputs), list(node.attributes.values()), num_outputs=len(types),
+        name=node.name, metadata_props=dict(node.metadata_props),
+    )  # fmt: skip
+    for old, new in zip(node.outputs, made.outputs, strict=False):
+        new.type, new.shape, new.name = old.type, old.shape, old.name
+    for value, dtype in zip(made.outputs[len(node.outputs) :], types[len(node.outputs) :], strict=True):
+        value.type = ir.TensorType(dtype)
+    graph.insert_before(node, made)
+    for old, new in zip(node.outputs, made.outputs, strict=False):
+        ir.convenience.replace_all_uses_with(old, new)
+        _replace_output(graph, old, new)
+    graph.remove(node, safe=True)
+    return made
+
+
+def _replace_output(graph: ir.Graph | ir.Function, old: ir.Value, new: ir.Value) -> None:
+    for index, value in enumerate(graph.outputs):
+        if value is old:
+            graph.outputs[index] = new
+
+
+def kernels_of(nodes: Sequence[ir.Node]) -> list[Kernel]:
+    """All kernels that ``nodes`` launch, each once. Raises Defect where two have one name."""
+    found: dict[str, Kernel] = {}
+    for plan in map(plan_of, nodes):
+        for kernel in plan.kernels if plan is not None else ():
+            if found.setdefault(kernel.name, kernel) != kernel:
+                raise Defect(f"two kernels are named {kernel.name}")
+    return list(found.values())
