@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from g4compile.bundle.cuda_consistency import cuda_faults
 from g4compile.bundle.engine_consistency import engine_faults
-from g4compile.bundle.faults import Expected, Faults, fixed, misfits, repeated
-from g4compile.bundle.kv import PARTS, PAST, PRESENT, token_bytes, width
+from g4compile.bundle.faults import Expected, Faults, fixed, kv_tensors, misfits, repeated
+from g4compile.bundle.kv import PAST, PRESENT, token_bytes
 from g4compile.bundle.manifest import ANY, DECODER, EMBED, KVLayer, KVSpec, Manifest
 from g4compile.bundle.media_consistency import media_faults
 from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS, required
@@ -22,7 +23,7 @@ _NO_PLAIN_NAME = ("/", "\\", ":", "\0")  # characters of paths, on any system
 def check_consistent(manifest: Manifest, where: Path) -> None:
     """Raise BundleError with the first contradiction in ``manifest``, which was read from ``where``."""
     of_all = _name_faults, _file_faults, _part_faults, _token_faults, _kv_faults
-    for faults in (*of_all, _onnx_faults, engine_faults, _engine_media_faults):
+    for faults in (*of_all, _onnx_faults, cuda_faults, engine_faults, _engine_media_faults):
         for what, why in faults(manifest):
             raise BundleError(what, where=str(where), why=why, fix="do not use this bundle; compile it again")
 
@@ -83,7 +84,8 @@ def _token_faults(manifest: Manifest) -> Faults:
 
 def _kv_faults(manifest: Manifest) -> Faults:
     kv = manifest.kv
-    lacking = set(required(kv, manifest.engine, manifest.layouts, manifest.graphs.values())) - set(manifest.requires)
+    used = required(kv, manifest.engine, manifest.layouts, manifest.graphs.values(), manifest.cuda)
+    lacking = set(used) - set(manifest.requires)
     if lacking:
         yield f"requires does not have {', '.join(sorted(lacking))}", "what the bundle uses must be named there"
     numbers = [layer.layer for layer in kv.layers]
@@ -119,11 +121,11 @@ def _layer_faults(layer: KVLayer, kv: KVSpec, context: int) -> Faults:
 
 
 def _onnx_faults(manifest: Manifest) -> Faults:
-    if manifest.engine is not None:
+    if manifest.engine is not None or manifest.cuda is not None:
         return
     kv = manifest.kv
     if manifest.activations == "bfloat16":
-        yield "activations is bfloat16, which only engines have", ""
+        yield "activations is bfloat16, which only engines and bundles for CUDA have", ""
         return
     found = {(graph.part, graph.variant, graph.rank): graph for graph in manifest.graphs.values()}
     embed, decoder = (found.get((part, ANY, 0)) for part in (EMBED, DECODER))
@@ -134,7 +136,7 @@ def _onnx_faults(manifest: Manifest) -> Faults:
     fed = {output.name: (output.dtype, tuple(fixed(size) for size in output.shape)) for output in embed.outputs}
     growing = IMAGE_BLOCKS in manifest.requires
     inputs = {
-        **_kv_tensors(kv, PAST, growing),
+        **kv_tensors(kv, PAST, growing),
         **fed,
         "position_ids": ("int64", (None, None)),
         "num_logits_to_keep": ("int64", ()),
@@ -143,7 +145,7 @@ def _onnx_faults(manifest: Manifest) -> Faults:
         starts, ends = BLOCK_BOUNDS
         read = {starts, ends} if any(tensor.name == starts for tensor in decoder.inputs) else {ends}
         inputs |= dict.fromkeys(read, ("int64", (None, None)))
-    outputs = {**_kv_tensors(kv, PRESENT, growing), "logits": ("float", (None, None, manifest.vocab_size))}
+    outputs = {**kv_tensors(kv, PRESENT, growing), "logits": ("float", (None, None, manifest.vocab_size))}
     yield from misfits("an input of embed", embed.inputs, {"input_ids": ("int64", (None, None))})
     yield from misfits("an input of decoder", decoder.inputs, inputs)
     yield from misfits("an output of decoder", decoder.outputs, outputs)
@@ -155,15 +157,3 @@ def _engine_media_faults(manifest: Manifest) -> Faults:
     if manifest.engine is not None:
         fed: Expected = {table.name: ("bfloat16", (None, None, *table.row)) for table in manifest.engine.host.tables}
         yield from media_faults(manifest, fed)
-
-
-def _kv_tensors(kv: KVSpec, begin: str, growing: bool) -> Expected:
-    """``growing``: rings may have more slots than the manifest gives them, for an image of more tokens than a run."""
-    return {
-        f"{begin}{layer.layer}.{part}": (
-            dtype,
-            (None, layer.heads, None if growing else layer.slots, width(layer, part)),
-        )
-        for layer in kv.layers
-        for part, dtype in PARTS[kv.dtype].items()
-    }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from g4compile.bundle.manifest import TensorSpec
+from g4compile.bundle.kv import PARTS, width
+from g4compile.bundle.manifest import KVSpec, TensorSpec
 
 Expected = dict[str, tuple[str, tuple[int | None, ...]]]  # tensors by name: dtype and shape, None for a dynamic size
 Faults = Iterator[tuple[str, str]]  # what contradicts, and why; nothing when all agrees
@@ -28,6 +29,19 @@ def misfits(kind: str, declared: Sequence[TensorSpec], expected: Expected) -> Fa
         if found.get(name) != expected.get(name):
             said, needed = (_shown(tensors.get(name)) for tensors in (found, expected))
             yield f"{name}, {kind}, is {said} in graphs, but by the other fields of the manifest {needed}", ""
+
+
+def kv_tensors(kv: KVSpec, begin: str, growing: bool) -> Expected:
+    """Keys and values of all layers as a graph names them. ``growing``: rings may have more slots than the manifest
+    gives them, for an image of more tokens than a run."""
+    return {
+        f"{begin}{layer.layer}.{part}": (
+            dtype,
+            (None, layer.heads, None if growing else layer.slots, width(layer, part)),
+        )
+        for layer in kv.layers
+        for part, dtype in PARTS[kv.dtype].items()
+    }
 
 
 def _shown(tensor: tuple[str, tuple[int | None, ...]] | None) -> str:

@@ -2,7 +2,7 @@
 
 Read by every runtime, written by every target; imports no compiler code. Names of files are plain names of files
 beside the manifest, so a bundle may stand anywhere. The types hold the range of each field; what fields say of each
-other is checked in `consistency.py` and `engine_consistency.py`.
+other is checked in `consistency.py`, and in files beside it for kinds of bundles.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Layer = Annotated[int, Meta(ge=0, lt=1 << 16)]
 Heads = Annotated[int, Meta(ge=1, le=1 << 10)]
 HeadDim = Annotated[int, Meta(ge=1, le=1 << 14)]
 Rank = Annotated[int, Meta(ge=0, lt=1 << 10)]
-DType = Annotated[str, _one_of("float", "bfloat16", "int8", "int64")]  # of a graph's input or output
+DType = Annotated[str, _one_of("float", "bfloat16", "int8", "int32", "int64")]  # of a graph's input or output
 KVDType = Annotated[str, _one_of("float32", "bfloat16", "int8")]
 Activations = Annotated[str, _one_of("float32", "int8", "bfloat16")]
 
@@ -108,7 +108,7 @@ class QuantizedSpec(msgspec.Struct, frozen=True):
 
     ``shape`` is that of the float weight, ``block`` the weights a scale stands for (0: a row). ``scale`` was folded
     in: the codes stand for the stored weight times it. ``layout``: blocks of a row one behind the other, as in
-    `weights/formats/blocks.py`, or panels of 32 rows.
+    `weights/formats/blocks.py`, or panels of 32 rows. Where the initializer `KEY.scales` is bfloat16, scales are.
     """
 
     shape: tuple[Count, ...]
@@ -208,11 +208,13 @@ class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class CudaSpec(msgspec.Struct, frozen=True):
     """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``counters``: how many the input of
-    that name has. ``kernels``: the file that lists the compiled kernels."""
+    that name has. ``kernels``: the file that lists the compiled kernels, and ``compute_capabilities`` the GPUs whose
+    machine code is among them (89 for 8.9)."""
 
     chunk: Count
     counters: Count
     kernels: str
+    compute_capabilities: tuple[Count, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -221,7 +223,7 @@ class Manifest(msgspec.Struct, frozen=True):
     ``requires``: what a runtime must understand to run the bundle (`bundle/requires.py`). ``recipe``: the rules by
     which weights were quantised. ``media``: how files become inputs of the parts beside the decoder; None without any.
     ``activations``: `int8` when some product rounds its other operand to 8 bits; else the
-    dtype they are computed in, bfloat16 in engines alone.
+    dtype they are computed in, bfloat16 in engines and on CUDA alone. ``cuda``: of a bundle for ONNX Runtime on CUDA.
     """
 
     manifest_version: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from g4compile.bundle.kv import BFLOAT16, INT8
-from g4compile.bundle.manifest import BLOCKS, PANELS, EngineSpec, GraphSpec, KVSpec
+from g4compile.bundle.manifest import BLOCKS, PANELS, CudaSpec, EngineSpec, GraphSpec, KVSpec
 
 WEIGHT_STEPS = "weight-steps"
 HOST_TABLES = "host-tables"
@@ -19,6 +19,7 @@ BFLOAT16_KV = "bfloat16-kv"
 INT8_KV = "int8-kv"
 ONNXRUNTIME_OPS = "onnxruntime-ops"
 G4OPS = "g4ops"
+G4CUDA = "g4cuda"
 IMAGE_BLOCKS = "image-blocks"
 BLOCK_BOUNDS = ("block_starts", "block_ends")  # inputs of a decoder in which the tokens of an image see each other
 
@@ -31,16 +32,21 @@ KNOWN = {
     INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
     ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read codes and scales",
     G4OPS: "graphs have ops of the library libg4ops, in domain `g4`",
+    G4CUDA: "graphs have ops of the library libg4cuda, whose kernels lie in the bundle",
     IMAGE_BLOCKS: "the decoder reads the first and last position of the image that each token is of, in one call",
     PANELS: "codes, scales and zero points lie in panels of 32 rows, layout 1 of `native/LAYOUT.md`",
 }
 
 
 def required(
-    kv: KVSpec, engine: EngineSpec | None = None, layouts: Iterable[str] = (), graphs: Iterable[GraphSpec] = ()
+    kv: KVSpec,
+    engine: EngineSpec | None = None,
+    layouts: Iterable[str] = (),
+    graphs: Iterable[GraphSpec] = (),
+    cuda: CudaSpec | None = None,
 ) -> tuple[str, ...]:
-    """What a runtime must understand for a decoder with ``kv``, with an ``engine``, and with ``graphs`` that read
-    codes in ``layouts``."""
+    """What a runtime must understand for a decoder with ``kv``, with an ``engine`` or for ``cuda``, and with ``graphs``
+    that read codes in ``layouts``."""
     found, rings = set(layouts), any(layer.slots is not None for layer in kv.layers)
     bfloat16 = kv.dtype == BFLOAT16 and engine is None
     asked = {
@@ -50,8 +56,9 @@ def required(
         TENSOR_PARALLEL: engine is not None and engine.ranks > 1,
         BFLOAT16_KV: bfloat16,
         INT8_KV: kv.dtype == INT8,
-        ONNXRUNTIME_OPS: BLOCKS in found,
-        G4OPS: PANELS in found or rings or bfloat16,
+        ONNXRUNTIME_OPS: BLOCKS in found and cuda is None,
+        G4OPS: (PANELS in found or rings or bfloat16) and cuda is None,
+        G4CUDA: cuda is not None,
         PANELS: PANELS in found,
         IMAGE_BLOCKS: any(tensor.name in BLOCK_BOUNDS for graph in graphs for tensor in graph.inputs),
     }

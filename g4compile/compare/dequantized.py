@@ -103,7 +103,7 @@ def _weight(spec: QuantizedSpec, parts: dict[str, Array | None]) -> Array:
     rows = codes.reshape(-1, format.blocks(columns), format.width(columns) * format.bits // 8)
     packed = Codes(
         rows,
-        scales.reshape(len(rows), -1),
+        scales.astype(np.float32).reshape(len(rows), -1),
         None if zeros is None else zeros.reshape(len(rows), -1),
     )
     weight: Array = format.dequantize(packed, columns).reshape(spec.shape) / np.float32(spec.scale)

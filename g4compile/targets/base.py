@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
+from g4compile.bundle.manifest import CudaSpec, EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
 from g4compile.bundle.media import MediaSpec
 from g4compile.errors import InputError
 from g4compile.graph.stage import LEGAL
@@ -98,6 +98,7 @@ class Emitted:
     activations: str
     quantized: dict[str, QuantizedSpec] = field(default_factory=dict)
     engine: EngineSpec | None = None
+    cuda: CudaSpec | None = None
 
 
 class Answering(Protocol):

@@ -60,6 +60,7 @@ def manifest_of(
             emitted.engine,
             {spec.layout for spec in emitted.quantized.values()},
             emitted.graphs.values(),
+            emitted.cuda,
         ),
         parts={part: PartSpec(emitted.kv if part == DECODER else None) for part in parts},
         graphs=emitted.graphs,
@@ -71,6 +72,7 @@ def manifest_of(
         files={},
         engine=emitted.engine,
         media=media_of(source, options),
+        cuda=emitted.cuda,
     )
 
 

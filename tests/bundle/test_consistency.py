@@ -85,7 +85,7 @@ CONTRADICTIONS = [
     (("stop_token_ids",), [1, 5000], "stop_token_ids has 5,000"),
     (("vocab_size",), 2048, "vocab_size is 2,048, but the graph decoder gives logits"),
     (("source",), {}, "does not say which config"),
-    (("activations",), "bfloat16", "activations is bfloat16, which only engines have"),
+    (("activations",), "bfloat16", "activations is bfloat16, which only engines and bundles for CUDA have"),
     (("parts", "decoder", "kv"), None, "no decoder with a KV cache"),
     ((*KV, "dtype"), "int8", "requires does not have int8-kv"),
     ((*KV, "dtype"), "bfloat16", "requires does not have bfloat16-kv, g4ops"),
@@ -148,7 +148,7 @@ def test_rings_of_an_onnx_bundle(bundles, tmp_path, layer, slots, message):
 
 BFLOAT16_LIES = [
     (("requires",), lambda old: [word for word in old if word != "bfloat16-kv"], "requires does not have bfloat16-kv"),
-    (("activations",), "bfloat16", "activations is bfloat16, which only engines have"),
+    (("activations",), "bfloat16", "activations is bfloat16, which only engines and bundles for CUDA have"),
     ((*KV, "dtype"), "float32", "kv layer 0 has bytes_per_token 64"),
     ((*KV, "dtype"), "int8", "requires does not have int8-kv"),
     ((*LAYERS, 2, "bytes_per_token"), 256, "32 in bfloat16 are 128 bytes, key and value together"),

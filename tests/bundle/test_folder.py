@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import KVSpec
+from g4compile.bundle.manifest import CudaSpec, KVSpec
 from g4compile.bundle.requires import KNOWN, required
 from g4compile.errors import BundleError
 from g4compile.runtime.session import load
@@ -272,5 +272,7 @@ def test_what_is_required(engine_bundle):
     assert required(KVSpec("float32", 16, ()), layouts={"blocks"}) == ("onnxruntime-ops",)
     assert required(KVSpec("float32", 16, ()), layouts={"panels-1"}) == ("g4ops", "panels-1")
     two = msgspec.structs.replace(manifest.engine, ranks=2)
-    of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "panels-1", "image-blocks"}
+    cuda = CudaSpec(16, 1, "kernels.json")
+    assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=cuda) == ("bfloat16-kv", "g4cuda")
+    of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "g4cuda", "panels-1", "image-blocks"}
     assert manifest.kv.dtype == "bfloat16" and set(required(manifest.kv, two)) == set(KNOWN) - of_onnx

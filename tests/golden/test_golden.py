@@ -12,6 +12,7 @@ import pytest
 from g4compile.graph.text import to_text
 from g4compile.program import Program
 from g4compile.targets.lower import lower
+from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from g4compile.targets.onnx.target import ONNX_CPU
 from g4compile.weights.text import parse_graph
 from tests.conftest import VARIANTS
@@ -47,6 +48,14 @@ def test_legal_graph_is_the_golden_one(variant, legal, request):
 def test_legal_graph_with_the_library(variant, legal, request):
     """`int4` for libg4ops: per-layer inputs and shared keys, and experts."""
     check(f"{variant}.onnx-cpu.int4-g4ops", legal(variant, weights="int4", kernels="g4ops"), request)
+
+
+@pytest.mark.parametrize(("variant", "weights"), [("tiny-e2b", "bfloat16"), ("tiny-26b-a4b", "int4")])
+def test_legal_graph_for_cuda(variant, weights, checkpoints, traced, request):
+    """Per-layer inputs, shared keys and the cut tail in bfloat16; experts, and keys that are values, in codes."""
+    program = Program.decoder(traced(variant), checkpoints(variant).facts)
+    (lowered,) = lower(program, ONNX_CUDA, ONNX_CUDA.options(weights=weights, context=256, chunk=24))
+    check(f"{variant}.onnx-cuda.{weights}", lowered.model, request)
 
 
 def test_legal_graph_of_the_vision_tower(checkpoints, traces, request):

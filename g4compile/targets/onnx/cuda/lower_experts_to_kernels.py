@@ -101,7 +101,7 @@ def _route(build: Builder, v: ir.Value, found: Bindings, epsilon: float) -> list
         (INDEX, ["rows", k]),
         (INDEX, [_SLOTS]),
         (INDEX, ["tiles"]),
-        (NARROW, v.shape),
+        (WIDE, v.shape),
         (WIDE, None),
     ]
     made = insert(build, "Router", [v, *weights], results, factor=found["factor"], k=k, epsilon=epsilon)

@@ -33,13 +33,14 @@ class CudaOptions(Options):
         """Raise InputError for sizes and architectures that no kernel is for."""
         least, most = CHUNKS
         if not least <= self.chunk <= most:
-            raise InputError(f"runs of {self.chunk} tokens are not possible", fix=f"--chunk between {least} and {most}")
-        unknown = sorted(set(self.compute_capabilities) - set(ARCHITECTURES))
-        if unknown or not self.compute_capabilities:
             raise InputError(
-                f"there are no kernels for compute capability {', '.join(map(str, unknown)) or '(none given)'}",
-                fix=f"--sm, one or more of {', '.join(map(str, ARCHITECTURES))}",
+                f"runs of {self.chunk:,} tokens are not possible", fix=f"--chunk between {least} and {most:,}"
             )
+        known = ", ".join(map(str, ARCHITECTURES))
+        unknown = [str(one) for one in self.compute_capabilities if one not in ARCHITECTURES]
+        if unknown or not self.compute_capabilities:
+            what = f"compute capability {', '.join(unknown)}" if unknown else "no compute capability"
+            raise InputError(f"there are no kernels for {what}", fix=f"--sm, one or more of {known}")
 
 
 def cuda_options(options: Options) -> CudaOptions:
