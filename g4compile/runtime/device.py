@@ -6,6 +6,7 @@ Nothing here was run against TensorRT: tests put a device of host memory in its 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -97,6 +98,7 @@ class Cuda:
             raise MachineError(f"{what} are run through {_PACKAGE}, which is not installed", fix=install) from error
         self._runtime = runtime
         self._memory, self._pinned, self._graphs = set[int](), set[int](), set[int]()
+        weakref.finalize(self, _free, runtime, self._memory, self._pinned)  # of a session that nobody closes
         # No work of the legacy default stream, which ONNX Runtime and TensorRT may use, holds up this one.
         self.stream = int(self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking))
 
@@ -171,12 +173,18 @@ class Cuda:
     def close(self) -> None:
         for graph in self._graphs:
             self._call(self._runtime.cudaGraphExecDestroy, graph)
-        for address in self._memory:
-            self._call(self._runtime.cudaFree, address)
-        for address in self._pinned:
-            self._call(self._runtime.cudaFreeHost, address)
-        for held in (self._graphs, self._memory, self._pinned):
-            held.clear()
+        self._graphs.clear()
+        _free(self._runtime, self._memory, self._pinned)
         if self.stream:
             self._call(self._runtime.cudaStreamDestroy, self.stream)
             self.stream = 0
+
+
+def _free(runtime: Any, memory: set[int], pinned: set[int]) -> None:
+    """Give memory back; of a driver that says no, nothing is left to give."""
+    for address in memory:
+        runtime.cudaFree(address)
+    for address in pinned:
+        runtime.cudaFreeHost(address)
+    memory.clear()
+    pinned.clear()

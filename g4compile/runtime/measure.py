@@ -9,16 +9,21 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from g4compile.bundle.folder import Bundle
 from g4compile.errors import InputError
+from g4compile.runtime.conversation import Conversation
+from g4compile.runtime.device import DeviceMemory
 from g4compile.runtime.measure_encoders import EncoderTiming, measure_encoders
 from g4compile.runtime.session import load
 
+_THREADS = 2
+
 
 class Timings(msgspec.Struct, frozen=True):
-    """Rates are of one sequence. Memory is the process's after these runs; anonymous bytes exclude mapped files.
-    ``encoders``: by modality, of an ONNX bundle."""
+    """Rates are of one sequence, greedy. Memory is the process's after these runs; anonymous bytes exclude mapped
+    files. ``threads``: None on a GPU. ``encoders``: by modality, of an ONNX bundle. ``device``: of a GPU's memory."""
 
-    threads: int
+    threads: int | None
     repeats: int
     prompt_tokens: int
     new_tokens: int
@@ -30,6 +35,7 @@ class Timings(msgspec.Struct, frozen=True):
     anonymous_bytes: int
     kv_bytes: int
     encoders: dict[str, EncoderTiming] = {}
+    device: DeviceMemory | None = None
 
 
 def measure(
@@ -37,7 +43,7 @@ def measure(
     *,
     prompt_tokens: int = 128,
     new_tokens: int = 32,
-    threads: int = 2,
+    threads: int | None = None,
     repeats: int = 5,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -45,14 +51,25 @@ def measure(
 ) -> Timings:
     """Load ``bundle`` and time ``repeats`` runs of a random prompt, after one to warm up.
 
-    With a ``cache`` the load that is timed is one that finds it filled. Raises the errors of loading, and InputError
-    for more tokens than the bundle's context.
+    ``threads``: 2 when not given; a GPU takes none. With a ``cache`` the load that is timed is one that finds it
+    filled. Raises the errors of loading, and InputError for more tokens than the bundle's context.
     """
+    manifest = Bundle.open(bundle).manifest
+    on_gpu = manifest.engine is not None or manifest.cuda is not None
+    threads = _THREADS if threads is None and not on_gpu else threads
     if cache is not None:
-        load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
+        load(bundle, threads=threads or 0, cache=cache, checkpoint=checkpoint).close()
     start = time.perf_counter()
-    session = load(bundle, threads=threads, cache=cache, checkpoint=checkpoint)
-    load_s = time.perf_counter() - start
+    with load(bundle, threads=threads or 0, cache=cache, checkpoint=checkpoint) as session:
+        load_s = time.perf_counter() - start
+        return _measured(session, load_s, threads, (prompt_tokens, new_tokens, repeats), seed)
+
+
+def _measured(
+    session: Conversation, load_s: float, threads: int | None, counts: tuple[int, int, int], seed: int
+) -> Timings:
+    """``counts``: tokens of the prompt, new tokens, repeats."""
+    prompt_tokens, new_tokens, repeats = counts
     most = session.bundle.manifest.context
     if min(prompt_tokens, new_tokens, repeats) < 1 or prompt_tokens + new_tokens > most:
         raise InputError(
@@ -64,11 +81,12 @@ def measure(
     for _ in range(repeats + 1):
         session.reset()
         start = time.perf_counter()
-        token = session.forward(prompt).argmax(-1)
+        made = session.generate(prompt, max_new_tokens=new_tokens + 1, stop_token_ids=())
+        next(made)
         prefills.append(time.perf_counter() - start)
         start = time.perf_counter()
-        for _ in range(new_tokens):
-            token = session.forward(token[:, None]).argmax(-1)
+        for _ in made:
+            pass
         decodes.append(time.perf_counter() - start)
     first, decode = statistics.median(prefills[1:]), statistics.median(decodes[1:])
     resident, anonymous = memory()
@@ -84,7 +102,8 @@ def measure(
         resident,
         anonymous,
         session.kv_bytes,
-        measure_encoders(session.bundle, threads, repeats, seed),
+        measure_encoders(session.bundle, threads or 0, repeats, seed),
+        session.device_memory,
     )
 
 

@@ -168,7 +168,8 @@ def load(
     weights = arguments.optional_path("checkpoint", checkpoint)
     bundle = Bundle.open(arguments.path("path", path))
     if bundle.manifest.cuda is not None:
-        return _cuda(bundle, threads=threads or None, cache=cache, profile=profile, checkpoint=weights)
+        given = {"threads": threads or None, "chunk": None if chunk == CHUNK else chunk}
+        return _cuda(bundle, **given, cache=cache, profile=profile, checkpoint=weights)
     if bundle.manifest.engine is None:
         return Session(bundle, threads, chunk, cache, profile)
     if weights is None:
@@ -176,7 +177,7 @@ def load(
             "an engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
             fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER)",
         )
-    _refuse("an engine bundle", cache=cache, profile=profile)
+    _refuse("an engine bundle", threads=threads or None, cache=cache, profile=profile)
     from g4compile.runtime.engine import EngineSession
 
     return EngineSession(bundle, weights)

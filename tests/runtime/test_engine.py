@@ -190,3 +190,18 @@ def test_an_error_in_generate_leaves_the_last_whole_token(opened, monkeypatch):
             next(tokens)
     assert session.length == 4
     assert list(session.generate(want[1:2], max_new_tokens=2, stop_token_ids=[])) == want[2:]
+
+
+def test_a_closed_session_has_given_the_device_back(opened):
+    opened.session.forward([1, 2, 3])
+    opened.session.forward([4])
+    opened.session.close()
+    assert not opened.device.memory and not opened.device.graphs and opened.device.stream == 0
+    with pytest.raises(InputError, match="closed"):
+        opened.session.forward([5])
+
+
+def test_what_an_engine_has_no_use_for(engine_bundle, checkpoints):
+    for given in ({"threads": 1}, {"cache": "folder"}, {"profile": "profile"}):
+        with pytest.raises(InputError, match=f"no use for {next(iter(given))}"):
+            load(engine_bundle.folder, checkpoint=checkpoints(VARIANT).folder, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -14,8 +15,34 @@ import g4compile
 from g4compile.errors import MachineError
 from g4compile.runtime import packages
 from g4compile.runtime.cuda import opening
+from g4compile.runtime.cuda.present import find_gpu
 
 REPAIR_PLAIN = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime>=1.30,<1.33'"
+
+
+class Driver:
+    """As much of libcuda as is asked."""
+
+    def __init__(self, version=13_010, count=1, init=0, name=0):
+        self.cuInit = lambda flags: init
+        self.cuDeviceGetCount = self._gives(count)
+        self.cuDriverGetVersion, self.cuDeviceGet = self._gives(version), lambda device, index: 0
+        self._name = name
+
+    def _gives(self, value):
+        def call(to):
+            to._obj.value = value
+            return 0
+
+        return call
+
+    def cuDeviceGetName(self, to, size, device):
+        to.value = b"a GPU"
+        return self._name
+
+    def cuDeviceGetAttribute(self, to, attribute, device):
+        to._obj.value = {75: 9, 76: 0}[attribute]
+        return 0
 
 
 @pytest.mark.parametrize(
@@ -31,17 +58,48 @@ REPAIR_PLAIN = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onn
 def test_packages_and_their_repair(monkeypatch, installed, providers, what, fix):
     monkeypatch.setattr(packages, "installed", lambda: installed)
     monkeypatch.setattr(packages, "providers", lambda: providers)
+    monkeypatch.setattr(opening, "find_gpu", lambda: "a GPU")
     with pytest.raises(MachineError, match=what) as raised:
         opening.open_device()
     assert raised.value.fix == fix
 
 
-def test_whole_packages_and_no_cuda_python_or_gpu(monkeypatch):
+def test_the_gpu_is_asked_for_first(monkeypatch):
+    """Without one, another package helps nobody."""
+    monkeypatch.setattr(packages, "installed", lambda: ["onnxruntime", "onnxruntime-gpu"])
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError("no such file")))
+    with pytest.raises(MachineError, match="no driver of NVIDIA was found"):
+        opening.open_device()
+
+
+@pytest.mark.parametrize(
+    ("driver", "found"),
+    [
+        (Driver(), "a GPU, sm_90, driver of CUDA 13.1"),
+        (Driver(version=12_080), "one of CUDA 12.8, and CUDA 13.0 is the least"),
+        (Driver(count=0), "finds no GPU"),
+        (Driver(init=999), "finds no GPU"),
+        (Driver(name=101), "the error 101"),
+    ],
+)
+def test_what_the_driver_says(monkeypatch, driver, found):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    try:
+        said = find_gpu()
+    except MachineError as error:
+        said = error.what
+    assert found in said
+
+
+def test_whole_packages_and_no_cuda_python(monkeypatch):
     monkeypatch.setattr(packages, "installed", lambda: ["onnxruntime-gpu"])
     monkeypatch.setattr(packages, "providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(opening, "find_gpu", lambda: "a GPU")
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     assert packages.cuda_fault() is None
-    with pytest.raises(MachineError, match=r"cuda-python, which is not installed|failed"):
+    with pytest.raises(MachineError, match="cuda-python, which is not installed") as raised:
         opening.open_device()
+    assert raised.value.fix == packages.EXTRA
 
 
 def test_what_is_installed_here():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import onnxruntime as ort
@@ -261,3 +262,35 @@ def test_many_threads_never_mix_their_tokens(session):
         thread.join()
     assert len(done) + len(refused) == 120 and done and refused
     assert session.length == 2 * len(done)
+
+
+def test_a_closed_session_has_given_everything_back(session):
+    """And says so to whoever asks; closing twice is nothing."""
+    with session as opened:
+        opened.forward([2, 5])
+        tokens = opened.generate([6], max_new_tokens=5)
+        next(tokens)
+        graph = weakref.ref(opened._decoder)
+    session.close()
+    assert graph() is None and (session.length, session.batch, session.kv_bytes) == (0, None, 0)
+    assert session.device_memory is None
+    calls = (
+        session.reset,
+        session.end_profiling,
+        lambda: session.rewind(0),
+        lambda: session.forward([2]),
+        lambda: next(tokens),
+        lambda: next(session.generate([2])),
+    )
+    for call in calls:
+        with pytest.raises(InputError, match="this session is closed"):
+            call()
+
+
+def test_a_session_in_use_is_not_closed(session, monkeypatch):
+    def closes(*given):
+        session.close()
+
+    monkeypatch.setattr(session, "_run", closes)
+    with pytest.raises(InputError, match="in use"):
+        session.forward([2])

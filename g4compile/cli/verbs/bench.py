@@ -9,7 +9,7 @@ import typer
 
 from g4compile.cli.arguments import bundle_folder
 from g4compile.cli.render.progress import progress
-from g4compile.cli.render.sizes import size
+from g4compile.cli.render.sizes import device_rows, size
 from g4compile.cli.render.tables import table
 from g4compile.cli.verb import Answer, Json, verb
 
@@ -19,7 +19,9 @@ def bench(
     bundle: Annotated[Path, typer.Argument(help="The bundle.")],
     prompt_tokens: Annotated[int, typer.Option(min=1)] = 128,
     new_tokens: Annotated[int, typer.Option(min=1)] = 32,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Default: 2. A bundle for a GPU has no use for it.")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, max=10_000, help="Runs after one to warm up; medians are shown.")] = 5,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for rearranged weights; the load that is timed finds it filled.")
@@ -56,5 +58,8 @@ def bench(
         "memory": f"{size(timings.resident_bytes)} resident, {size(timings.anonymous_bytes)} of it anonymous",
         "KV state": size(timings.kv_bytes),
     }
-    title = f"{bundle}: medians of {repeats}, {threads} threads"
+    if timings.device is not None:
+        rows |= device_rows(timings.device)
+    on = "on the GPU" if timings.threads is None else f"{timings.threads} threads"
+    title = f"{bundle}: medians of {repeats}, {on}"
     return Answer(msgspec.to_builtins(timings), lambda: table(title, rows))

@@ -44,13 +44,15 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
     top_k: Annotated[int, typer.Option(min=0, help="0 keeps all.")] = 0,
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    threads: Annotated[int, typer.Option(min=0, help="0 lets ONNX Runtime decide.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="0 lets ONNX Runtime decide. Of CPUs.")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Of an engine bundle: the folder that holds its weights.")
     ] = None,
     as_json: Json = False,
 ) -> Answer:
     """Generate from a compiled bundle."""
+    import msgspec
+
     from g4compile.errors import InputError
     from g4compile.runtime.generation import Timed, check_takes
     from g4compile.runtime.prompt import Prompt, ask
@@ -87,6 +89,8 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
         pieces.append(piece)
         if not as_json:
             print(piece, end="" if codec else ",", flush=True)
+    memory = session.device_memory
+    session.close()
     data = {
         "text": "".join(pieces) if codec else None,
         "token_ids": made.token_ids,
@@ -94,6 +98,7 @@ def run(  # noqa: PLR0913 - a verb has one parameter per option
         "notes": notes,
         "time_to_first_token_s": round(made.first_s, 4),
         "decode_tokens_per_second": round(made.decode_tokens_per_second, 2),
+        "device_memory": None if memory is None else msgspec.to_builtins(memory),
     }
     return Answer(data, print)
 

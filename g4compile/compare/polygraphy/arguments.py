@@ -22,7 +22,7 @@ class Folders(BaseArgs):  # type: ignore[misc]  # polygraphy is not typed
     def add_parser_args_impl(self) -> None:
         for name, what in (
             ("weights-of", "a bundle of coded weights: --g4-hf holds what its codes stand for, not the checkpoint's"),
-            ("bundle", "an ONNX bundle: of --g4-session"),
+            ("bundle", "an ONNX bundle, for CPUs or CUDA: of --g4-session"),
             ("engines", "an engine bundle: of --g4-network, --g4-rounded-network and --g4-engine"),
         ):
             self.group.add_argument(f"--g4-{name}", help=f"The folder of {what}.", default=None)

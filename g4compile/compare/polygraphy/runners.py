@@ -75,7 +75,7 @@ class HfRunner(Runner):
 
 
 class SessionRunner(Runner):
-    """A bundle on this machine: ONNX Runtime's, or engines where there is a GPU."""
+    """A bundle on this machine: ONNX Runtime's on its CPU; that of a GPU, or engines, where there is one."""
 
     prefix = "g4-session"
 
@@ -83,6 +83,10 @@ class SessionRunner(Runner):
         from g4compile.runtime.session import load
 
         return load(self._folder, checkpoint=self._checkpoint), {"all_positions": True}
+
+    def deactivate_impl(self) -> None:
+        self._session.close()
+        super().deactivate_impl()
 
 
 class NetworkRunner(Runner):

@@ -14,6 +14,7 @@ from g4compile.errors import BundleError, MachineError
 from g4compile.runtime import packages
 from g4compile.runtime.cuda.kernels import kernels_for
 from g4compile.runtime.cuda.library import Library, require_library
+from g4compile.runtime.cuda.present import find_gpu
 from g4compile.runtime.device import Cuda, Device
 from g4compile.runtime.graphs import check_tensors
 from g4compile.runtime.onnx_runtime import ort
@@ -27,6 +28,7 @@ _ENTRIES = {
 
 def open_device() -> Cuda:
     """The first GPU. Raises MachineError where it, ONNX Runtime's CUDA provider, or cuda-python is not here."""
+    find_gpu()
     found = packages.cuda_fault()
     if found is not None:
         raise found

@@ -18,7 +18,7 @@ Found = dict[str, str]  # `found`, in words; or `error` and `fix`
 
 def present() -> dict[str, Found]:
     """By name of the part: what was found, or what is wrong and the fix."""
-    checks = {"gpu": gpu, "onnxruntime": _provider, "cuda-python": _cuda_python, "libg4cuda": _library}
+    checks = {"gpu": find_gpu, "onnxruntime": _provider, "cuda-python": _cuda_python, "libg4cuda": _library}
     found: dict[str, Found] = {}
     for name, check in checks.items():
         try:
@@ -28,7 +28,7 @@ def present() -> dict[str, Found]:
     return found
 
 
-def gpu() -> str:
+def find_gpu() -> str:
     """The first GPU and the driver, in words. Raises MachineError where there is none, or the driver is too old."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
@@ -62,9 +62,13 @@ def _provider() -> str:
     found = packages.cuda_fault()
     if found is not None:
         raise found
+    try:
+        find_gpu()
+    except MachineError:
+        return "has the CUDA provider, which loads where a GPU is"
     if not packages.provider_loads():
         raise MachineError("ONNX Runtime's CUDA provider cannot be loaded", fix=packages.LIBRARIES)
-    return "with the CUDA provider"
+    return "has the CUDA provider"
 
 
 def _cuda_python() -> str:

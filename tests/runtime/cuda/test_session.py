@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
+from g4compile.cli.render.sizes import device_rows
 from g4compile.errors import BundleError, InputError, MachineError
+from g4compile.runtime.device import DeviceMemory
+from g4compile.runtime.measure import _measured
 from g4compile.runtime.sampling import Sampling
 from tests.runtime.cuda import fake
 from tests.runtime.cuda.fake import CHUNK, CONTEXT, REWIND, VOCABULARY, greedy, logits_of, opened
@@ -230,3 +235,23 @@ def test_sessions_beside_each_other():
         )
     one.session.close()
     other.session.forward([3])
+
+
+def test_what_nobody_closes_is_given_back():
+    here = opened()
+    batch = here.session.new_batch(2)
+    batch.join(PROMPT)
+    held = weakref.ref(here.session)
+    del batch, here
+    gc.collect()
+    assert held() is None
+
+
+def test_bench_measures_it():
+    here = opened()
+    found = _measured(here.session, 1.5, None, (20, 6, 2), seed=0)
+    assert (found.threads, found.load_s, found.kv_bytes) == (None, 1.5, here.session.kv_bytes)
+    assert found.device == here.session.device_memory and found.decode_tokens_per_second > 0
+    assert len(here.runtime.replayed) == 3 * 6, "steps alone, without one for the first token"
+    (shown,) = device_rows(DeviceMemory(5_000_000_000, 100_000_000, 2_000_000, 40_000, 7)).values()
+    assert shown == "5.1 GB: 5.0 GB weights, 100.0 MB KV, 2.0 MB inputs and logits, 40.0 kB other; 7 B free"

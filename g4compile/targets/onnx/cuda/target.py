@@ -13,13 +13,14 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16
-from g4compile.errors import Defect, MachineError
+from g4compile.errors import Defect
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.towers import TowerFacts
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
 from g4compile.passes.canonicalize_embedding_scale import CanonicalizeEmbeddingScale
 from g4compile.passes.legalize import Legalize
 from g4compile.pipeline import Phase
+from g4compile.runtime.cuda.session import CudaSession
 from g4compile.targets.base import FLOAT32, REWIND, TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.cuda.bundle import emit_cuda
 from g4compile.targets.onnx.cuda.fuse_cached_attention import FuseCachedAttention
@@ -93,10 +94,7 @@ class OnnxCudaTarget(Target):
         return emit_cuda(order, decoder.model)
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
-        raise MachineError(
-            "bundles for onnx-cuda are not run by this version",
-            fix="compile for onnx-cpu to compare the model itself",
-        )
+        return Candidates(CudaSession(bundle))
 
 
 ONNX_CUDA = OnnxCudaTarget()
