@@ -82,11 +82,12 @@ def product_one(
         "ROW_OF_TILE": int(matrices.grouped and activation == NONE), "BLOCK_N": rows, "BLOCK_K": columns,
         "WHOLE": int(whole),
     }  # fmt: skip
-    name = f"product_one.{matrices.word}.a{activation}.{before.word if stream else 'row'}.n{rows}.k{columns}"
+    warps, part = _warps_of_one(matrices, columns), "" if whole else ".part"
+    name = f"product_one.{matrices.word}.a{activation}.{before.word if stream else 'row'}.n{rows}.k{columns}{part}.w{warps}"
     if wide:
         name += ".wide"
     across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
-    way = Way((), (across, "a5", "1"), warps=_warps_of_one(matrices, columns))
+    way = Way((), (across, "a5", "1"), warps)
     unaligned = ("tile_expert", "GATE_AT", "TILES", *(() if matrices.even else ("N0", "N1", "N2", "K")))
     return Kernel(
         name, "products", "product_one", kinds, all_aligned(dict(kinds), *unaligned), tuple(constants.items()), (way,)

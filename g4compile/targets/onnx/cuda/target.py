@@ -29,6 +29,7 @@ from g4compile.targets.onnx.cuda.insert_next_token import InsertNextToken
 from g4compile.targets.onnx.cuda.legal import DTYPES, LEGAL
 from g4compile.targets.onnx.cuda.lower_embeddings import LowerEmbeddings
 from g4compile.targets.onnx.cuda.lower_experts_to_kernels import LowerExpertsToKernels
+from g4compile.targets.onnx.cuda.lower_to_launches import LowerToLaunches
 from g4compile.targets.onnx.cuda.options import COUNTERS, CudaOptions, cuda_options
 from g4compile.targets.onnx.cuda.schedule_logit_positions import ScheduleLogitPositions
 from g4compile.targets.phases import frontend
@@ -86,6 +87,7 @@ class OnnxCudaTarget(Target):
             InsertNextToken(),
             self.legalize(),
             CanonicalizeDeadCode(),
+            LowerToLaunches(),
         )
         return Phase(self.stage, passes, LEGAL)
 
