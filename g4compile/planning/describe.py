@@ -95,7 +95,7 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
     }
     if manifest.engine is None:
         data["modality_bytes"] = {one: stored_bytes(bundle, PARTS[one]) for one in manifest.modalities if one in PARTS}
-    if manifest.engine is None and manifest.quantized:
+    if manifest.engine is None and manifest.cuda is None and manifest.quantized:
         data["kernels"] = "g4ops" if G4OPS in manifest.requires else "onnxruntime"
     if manifest.engine is not None:  # its weights are listed in the manifest
         data["engine"] = msgspec.to_builtins(msgspec.structs.replace(manifest.engine, weights=()))

@@ -95,7 +95,7 @@ def plan(
     if not chosen.planned:
         raise InputError(
             f"there is no plan for {chosen.name} yet",
-            why="engines are planned by their builder",
+            why="its bytes are counted when it is compiled",
             fix="compile: the manifest states weights, KV and activations in bytes",
         )
     tokens = min(context or chosen.context or 4096, text.max_positions)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat, Panels, parse_words
+from g4compile.bundle.weight_codes import BlockPart, EnginePart, Flat, Narrow, Panels, parse_words
 from g4compile.bundle.weight_steps import Cast, Reorder, Scale, Shard, Transpose, cast, undo_reorders
 from g4compile.errors import Defect, InputError
 from g4compile.weights.text import parse_graph
@@ -18,6 +18,7 @@ WORDS = {
     "zero_points=int2:0:asymmetric:nearest:64": BlockPart("zero_points", 2, 0, False, "nearest", 64),
     "codes=int8:32:symmetric:nearest:64:bfloat16": BlockPart("codes", 8, 32, True, "nearest", 64, "bfloat16"),
     "flat": Flat(),
+    "narrow": Narrow(),
     "panels=264": Panels(264),
     "engine-codes=int4:128": EnginePart("codes", "int4", 128),
     "engine-scales=fp8": EnginePart("scales", "fp8"),
@@ -75,6 +76,10 @@ decoder (float[1] x) => (float[1] y) <{type} w = ["location": "K", "steps": "{st
         ("float[4,64]", "codes=int4:32:symmetric:nearest:64 transpose", "stands once, behind the steps"),
         ("uint8[4,32]", "flat", "stands once, behind the steps"),
         ("uint8[4,32]", "panels=4", "stands once, behind the steps"),
+        ("uint8[4,32]", "narrow", "stands once, behind the steps"),
+        ("uint8[4,2,16]", "codes=int4:32:symmetric:nearest:64 narrow", "float32 scales of int4 block 32"),
+        ("uint8[4,1,32]", "codes=int4:0:symmetric:nearest:64:bfloat16 narrow", "of int4 row symmetric do not stand in"),
+        ("float[4,2]", "scales=int4:32:symmetric:nearest:64:bfloat16 narrow", "are BFLOAT16"),
         ("uint8[4,32]", "codes=int4:32:symmetric:nearest:64 flat panels=4", "stands once, behind the steps"),
         ("uint8[1,1024]", "codes=int4:32:symmetric:nearest:64 panels=4", "does not stand in panels"),
         ("uint8[1,1024]", "codes=int4:0:symmetric:nearest:64 panels=40", "are UINT8"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
-from g4compile.bundle.manifest import EngineSpec, Manifest
+from g4compile.bundle.manifest import CudaSpec, EngineSpec, Manifest
 from g4compile.bundle.requires import IMAGE_BLOCKS
 from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
@@ -32,6 +32,8 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     }
     if manifest.engine is not None:
         rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
+    if manifest.cuda is not None:
+        rows |= _cuda_rows(manifest.cuda)
     if "kernels" in data:
         rows["kernels"] = kernels_row(data["kernels"])
     if "identical_tensors" in data:
@@ -61,6 +63,7 @@ def bundle_rows(bundle: Bundle) -> dict[str, str]:
         "context": f"{manifest.context:,} tokens",
         "KV": _kv(bundle),
         "graphs": ", ".join(graphs),
+        **({} if manifest.cuda is None else _cuda_rows(manifest.cuda)),
         "requires": ", ".join(manifest.requires) or "ONNX alone",
         "made by": f"{manifest.generator} ({versions})",
         **{name: size(spec.bytes) for name, spec in manifest.files.items()},
@@ -100,6 +103,11 @@ def _image_rows(manifest: Manifest) -> dict[str, str]:
     if engine.chunk >= most:
         return {}
     return {"images": f"of at most {engine.chunk} tokens; the default budget of {most} needs --chunk {most} or more"}
+
+
+def _cuda_rows(cuda: CudaSpec) -> dict[str, str]:
+    capabilities = ", ".join(f"sm{capability}" for capability in cuda.compute_capabilities)
+    return {"CUDA": f"machine code for {capabilities}; at most {cuda.chunk:,} new tokens a run"}
 
 
 def _engine_rows(engine: EngineSpec) -> dict[str, str]:

@@ -52,12 +52,11 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
         ),
     ] = None,
     sm: Annotated[
-        str, typer.Option(help="tensorrt-rtx: compute capabilities of the GPUs to build for, as 80,89,120.")
+        str, typer.Option(help="tensorrt-rtx, onnx-cuda: compute capabilities of the GPUs to build for, as 80,89,120.")
     ] = "",
     batch: Annotated[int | None, typer.Option(help="Engines: most sequences at once. Default: 1.")] = None,
     chunk: Annotated[
-        int | None,
-        typer.Option(help="Engines: tokens per prefill step, 128 by default. onnx-cuda: most of a run, 2048."),
+        int | None, typer.Option(help="Most new tokens of a step, or run. Default: 128 of engines, 2048 of onnx-cuda.")
     ] = None,
     tensor_parallel: Annotated[
         int | None, typer.Option(help="Engines: ranks that share the model out, a GPU each. Default: 1.")

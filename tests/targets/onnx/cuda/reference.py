@@ -280,6 +280,7 @@ def GatherND(value: Array, index: Array, *, batch_dims: int, narrow: Rounding) -
     return np.stack([one[at[:, 0]] for one, at in zip(value, index, strict=True)])
 
 
+PLAN = ("launches", "sizes")  # attributes that say how kernels compute, and not what
 Op = Callable[..., Array | tuple[Array, ...]]
 _NAMED: tuple[Op, ...] = (
     *(EmbedRows, RotaryAngles, PerLayerInputs, NormProduct, Product, CachedAttention),
@@ -302,7 +303,7 @@ class Graph:
         values.update({value: feeds[str(value.name)] for value in self.model.graph.inputs})
         narrow = as_it_is if self.exact else to_bfloat16
         for node in self.model.graph:
-            attributes = {name: one.value for name, one in node.attributes.items()}
+            attributes = {name: one.value for name, one in node.attributes.items() if name not in PLAN}
             made = OPS[node.op_type](*(values[value] for value in node.inputs), **attributes, narrow=narrow)
             results = made if isinstance(made, tuple) else (made,)
             for value, array in zip(node.outputs, results, strict=False):  # what is left is scratch

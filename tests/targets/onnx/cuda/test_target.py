@@ -65,6 +65,23 @@ def test_the_graph_file(cuda_bundle):
     assert len(floats) == 2 and all(name.startswith("const.") for name in floats)  # frequencies
 
 
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b"])
+def test_a_reader_of_a_cache_stands_behind_its_writer_in_the_flow_of_data(variant, cuda_graph):
+    """ONNX Runtime does not know that a node writes its input, and may run nodes in any order that the flow allows."""
+    writers, before = {}, {}
+    for node in cuda_graph(variant).graph:
+        makers = {value.producer() for value in node.inputs if value is not None} - {None}
+        before[node] = makers.union(*(before[maker] for maker in makers))
+        if node.op_type == "CachedAttention":
+            cache = node.inputs[5].name
+            if node.attributes["writes"].as_int():
+                assert cache not in writers
+                writers[cache] = node
+            else:
+                assert writers[cache] in before[node]
+    assert writers
+
+
 def test_weights_are_those_of_the_checkpoint(cuda_bundle, stored_narrow):
     found = initializers(cuda_bundle("tiny-e2b"))
     weights = {name: array for name, array in found.items() if not name.startswith("const.")}
