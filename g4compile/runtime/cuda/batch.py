@@ -152,7 +152,7 @@ class Batch:
         tokens, positions = self._rows.known(count), np.full(count, UNUSED, np.int64)
         for row, sequence in going.items():
             tokens[row], positions[row] = sequence.token, sequence.length
-        self._rows.step(tokens, positions)
+        self._rows.step(positions, tokens)
         likeliest = self._rows.tokens(0, count)
         draws = {row: one.sampling.draws for row, one in going.items()}
         try:

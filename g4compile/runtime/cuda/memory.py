@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from g4compile.runtime.cuda.graph import MOST_ROWS
 from g4compile.runtime.device import Device
 
 Array = np.ndarray[Any, Any]
+_IN_FLIGHT = 4  # more runs than are ever on the stream
 
 
 class Memory:
@@ -77,7 +79,10 @@ class Shared:
         self.device, self.manifest, self.count = device, manifest, counters
         self.memory = Memory(device, "this bundle")
         self.counters = self.memory.allocate(4 * counters, zero=True)
-        self.tokens, self.positions = (device.staging(8 * MOST_ROWS).view(np.int64) for _ in range(2))
+        self.tokens = device.staging(8 * MOST_ROWS).view(np.int64)
+        # Each is read when its run begins: behind the next one, where that was put on the stream ahead.
+        positions = device.staging(8 * MOST_ROWS * _IN_FLIGHT).view(np.int64)
+        self.positions = itertools.cycle(positions.reshape(_IN_FLIGHT, MOST_ROWS))
         self.logits = device.staging(4 * manifest.vocab_size).view(np.float32)
 
     def settle(self) -> None:

@@ -148,7 +148,7 @@ def test_a_conversation_and_batches_beside_each_other():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("CUDA error")])
 def test_an_error_in_a_step_or_a_prompt_changes_nothing(error):
-    here = opened()
+    here = opened(late=False)
     batch, found = here.session.new_batch(3), {}
     for row, prompt in enumerate(PROMPTS[:2]):
         batch.join(prompt, max_new_tokens=9, stop_token_ids=[], **({"temperature": 3.0, "seed": 4} if row else {}))
