@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from g4compile.runtime.cuda.graph import MOST_ROWS
 from g4compile.runtime.device import Device
 
 Array = np.ndarray[Any, Any]
-_IN_FLIGHT = 4  # more runs than are ever on the stream
+_SLOTS = 64
 
 
 class Memory:
@@ -80,10 +80,15 @@ class Shared:
         self.memory = Memory(device, "this bundle")
         self.counters = self.memory.allocate(4 * counters, zero=True)
         self.tokens = device.staging(8 * MOST_ROWS).view(np.int64)
-        # Each is read when its run begins: behind the next one, where that was put on the stream ahead.
-        positions = device.staging(8 * MOST_ROWS * _IN_FLIGHT).view(np.int64)
-        self.positions = itertools.cycle(positions.reshape(_IN_FLIGHT, MOST_ROWS))
+        self.positions = self._positions(device.staging(8 * MOST_ROWS * _SLOTS).view(np.int64))
         self.logits = device.staging(4 * manifest.vocab_size).view(np.float32)
+
+    def _positions(self, staged: Array) -> Iterator[Array]:
+        """int64 [MOST_ROWS], again and again: the device reads one when its run begins, and runs are put on the stream
+        ahead."""
+        while True:
+            self.device.synchronize()
+            yield from staged.reshape(_SLOTS, MOST_ROWS)
 
     def settle(self) -> None:
         """Behind an error: wait for what is still running, and put the counters in order."""
