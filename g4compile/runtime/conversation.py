@@ -150,14 +150,15 @@ class Conversation(ABC):
     ) -> Iterator[int]:
         for index in range(limit):
             with self._call():
-                token = self._next(self._checked(ids), sampling, media)
+                token = self._next(self._checked(ids), sampling, media, index + 1 < limit)
             yield token
             if token in stops or index + 1 == limit or self.length >= self.bundle.manifest.context:
                 return
             ids, media = np.array([[token]]), NO_MEDIA
 
-    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA) -> int:
-        """Append ``ids`` [1, S] and choose the token behind them."""
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA, more: bool = False) -> int:
+        """Append ``ids`` [1, S] and choose the token behind them. ``more``: it is likely to be the next that is
+        appended."""
         return sampling.choose(self._forward(ids, False, media)[0])
 
     def _media(self, given: Ids | Prompt) -> Media:

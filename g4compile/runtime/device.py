@@ -75,6 +75,14 @@ class Device(Protocol):
 
     def synchronize(self) -> None: ...
 
+    def mark(self) -> None:
+        """Note what was put on the stream until now."""
+        ...
+
+    def wait(self) -> None:
+        """Wait for what the last `mark` has noted, and not for what came behind."""
+        ...
+
     def capture(self, run: Callable[[], None]) -> int:
         """A graph of what ``run`` puts on the stream."""
         ...
@@ -101,6 +109,7 @@ class Cuda:
         weakref.finalize(self, _free, runtime, self._memory, self._pinned)  # of a session that nobody closes
         # No work of the legacy default stream, which ONNX Runtime and TensorRT may use, holds up this one.
         self.stream = int(self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking))
+        self._event = int(self._call(runtime.cudaEventCreateWithFlags, runtime.cudaEventDisableTiming))
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of a call, its error code checked; several as a tuple."""
@@ -158,6 +167,12 @@ class Cuda:
     def synchronize(self) -> None:
         self._call(self._runtime.cudaStreamSynchronize, self.stream)
 
+    def mark(self) -> None:
+        self._call(self._runtime.cudaEventRecord, self._event, self.stream)
+
+    def wait(self) -> None:
+        self._call(self._runtime.cudaEventSynchronize, self._event)
+
     def capture(self, run: Callable[[], None]) -> int:
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call(self._runtime.cudaStreamBeginCapture, self.stream, mode)
@@ -176,6 +191,7 @@ class Cuda:
         self._graphs.clear()
         _free(self._runtime, self._memory, self._pinned)
         if self.stream:
+            self._call(self._runtime.cudaEventDestroy, self._event)
             self._call(self._runtime.cudaStreamDestroy, self.stream)
             self.stream = 0
 

@@ -156,7 +156,7 @@ class EngineSession(Conversation):
                 pieces.append(self._fetch(step.name, LOGITS, step.tokens.shape))
         return joined(pieces or [self._fetch(step.name, LOGITS, step.tokens.shape)], all_positions)
 
-    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA) -> int:
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA, more: bool = False) -> int:
         """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
         for step in self._steps(ids, False, media):
             self._step(step)

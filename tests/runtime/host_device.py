@@ -60,6 +60,16 @@ class HostDevice:
     def synchronize(self):
         assert self.stream, "closed"
 
+    def mark(self):
+        pass
+
+    def wait(self):
+        self.synchronize()
+
+    def run(self, work):
+        """Put ``work`` on the stream."""
+        work()
+
     def capture(self, run):
         self.graphs.append(run)  # noted, and not run: as CUDA does
         return len(self.graphs) - 1
@@ -72,6 +82,49 @@ class HostDevice:
         self.memory.clear()
         self.graphs.clear()
         self.stream = 0
+
+
+class LateDevice(HostDevice):
+    """One whose stream does nothing before it is waited for, as late as CUDA may: what is read or written too early
+    shows."""
+
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named)
+        self._queue, self._done, self._mark, self._staged = [], 0, 0, []
+
+    def staging(self, size):
+        found = super().staging(size)
+        self._staged.append(found)
+        return found
+
+    def run(self, work):
+        self._queue.append(work)
+
+    def upload(self, address, array):
+        late = any(np.shares_memory(array, staged) for staged in self._staged)  # others are copied at once
+        given = array if late else array.copy()
+        self.run(lambda: HostDevice.upload(self, address, given))
+
+    def download(self, array, address):
+        self.run(lambda: HostDevice.download(self, array, address))
+
+    def zero(self, address, size):
+        self.run(lambda: HostDevice.zero(self, address, size))
+
+    def synchronize(self):
+        super().synchronize()
+        self._until(len(self._queue))
+
+    def mark(self):
+        self._mark = len(self._queue)
+
+    def wait(self):
+        self._until(self._mark)
+
+    def _until(self, count):
+        while self._done < count:
+            self._done += 1
+            self._queue[self._done - 1]()
 
 
 class Context:

@@ -10,7 +10,7 @@ import pytest
 
 from g4compile.errors import BundleError, InputError
 from g4compile.runtime.random_numbers import exp, philox, uniform
-from g4compile.runtime.sampling import Sampling
+from g4compile.runtime.sampling import Sampling, _likeliest_first
 
 LOGITS = np.log(np.array([0.05, 0.5, 0.15, 0.3], np.float32))
 
@@ -226,3 +226,22 @@ def test_logits_that_are_no_numbers_are_said(logits, temperature):
         Sampling(temperature, seed=1).choose(values)
     with pytest.raises(BundleError, match="greatest logit"):
         Sampling(temperature, top_k=1, seed=1).choose_among(values, np.arange(len(values)))
+
+
+@pytest.mark.parametrize("count", [1, 7, 40, 199])
+@pytest.mark.parametrize("kind", ["spread", "ties", "rising", "equal", "impossible", "zeros"])
+def test_what_is_left_out_beforehand_changes_nothing(kind, count):
+    """Of a large vocabulary; the order is that of all: the greatest first, of equal ones the lowest token."""
+    random, size = np.random.default_rng(count), 60_001
+    logits = {
+        "spread": lambda: random.standard_normal(size),
+        "ties": lambda: random.integers(0, 9, size),
+        "rising": lambda: np.arange(size),
+        "equal": lambda: np.full(size, 3.5),
+        "impossible": lambda: np.where(random.random(size) < 0.999, -np.inf, random.standard_normal(size)),
+        "zeros": lambda: np.where(random.random(size) < 0.5, -0.0, 0.0),
+    }[kind]().astype(np.float32)
+    found, tokens = _likeliest_first(logits, np.arange(size), count)
+    expected = np.lexsort((np.arange(size), -logits))[:count]
+    np.testing.assert_array_equal(tokens, expected)
+    np.testing.assert_array_equal(found, logits[expected])

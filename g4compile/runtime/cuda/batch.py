@@ -6,7 +6,7 @@ captured graph that holds them; rows without a sequence, or whose token the prom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -47,6 +47,7 @@ class Batch:
         self._rows, self._shared, self._chunk, self._alone = rows, shared, chunk, alone
         self._sequences: list[Sequence | None] = [None] * rows.count
         self.closed = False
+        self._ahead: dict[int, int] | None = None  # a step on the stream: the positions of its rows
 
     @property
     def size(self) -> int:
@@ -147,13 +148,14 @@ class Batch:
         """Run a step of all rows that are to give a token, and choose it: by row. States are as they were."""
         going = {row: one for row, one in enumerate(self._sequences) if one is not None and not one.fresh}
         if not going:
+            self._ahead = None
             return {}
-        count = min(next(size for size in _SIZES if size > max(going)), self.size)
-        tokens, positions = self._rows.known(count), np.full(count, UNUSED, np.int64)
-        for row, sequence in going.items():
-            tokens[row], positions[row] = sequence.token, sequence.length
-        self._rows.step(tokens, positions)
-        likeliest = self._rows.tokens(0, count)
+        if self._ahead is None or any(self._ahead.get(row) != one.length for row, one in going.items()):
+            tokens, positions = self._tokens(going), self._places({row: one.length for row, one in going.items()})
+            self._rows.step(positions, tokens)
+        self._rows.fetch(0, self._size_of(going))
+        self._ahead = self._run_ahead(going)
+        likeliest = self._rows.fetched(self._size_of(going))
         draws = {row: one.sampling.draws for row, one in going.items()}
         try:
             return {row: self._choose(row, one.sampling, likeliest) for row, one in going.items()}
@@ -161,6 +163,33 @@ class Batch:
             for row, count in draws.items():
                 going[row].sampling.draws = count
             raise
+
+    def _run_ahead(self, going: Mapping[int, Sequence]) -> dict[int, int] | None:
+        """Put the next step on the stream before the host has seen the tokens of this one: the position of each row in
+        it. None where the device does not know all tokens, or has no graph of it. A row whose token turns out to be its
+        last has written behind what is seen."""
+        places = {row: one.length + 1 for row, one in going.items() if one.left > 1}
+        places = {row: place for row, place in places.items() if place < self._shared.manifest.context}
+        others = any(one is not None and (one.fresh or one.sampling.temperature > 0) for one in self._sequences)
+        if others or not places or not self._rows.captured(self._size_of(places)):
+            return None
+        self._rows.step(self._places(places))
+        return places
+
+    def _size_of(self, rows: Collection[int]) -> int:
+        """Of the graph that holds all ``rows``."""
+        return min(next(size for size in _SIZES if size > max(rows)), self.size)
+
+    def _places(self, places: Mapping[int, int]) -> Array:
+        """The positions of all rows of a step, from those of some."""
+        found = np.full(self._size_of(places), UNUSED, np.int64)
+        found[list(places)] = list(places.values())
+        return found
+
+    def _tokens(self, going: Mapping[int, Sequence]) -> Array:
+        found = self._rows.known(self._size_of(going))
+        found[list(going)] = [one.token for one in going.values()]
+        return found
 
     def _choose(self, row: int, sampling: Sampling, likeliest: Array) -> int:
         """The token of ``row`` behind the last run, which found the ``likeliest`` of all rows."""
@@ -179,6 +208,7 @@ class Batch:
                 with suppress(G4Error):  # the first error is the one to tell
                     self._shared.settle()
                 self._rows.forget()
+                self._ahead = None
                 raise
 
 

@@ -45,14 +45,21 @@ class Graph:
     def replay(self, binding: Any, number: int, prepare: Callable[[bool], None], what: str) -> None:
         """The same, of the captured graph ``number``, whose ``binding`` never changes. ``prepare`` puts its inputs in
         place: with True those of a run that changes nothing, by which it is captured where it was not yet."""
-        captured: set[int] = self._captured.__dict__.setdefault("numbers", set())
-        if number not in captured:
+        if not self.captured(number):
             prepare(True)
             self._run(binding, number, what)
             self._device.synchronize()
-            captured.add(number)
+            self._numbers().add(number)
         prepare(False)
         self._run(binding, number, what)
+
+    def captured(self, number: int) -> bool:
+        """Whether `replay` of ``number`` captures nothing on this thread."""
+        return number in self._numbers()
+
+    def _numbers(self) -> set[int]:
+        found: set[int] = self._captured.__dict__.setdefault("numbers", set())
+        return found
 
     def _run(self, binding: Any, number: int, what: str) -> None:
         options = self._options.get(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from g4compile.runtime.cuda.graph import MOST_ROWS
 from g4compile.runtime.device import Device
 
 Array = np.ndarray[Any, Any]
+_SLOTS = 64
 
 
 class Memory:
@@ -77,8 +79,16 @@ class Shared:
         self.device, self.manifest, self.count = device, manifest, counters
         self.memory = Memory(device, "this bundle")
         self.counters = self.memory.allocate(4 * counters, zero=True)
-        self.tokens, self.positions = (device.staging(8 * MOST_ROWS).view(np.int64) for _ in range(2))
+        self.tokens = device.staging(8 * MOST_ROWS).view(np.int64)
+        self.positions = self._positions(device.staging(8 * MOST_ROWS * _SLOTS).view(np.int64))
         self.logits = device.staging(4 * manifest.vocab_size).view(np.float32)
+
+    def _positions(self, staged: Array) -> Iterator[Array]:
+        """int64 [MOST_ROWS], again and again: the device reads one when its run begins, and runs are put on the stream
+        ahead."""
+        while True:
+            self.device.synchronize()
+            yield from staged.reshape(_SLOTS, MOST_ROWS)
 
     def settle(self) -> None:
         """Behind an error: wait for what is still running, and put the counters in order."""

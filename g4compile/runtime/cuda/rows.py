@@ -84,14 +84,17 @@ class Rows:
         self._known[first : first + batch] = -1
         self._graph.run(binding, f"{batch:,} sequences of {new:,} tokens")
 
-    def step(self, tokens: Array, positions: Array) -> None:
-        """Put ``tokens`` [n] at ``positions`` [n] of the first n rows; `UNUSED` for a row that has none."""
-        count, shared = len(tokens), self._shared
+    def step(self, positions: Array, tokens: Array | None = None) -> None:
+        """Put ``tokens`` [n] at ``positions`` [n] of the first n rows; `UNUSED` for a row that has none. Without
+        ``tokens`` it is those that the run before has found: only where the step is `captured`, because a capture
+        writes over them."""
+        count, shared = len(positions), self._shared
 
         def prepare(idle: bool) -> None:
-            shared.positions[:count] = UNUSED if idle else positions
-            self._device.upload(self._positions, shared.positions[:count])
-            if not idle and not np.array_equal(self._known[:count], tokens):
+            staged = next(shared.positions)[:count]
+            staged[:] = UNUSED if idle else positions
+            self._device.upload(self._positions, staged)
+            if not idle and tokens is not None and not np.array_equal(self._known[:count], tokens):
                 shared.tokens[:count] = tokens
                 self._device.upload(self._ids, shared.tokens[:count])
             self._known[:count] = -1  # the run writes over them
@@ -100,13 +103,24 @@ class Rows:
             self._steps[count] = self._step_binding(count)
         self._graph.replay(self._steps[count], self._first_id + count, prepare, f"{count:,} sequences of 1 token")
 
+    def captured(self, count: int) -> bool:
+        """Whether this thread has run a step of ``count`` rows before."""
+        return self._graph.captured(self._first_id + count)
+
     def tokens(self, first: int, count: int) -> Array:
         """int64 [count]: the likeliest tokens of rows from ``first``, which the last run found."""
-        found = self._shared.tokens[:count]
-        self._device.download(found, self._ids + 8 * first)
-        self._device.synchronize()
-        self._known[first : first + count] = found
-        return found.copy()
+        self.fetch(first, count)
+        self._known[first : first + count] = found = self.fetched(count)
+        return found
+
+    def fetch(self, first: int, count: int) -> None:
+        """Ask for what `tokens` gives; `fetched` waits for it, and not for what was put on the stream behind."""
+        self._device.download(self._shared.tokens[:count], self._ids + 8 * first)
+        self._device.mark()
+
+    def fetched(self, count: int) -> Array:
+        self._device.wait()
+        return self._shared.tokens[:count].copy()
 
     def logits(self, first: int, batch: int, keep: int = 1) -> Array:
         """float32 [batch, keep, V] of rows from ``first``, which the last run gave."""

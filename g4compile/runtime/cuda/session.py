@@ -46,6 +46,7 @@ class CudaSession(Conversation):
         self._chunk, self._state = spec.chunk, InPlace(bundle.manifest.kv.rewind)
         self._rows: Rows | None = None
         self._batches: list[Batch] = []
+        self._ahead: tuple[int, list[list[int]]] | None = None  # a step on the stream: behind what length, of what
         self._device = open_device() if device is None else device
         try:
             self._free_before = self._device.free_memory()
@@ -99,9 +100,11 @@ class CudaSession(Conversation):
 
     def _reset(self) -> None:
         self._state.reset()
+        self._ahead = None
 
     def _rewind(self, tokens: int) -> None:
         self._state.rewind(tokens)
+        self._ahead = None
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -113,6 +116,7 @@ class CudaSession(Conversation):
                 self._shared.settle()
             if self._rows is not None:
                 self._rows.forget()
+            self._ahead = None
             raise
 
     def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
@@ -123,22 +127,41 @@ class CudaSession(Conversation):
                 pieces.append(rows.logits(0, len(ids), keep))
         return feeds.joined(pieces or [rows.logits(0, len(ids))], all_positions)
 
-    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA) -> int:
-        """The token that the graph found, where it decides; else from all logits."""
-        rows = self._rows_of(1)
-        for _ in self._run(rows, ids, self._chunk, False):
-            pass
-        return rows.choose(0, sampling, first=ids.shape[1] > 1)
+    def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA, more: bool = False) -> int:
+        """The token that the graph found, where it decides; else from all logits.
+
+        With ``more``, a step for that token is put on the stream before the host has seen it, so that the device never
+        waits for the host. If no `_next` of the token follows, what that step has written stands behind the state.
+        """
+        rows, greedy = self._rows_of(1), sampling.temperature == 0
+        if greedy and self._ahead == (self._state.length, ids.tolist()):
+            self._state.length += 1
+        else:
+            for _ in self._run(rows, ids, self._chunk, False):
+                pass
+        self._ahead = None
+        prompt, position = ids.shape[1] > 1, np.array([self._state.length])
+        if not greedy or not more or self._state.length >= self.bundle.manifest.context:
+            return rows.choose(0, sampling, first=prompt)
+        if prompt or not rows.captured(1):
+            token = rows.choose(0, sampling, first=prompt)
+            rows.step(position, np.array([token]))
+        else:
+            rows.fetch(0, 1)
+            rows.step(position)
+            token = int(rows.fetched(1)[0])
+        self._ahead = self._state.length, [[token]]
+        return token
 
     def _run(self, rows: Rows, ids: np.ndarray[Any, Any], most: int, all_positions: bool) -> Iterator[int]:
         """Run ``ids`` [B, S] in pieces of ``most`` tokens at most; behind each, how many positions have logits."""
-        self._state.batch, new = ids.shape
+        self._ahead, (self._state.batch, new) = None, ids.shape
         for start in range(0, new, most):
             piece = ids[:, start : start + most]
             keep = piece.shape[1] if all_positions else int(start + most >= new)
             self._state.writes(piece.shape[1])
             if piece.shape[1] == 1:
-                rows.step(piece[:, 0], np.full(len(ids), self._state.length))
+                rows.step(np.full(len(ids), self._state.length), piece[:, 0])
             else:
                 rows.prompt(0, piece, self._state.length, keep)
             self._state.length += piece.shape[1]

@@ -15,7 +15,7 @@ import numpy as np
 
 from g4compile.bundle.manifest import CudaSpec, FileSpec, GraphSpec, KVLayer, KVSpec, Manifest, PartSpec
 from g4compile.runtime.cuda.session import CudaSession
-from tests.runtime.host_device import HostDevice
+from tests.runtime.host_device import HostDevice, LateDevice
 
 VOCABULARY, CONTEXT, CHUNK, WINDOW, REWIND = 61, 96, 8, 6, 4
 RING = WINDOW + CHUNK + REWIND
@@ -83,16 +83,14 @@ class Runtime:
         assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"
         number = int(options.get_run_config_entry("gpu_graph_id"))
         captured = self.threads.__dict__.setdefault("captured", {})
-        if number == -1:
-            self._execute(number, binding.bound)
-        elif number in captured:
-            assert captured[number] == binding.bound, "a captured graph was asked for with other addresses"
+        times, bound = 1, dict(binding.bound)
+        if number in captured:
+            assert captured[number] == bound, "a captured graph was asked for with other addresses"
             self.replayed.append(number)
-            self._execute(number, captured[number])
-        else:
-            for _ in range(2):  # to give memory, and behind the capture
-                self._execute(number, binding.bound)
-            captured[number] = dict(binding.bound)
+        elif number != -1:
+            captured[number], times = bound, 2  # to give memory, and behind the capture
+        for _ in range(times):
+            self.device.run(lambda: self._execute(number, bound))
 
     def _array(self, bound, name):
         dtype, shape, address = bound[name]
@@ -150,9 +148,9 @@ class Binding:
     bind_output = bind_input
 
 
-def opened(size=1 << 30):
+def opened(size=1 << 30, late=True):
     """A session, its device and its runtime."""
-    device = HostDevice(size)
+    device = (LateDevice if late else HostDevice)(size)
     runtime = Runtime(device)
     session = CudaSession(
         SimpleNamespace(folder=Path("bundle"), manifest=manifest(), graph_path=Path),

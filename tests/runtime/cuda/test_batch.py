@@ -53,27 +53,48 @@ def test_rows_join_and_leave_between_steps():
 
 
 def test_many_random_schedules():
-    rng = np.random.default_rng(5)
-    here = opened()
-    batch, open_rows, done = here.session.new_batch(6), {}, 0
-    for _ in range(150):
-        while len(batch.active) < 6 and rng.random() < 0.4:
+    """Greedy rows and drawn ones, that stop, leave and are complete, in any order."""
+    rng, here, rows, done = np.random.default_rng(5), opened(), {}, 0
+    batch = here.session.new_batch(6)
+    for _ in range(250):
+        while len(batch.active) < 6 and rng.random() < 0.3:
             prompt = rng.integers(2, VOCABULARY, int(rng.integers(1, 40))).tolist()
-            most = int(rng.integers(1, 30))
-            open_rows[batch.join(prompt, max_new_tokens=most)] = (prompt, most, [])
-        if batch.active and rng.random() < 0.05:
+            most, drawn = int(rng.integers(1, 30)), {}
+            if rng.random() < 0.2:
+                drawn = {"temperature": 3.0, "top_k": 7, "seed": int(rng.integers(100))}
+            stops = [greedy(prompt, 4)[-1]] if rng.random() < 0.3 else []
+            row = batch.join(prompt, max_new_tokens=most, stop_token_ids=stops, **drawn)
+            assert row not in rows
+            rows[row] = prompt, most, stops, Sampling(**drawn), []
+        if batch.active and rng.random() < 0.1:
             row = int(rng.choice(batch.active))
             batch.leave(row)
-            open_rows.pop(row)
-        for row, token in batch.step():
-            prompt, most, tokens = open_rows[row]
+            rows.pop(row)
+        made = batch.step()
+        assert [row for row, _ in made] == sorted(rows)
+        for row, token in made:
+            prompt, most, stops, sampling, tokens = rows[row]
+            told = [*prompt, *tokens]
+            assert token == sampling.choose(logits_of(fake.answer(told, len(told) - 1)))
             tokens.append(token)
-            assert tokens == greedy(prompt, len(tokens))
+            assert (row in batch.active) == (len(tokens) < most and token not in stops)
             if row not in batch.active:
-                assert len(tokens) == most
-                open_rows.pop(row)
+                rows.pop(row)
                 done += 1
-    assert done > 20
+    assert done > 50
+
+
+def test_a_step_is_on_the_stream_before_its_tokens_are_asked_for():
+    """Where all rows are greedy; and none behind the last tokens."""
+    here = opened()
+    batch = here.session.new_batch(2)
+    for prompt in PROMPTS[:2]:
+        batch.join(prompt, max_new_tokens=5)
+    counts = []
+    while batch.active:
+        batch.step()
+        counts.append(len(here.runtime.replayed))
+    assert counts == [0, 2, 3, 4, 4]
 
 
 def test_steps_run_in_the_smallest_size_that_holds_the_rows():
@@ -148,7 +169,7 @@ def test_a_conversation_and_batches_beside_each_other():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("CUDA error")])
 def test_an_error_in_a_step_or_a_prompt_changes_nothing(error):
-    here = opened()
+    here = opened(late=False)
     batch, found = here.session.new_batch(3), {}
     for row, prompt in enumerate(PROMPTS[:2]):
         batch.join(prompt, max_new_tokens=9, stop_token_ids=[], **({"temperature": 3.0, "seed": 4} if row else {}))

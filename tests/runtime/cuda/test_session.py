@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,8 +104,58 @@ def test_greedy_tokens_stay_on_the_device(monkeypatch):
     fetched.clear()
     found += list(tokens)
     assert found == greedy(PROMPT, 20)
-    assert sent == [8] * 18, "positions alone"
+    assert sent == [8] * 17, "positions alone, of which one went ahead"
     assert fetched == [8] * 18, "tokens alone"
+
+
+def test_a_step_is_on_the_stream_before_its_token_is_asked_for():
+    """And none that nobody asks for, behind the last token."""
+    here = opened()
+    tokens = here.session.generate(PROMPT, max_new_tokens=4, stop_token_ids=[])
+    for given in range(4):
+        next(tokens)
+        assert len(here.runtime.replayed) == min(given + 1, 3)
+    assert list(tokens) == [] and len(here.runtime.replayed) == 3
+
+
+def test_what_runs_ahead_changes_nothing():
+    """Answers that are broken off, other calls between two tokens, rewinds, threads: always the tokens of the state."""
+    rng, here, tokens = np.random.default_rng(8), opened(), []
+
+    def act():
+        nonlocal tokens
+        kind = rng.choice(["generate", "generate", "forward", "rewind", "reset", "draw"])
+        prompt = rng.integers(2, VOCABULARY, int(rng.integers(1, 12))).tolist()
+        if kind == "reset" or len(tokens) > CONTEXT - 40:
+            here.session.reset()
+            tokens = []
+        if kind == "rewind" and tokens:
+            count = int(rng.integers(0, min(REWIND, len(tokens)) + 1))
+            here.session.rewind(count)
+            tokens = tokens[: len(tokens) - count]
+        elif kind == "forward":
+            tokens += prompt
+            found = here.session.forward(prompt)
+            np.testing.assert_array_equal(found, [logits_of(fake.answer(tokens, len(tokens) - 1))])
+        elif kind in ("generate", "draw"):
+            drawn = {"temperature": 2.0, "top_k": 3, "seed": 1} if kind == "draw" else {}
+            answer = here.session.generate(prompt, max_new_tokens=12, stop_token_ids=[], **drawn)
+            tokens += prompt
+            for _ in range(int(rng.integers(0, 13))):
+                token = next(answer)
+                if not drawn:
+                    assert token == fake.answer(tokens, len(tokens) - 1)
+                tokens.append(token)
+            # The last token of an answer has no keys and values; one that was not asked for leaves the prompt away.
+            tokens = tokens[: here.session.length]
+        assert here.session.length == len(tokens)
+
+    for _ in range(120):
+        if rng.random() < 0.3:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(act).result()
+        else:
+            act()
 
 
 @pytest.mark.parametrize("options", [{"temperature": 2.0, "seed": 3}, {"temperature": 4.0, "top_k": 5, "seed": 9}])
@@ -167,7 +218,7 @@ def fails_at(here, run, error):
 @pytest.mark.parametrize(("kept", "new"), [(0, 19), (19, 12), (19, 1)])
 def test_an_error_changes_nothing(kept, new, error):
     """Where rings still hold what the earlier state sees; counters of a kernel that did not end are put in order."""
-    here = opened()
+    here = opened(late=False)
     if kept:
         here.session.forward(PROMPT)
     fails_at(here, len(here.runtime.runs) + (1 if new < CHUNK or kept else 2), error)
@@ -188,7 +239,7 @@ def test_an_error_changes_nothing(kept, new, error):
 
 def test_lack_of_memory():
     """Of the caches, and of what ONNX Runtime gives out itself; the session goes on with fewer sequences."""
-    here = opened(size=40_000)
+    here = opened(size=40_000, late=False)
     with pytest.raises(MachineError, match="64 sequences of 96 tokens") as raised:
         here.session.forward([[3]] * 64)
     assert "are free" in raised.value.why and here.session.kv_bytes == 0 and here.session.length == 0
