@@ -8,11 +8,12 @@ programmatic dependent launch.
 from __future__ import annotations
 
 import triton
+import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
-def begin(DEPENDENT):
+def begin(DEPENDENT: tl.constexpr):
     """The first statement of a kernel: its successor may start."""
     if DEPENDENT:
         gdc_launch_dependents()

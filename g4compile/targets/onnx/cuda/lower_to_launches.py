@@ -73,16 +73,9 @@ def _with_scratch(node: ir.Node) -> ir.Node:
         value.type = ir.TensorType(dtype)
     graph.insert_before(node, made)
     for old, new in zip(node.outputs, made.outputs, strict=False):
-        ir.convenience.replace_all_uses_with(old, new)
-        _replace_output(graph, old, new)
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     graph.remove(node, safe=True)
     return made
-
-
-def _replace_output(graph: ir.Graph | ir.Function, old: ir.Value, new: ir.Value) -> None:
-    for index, value in enumerate(graph.outputs):
-        if value is old:
-            graph.outputs[index] = new
 
 
 def kernels_of(nodes: Sequence[ir.Node]) -> list[Kernel]:

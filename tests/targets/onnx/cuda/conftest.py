@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from g4compile.weights.checkpoint import Checkpoint
 from tests.conftest import once
 from tests.scenario import Expected, reference_logits
+from tests.targets.onnx.cuda.launched import Interpreter
 
 CONTEXT, CHUNK = 256, 24
 
@@ -62,3 +63,12 @@ def cuda_graph(
         return lowered.model
 
     return get
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Interpreter]:
+    """Triton's interpreter, in a process of its own."""
+    pytest.importorskip("triton", reason="Triton is not installed: it is part of the dev extra on Linux")
+    made = Interpreter()
+    yield made
+    made.close()
