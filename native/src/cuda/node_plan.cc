@@ -156,6 +156,8 @@ void PlannedNode::launch(const Launch& launch, const Call& call, unsigned long l
       const std::int64_t value = within(argument.expression[0].value(sizes), argument.expression[0]);
       slots[i].integer = static_cast<std::int32_t>(value);
       integers[integer_count++] = value;
+    } else if (argument.kind == Argument::Kind::null) {
+      slots[i].address = nullptr;
     } else {
       slots[i].address = (argument.kind == Argument::Kind::input ? call.inputs : call.outputs)[argument.index];
     }

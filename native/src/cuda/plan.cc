@@ -78,6 +78,8 @@ void Plan::add_launch(const std::string& text, const Operands& operands, const R
     } else if (const auto output = operand(words[i], 'o')) {
       check_output(*output, operands);
       launch.arguments.push_back({Argument::Kind::output, *output, {}});
+    } else if (words[i] == "null") {
+      launch.arguments.push_back({Argument::Kind::null, 0, {}});
     } else {
       launch.arguments.push_back({Argument::Kind::integer, integers++, {expression(words[i], operands)}});
     }

@@ -3,7 +3,8 @@
 //
 //   launches  CONDITION KERNEL ARGUMENT ...; `-` as a kernel launches nothing
 //   sizes     CONDITION OUTPUT DIM ...; OUTPUT is oN
-//   ARGUMENT  iN (the address of input N, 0 where it is absent), oN (of output N), or an expression (an int32)
+//   ARGUMENT  iN (the address of input N, 0 where it is absent), oN (of output N), null (the address 0), or an expression (an
+//             int32)
 #pragma once
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ struct Operands {
 };
 
 struct Argument {
-  enum class Kind { input, output, integer } kind;
+  enum class Kind { input, output, null, integer } kind;
   std::size_t index = 0;                // of an input or output
   std::vector<Expression> expression;   // one, of an integer
 };

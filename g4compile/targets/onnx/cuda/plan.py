@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from g4compile.targets.kernels.kernel import Kernel
 
-ALWAYS, NOTHING, UNUSED = "*", "-", "1"
+ALWAYS, NOTHING, NULL, UNUSED = "*", "-", "null", "1"
 
 
 @dataclass(frozen=True)

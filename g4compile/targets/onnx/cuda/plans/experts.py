@@ -11,7 +11,7 @@ import onnx_ir as ir
 from g4compile.ops.expert_routing import tile_of
 from g4compile.targets.kernels import product_kernels, row_kernels
 from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Stream
-from g4compile.targets.onnx.cuda.plan import ALWAYS, Plan
+from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import last, matrices, sizes, value
 from g4compile.targets.onnx.cuda.plans.products import ONE
 
@@ -34,8 +34,8 @@ def router(node: ir.Node) -> Plan:
     plan = Plan()
     _sizes(plan, node, ONE, choices, (choices, 1), (None, experts, None, None))
     one = product_kernels.product_one(proj, product_kernels.NONE, stream, True, 0.0, epsilon)
-    none = [0] * 3
-    plan.launch(ONE, one, "i0", *none, "i1", "i2", 0, 0, 0, 0, 0, 0, 0, f"o{LOGITS}", "i0", *proj.integers, 0, 1)
+    none = [NULL] * 3
+    plan.launch(ONE, one, "i0", *none, "i1", "i2", *[NULL] * 7, f"o{LOGITS}", "i0", *proj.integers, 0, 1)
     plan.launch(ONE, rows, "i0", *none, "i4", "i0", f"o{X}", width, "r")
     chosen = [f"o{LOGITS}", "i3", f"o{WEIGHTS}", f"o{INDEX}", f"o{SLOT_OF}", f"o{ROW_TOKEN}", f"o{TILE_EXPERT}", "r"]
     plan.launch(ONE, row_kernels.choose_experts(experts, choices, single=True), *chosen)
@@ -48,9 +48,7 @@ def router(node: ir.Node) -> Plan:
             f"o{NORMED}", width, "r",
         )  # fmt: skip
         product = product_kernels.product_rows(proj, product_kernels.NONE, 64, True, 0.0, x="*fp32")
-        plan.launch(
-            condition, product, f"o{NORMED}", "i2", 0, 0, 0, 0, 0, 0, 0, 0, f"o{LOGITS}", *proj.integers, "r", 0, 0, 0
-        )
+        plan.launch(condition, product, f"o{NORMED}", "i2", *[NULL] * 8, f"o{LOGITS}", *proj.integers, "r", 0, 0, 0)
         plan.launch(condition, rows, "i0", *none, "i4", "i0", f"o{X}", width, "r")
         plan.launch(condition, row_kernels.choose_experts(experts, choices, single=False), *chosen)
         plan.launch(condition, row_kernels.count_experts(), f"o{INDEX}", f"o{COUNTS}", f"r*{choices}", experts)
@@ -96,10 +94,10 @@ def down(node: ir.Node) -> Plan:
 
 def _product(node: ir.Node, weights: Matrices, activation: int, gathered: bool) -> Plan:
     plan, width, slots = Plan(), weights.sizes[0], "i1.0*i1.1"
-    operands: list[str | int] = ["i3", 0, 0, "i4" if weights.bits != CODES else 0, 0, 0, 0]
+    operands = ["i3", NULL, NULL, "i4" if weights.bits != CODES else NULL, *[NULL] * 3]
     one = product_kernels.product_one(weights, activation, None, False, 0.0, 0.0)
     plan.size(_ONE_SLOT, 0, slots, width)
-    plan.launch(_ONE_SLOT, one, "i0", 0, 0, 0, 0, *operands, "i2", "o0", 0, *weights.integers, 0, "i2.0")
+    plan.launch(_ONE_SLOT, one, "i0", *[NULL] * 4, *operands, "i2", "o0", NULL, *weights.integers, 0, "i2.0")
     for limit in _LIMITS:
         tile = _tile(limit)
         many = product_kernels.product_rows(weights, activation, tile, False, 0.0, gathered)

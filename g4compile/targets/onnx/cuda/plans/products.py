@@ -10,7 +10,7 @@ import onnx_ir as ir
 from g4compile.targets.kernels import product_kernels as kernels
 from g4compile.targets.kernels.product_kernels import GEGLU, Matrices, Stream
 from g4compile.targets.kernels.row_kernels import stream_rows
-from g4compile.targets.onnx.cuda.plan import Plan
+from g4compile.targets.onnx.cuda.plan import NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import has, last, matrices, sizes, value
 
 _ACTIVATIONS = {"none": kernels.NONE, "geglu": GEGLU, "gate": kernels.GATE, "softcap": kernels.SOFTCAP}
@@ -41,28 +41,28 @@ def norm_product(node: ir.Node) -> Plan:
     operands = [f"i{index}" for index in range(_WEIGHTS, _GATE + 1)]
     stream_out = "o1" if made else "i0"  # not written where nothing is added
     one = kernels.product_one(weights, activation, stream, wide, cap, epsilon)
-    plan.launch(ONE, one, *before, *operands, 0, "o0", stream_out, *weights.integers, gate_at, 1)
+    plan.launch(ONE, one, *before, *operands, NULL, "o0", stream_out, *weights.integers, gate_at, 1)
     rows = stream_rows(columns, stream, epsilon)
     for condition, tile in TILES:
         many = kernels.product_rows(weights, activation, tile, wide, cap)
         plan.launch(condition, rows, *before, stream_out, "o2", columns, "r")
-        plan.launch(condition, many, "o2", *operands, 0, 0, "o0", *weights.integers, "r", gate_row, gate_at, 0)
+        plan.launch(condition, many, "o2", *operands, NULL, NULL, "o0", *weights.integers, "r", gate_row, gate_at, 0)
     return plan
 
 
 def product(node: ir.Node) -> Plan:
     columns = last(node, 0)
     weights = matrices(node, 1, columns, 3)
-    operands = [f"i{index}" if has(node, index) else 0 for index in range(1, 7)]
+    operands = [f"i{index}" if has(node, index) else NULL for index in range(1, 7)]
     plan = Plan()
     one = kernels.product_one(weights, kernels.NONE, None, False, 0.0, 0.0)
-    nothing = [0] * 4
+    nothing = [NULL] * 4
     plan.size(ONE, 0, "i0.0", "i0.1", _width(weights, kernels.NONE))
-    plan.launch(ONE, one, "i0", *nothing, *operands, 0, 0, "o0", 0, *weights.integers, 0, 1)
+    plan.launch(ONE, one, "i0", *nothing, *operands, NULL, NULL, "o0", NULL, *weights.integers, 0, 1)
     for condition, tile in TILES:
         many = kernels.product_rows(weights, kernels.NONE, tile, False, 0.0)
         plan.size(condition, 0, "i0.0", "i0.1", _width(weights, kernels.NONE))
-        plan.launch(condition, many, "i0", *operands, 0, 0, 0, "o0", *weights.integers, "r", 0, 0, 0)
+        plan.launch(condition, many, "i0", *operands, *[NULL] * 3, "o0", *weights.integers, "r", 0, 0, 0)
     return plan
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile.targets.kernels import row_kernels as kernels
-from g4compile.targets.onnx.cuda.plan import ALWAYS, Plan
+from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import has, last, sizes, value
 
 _NONE_KEPT = "i0.1<=0"
@@ -19,7 +19,7 @@ def embed_rows(node: ir.Node) -> Plan:
     plan = Plan()
     plan.size(ALWAYS, 0, "i0.0", "i0.1", width)
     kernel = kernels.embed_rows(form, node.op_type == "EmbedRows")
-    scales = "i2" if has(node, 2) else 0
+    scales = "i2" if has(node, 2) else NULL
     plan.launch(ALWAYS, kernel, "i0", "i1", scales, "o0", width, table[0], pad, "i0.0*i0.1")
     return plan
 
