@@ -1,8 +1,9 @@
 """Attention of many new tokens over a cache that already holds them, by blocks of keys: scores are never stored.
 
 As `flash_attention.py`, for tokens that stand one behind the other: query and out [B, S, N, D], keys and values [B, K,
-SLOTS, D], positions [B, S] ascending by 1. Keys are walked by position, and position p is read from slot p modulo
-SLOTS, so a ring costs no more than its window. Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
+SLOTS, D], positions [B, S] ascending by 1, and -1 behind them for rows that are not in use, whose result is 0. Keys are
+walked by position, and position p is read from slot p modulo SLOTS, so a ring costs no more than its window.
+Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
 """
 
 from __future__ import annotations
@@ -64,15 +65,15 @@ def attend_tokens(  # noqa: PLR0913 - a Triton kernel
     row = tile * BLOCK_M + tl.arange(0, BLOCK_M)
     token, head = row // GROUP, kv_head * GROUP + row % GROUP
     real = token < TOKENS
-    position = first + token
+    position = tl.load(positions + batch.to(tl.int64) * TOKENS + token, mask=real, other=-1).to(tl.int32)
     at = tl.arange(0, WIDTH)
     place = ((batch * TOKENS + token).to(tl.int64) * HEADS + head) * WIDTH
     rows = tl.load(query + place[:, None] + at[None, :], mask=real[:, None], other=0)
     cache = (batch * KV_HEADS + kv_head).to(tl.int64) * SLOTS * WIDTH
     keys += cache
     values += cache
-    tile_first = first + tile * BLOCK_M // GROUP
-    tile_last = first + tl.minimum((tile * BLOCK_M + BLOCK_M - 1) // GROUP, TOKENS - 1)
+    tile_last = tl.max(position, 0)
+    tile_first = tl.minimum(first + tile * BLOCK_M // GROUP, tile_last)  # -1 and -1 where no row is in use: no keys
     end = tile_last + 1
     begins, clear = 0, 0
     if WINDOW > 0:
@@ -95,5 +96,5 @@ def attend_tokens(  # noqa: PLR0913 - a Triton kernel
         most, weight, total = _block(
             rows, keys, values, start, end, position, most, weight, total, SLOTS, WIDTH, WINDOW, BLOCK_N, True
         )
-    result = total / tl.where(weight > 0, weight, 1.0)[:, None]
+    result = tl.where((position >= 0)[:, None], total / tl.where(weight > 0, weight, 1.0)[:, None], 0.0)
     tl.store(out + place[:, None] + at[None, :], result.to(out.dtype.element_ty), mask=real[:, None])
