@@ -21,10 +21,13 @@ from pathlib import Path
 import msgspec
 
 from g4compile.bundle.folder import Bundle
-from g4compile.errors import BundleError, MachineError
+from g4compile.errors import BundleError, InputError, MachineError
+from g4compile.inputs.documents import decode_json
+from g4compile.inputs.files import Kind, read_bytes, root_of
 from g4compile.runtime.device import Gpu
 
 FORMAT = 2
+_KIND = Kind("the list of the bundle's kernels", 64 << 20, BundleError, "compile it again")
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,10 @@ def _choose(records: Iterable[Record], gpu: Gpu, runs: Callable[[Record, Gpu], b
 
 
 def _read(bundle: Bundle, where: Path) -> tuple[Record, ...]:
+    data = read_bytes(where, _KIND, root_of(bundle.folder))
     try:
-        read = msgspec.json.decode(where.read_bytes(), type=_File)
-    except (OSError, msgspec.DecodeError) as error:
+        read = msgspec.convert(decode_json(data, _KIND, where), _File)
+    except msgspec.ValidationError as error:
         raise _refused(where, str(error)) from error
     if read.format != FORMAT:
         raise _refused(where, f"its format is {read.format}, and {FORMAT} is what this g4compile reads")
@@ -131,5 +135,5 @@ def _load(folder: Path, record: Record, file: str) -> Kernel:
     return Kernel(record.name, image, record.entry, record.threads, record.shared, record.dependent, record.grid)
 
 
-def _refused(where: Path, why: str) -> BundleError:
-    return BundleError("the bundle's kernels cannot be read", where=str(where), why=why, fix="compile it again")
+def _refused(where: Path, why: str) -> InputError:
+    return _KIND.refuse(f"{_KIND.name} cannot be used", where, why)
