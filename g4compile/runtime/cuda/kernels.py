@@ -91,18 +91,24 @@ def kernels_for(bundle: Bundle, file: str, gpu: Gpu) -> list[Kernel]:
             where=str(where),
             why=f"its kernels are for {targets or 'no GPU'}"
             + (f", with at most {gpu.shared:,} bytes of shared memory: not {lacking[0]}" if lacking else ""),
-            fix=f"compile with --sm {gpu.sm}",
+            fix=f"compile with {_option(gpu)}",
         )
     compiled_now = len(ptx.keys() - machine.keys())
     if compiled_now:
         warnings.warn(
             f"the driver compiles {compiled_now} kernels now, for the GPU's sm_{gpu.sm}: that takes seconds; "
-            f"compile the bundle with --sm {gpu.sm} to avoid it",
+            f"compile the bundle with {_option(gpu)} to avoid it",
             stacklevel=2,
         )
     chosen = {name: (record, record.ptx) for name, record in ptx.items()}
     chosen |= {name: (record, record.cubin) for name, record in machine.items()}
     return [_load(bundle.folder, record, name) for record, name in chosen.values()]
+
+
+def _option(gpu: Gpu) -> str:
+    """Of a compile for ``gpu``; not every number has kernels of its own."""
+    least = f", or the nearest of {10 * gpu.capability[0]} to {gpu.sm - 1}" if gpu.capability[1] else ""
+    return f"--sm {gpu.sm}{least}"
 
 
 def _choose(records: Iterable[Record], gpu: Gpu, runs: Callable[[Record, Gpu], bool]) -> dict[str, Record]:
