@@ -21,10 +21,13 @@ from pathlib import Path
 import msgspec
 
 from g4compile.bundle.folder import Bundle
-from g4compile.errors import BundleError, MachineError
+from g4compile.errors import BundleError, InputError, MachineError
+from g4compile.inputs.documents import decode_json
+from g4compile.inputs.files import Kind, read_bytes, root_of
 from g4compile.runtime.device import Gpu
 
 FORMAT = 2
+_KIND = Kind("the list of the bundle's kernels", 64 << 20, BundleError, "compile it again")
 
 
 @dataclass(frozen=True)
@@ -88,18 +91,24 @@ def kernels_for(bundle: Bundle, file: str, gpu: Gpu) -> list[Kernel]:
             where=str(where),
             why=f"its kernels are for {targets or 'no GPU'}"
             + (f", with at most {gpu.shared:,} bytes of shared memory: not {lacking[0]}" if lacking else ""),
-            fix=f"compile with --sm {gpu.sm}",
+            fix=f"compile with {_option(gpu)}",
         )
     compiled_now = len(ptx.keys() - machine.keys())
     if compiled_now:
         warnings.warn(
             f"the driver compiles {compiled_now} kernels now, for the GPU's sm_{gpu.sm}: that takes seconds; "
-            f"compile the bundle with --sm {gpu.sm} to avoid it",
+            f"compile the bundle with {_option(gpu)} to avoid it",
             stacklevel=2,
         )
     chosen = {name: (record, record.ptx) for name, record in ptx.items()}
     chosen |= {name: (record, record.cubin) for name, record in machine.items()}
     return [_load(bundle.folder, record, name) for record, name in chosen.values()]
+
+
+def _option(gpu: Gpu) -> str:
+    """Of a compile for ``gpu``; not every number has kernels of its own."""
+    least = f", or the nearest of {10 * gpu.capability[0]} to {gpu.sm - 1}" if gpu.capability[1] else ""
+    return f"--sm {gpu.sm}{least}"
 
 
 def _choose(records: Iterable[Record], gpu: Gpu, runs: Callable[[Record, Gpu], bool]) -> dict[str, Record]:
@@ -113,9 +122,10 @@ def _choose(records: Iterable[Record], gpu: Gpu, runs: Callable[[Record, Gpu], b
 
 
 def _read(bundle: Bundle, where: Path) -> tuple[Record, ...]:
+    data = read_bytes(where, _KIND, root_of(bundle.folder))
     try:
-        read = msgspec.json.decode(where.read_bytes(), type=_File)
-    except (OSError, msgspec.DecodeError) as error:
+        read = msgspec.convert(decode_json(data, _KIND, where), _File)
+    except msgspec.ValidationError as error:
         raise _refused(where, str(error)) from error
     if read.format != FORMAT:
         raise _refused(where, f"its format is {read.format}, and {FORMAT} is what this g4compile reads")
@@ -131,5 +141,5 @@ def _load(folder: Path, record: Record, file: str) -> Kernel:
     return Kernel(record.name, image, record.entry, record.threads, record.shared, record.dependent, record.grid)
 
 
-def _refused(where: Path, why: str) -> BundleError:
-    return BundleError("the bundle's kernels cannot be read", where=str(where), why=why, fix="compile it again")
+def _refused(where: Path, why: str) -> InputError:
+    return _KIND.refuse(f"{_KIND.name} cannot be used", where, why)
