@@ -1,6 +1,6 @@
 """A bundle for CUDA without its weights, made on any machine, and filled with random numbers where it is run.
 
-    python benchmarks/gpu/skeleton.py make CONFIG FOLDER [--weights int4] [--layers N] [--context N] [--chunk N] [--sm 90]
+    python benchmarks/gpu/skeleton.py make CONFIG FOLDER [--weights int4] [--layers N] [--context N] [--chunk N]
     python benchmarks/gpu/skeleton.py fill FOLDER
 
 Weights of published sizes take tens of gigabytes, which need not travel to measure speed. Everything else is what
@@ -34,7 +34,7 @@ def config_of(source: str, layers: int) -> dict[str, Any]:
     return config
 
 
-def make(source: str, folder: Path, layers: int, **given: Any) -> None:
+def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa: PLR0915
     """Write the graph, the kernels, the manifest, and what `fill` must make."""
     import msgspec
     import onnx_ir as ir

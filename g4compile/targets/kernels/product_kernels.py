@@ -83,9 +83,8 @@ def product_one(
         "WHOLE": int(whole),
     }  # fmt: skip
     warps, part = _warps_of_one(matrices, columns), "" if whole else ".part"
-    name = f"product_one.{matrices.word}.a{activation}.{before.word if stream else 'row'}.n{rows}.k{columns}{part}.w{warps}"
-    if wide:
-        name += ".wide"
+    front, width = before.word if stream else "row", ".wide" if wide else ""
+    name = f"product_one.{matrices.word}.a{activation}.{front}.n{rows}.k{columns}{part}.w{warps}{width}"
     across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
     way = Way((), (across, "a5", "1"), warps)
     unaligned = ("tile_expert", "GATE_AT", "TILES", *(() if matrices.even else ("N0", "N1", "N2", "K")))

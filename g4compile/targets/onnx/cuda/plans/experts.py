@@ -35,7 +35,7 @@ def router(node: ir.Node) -> Plan:
     _sizes(plan, node, ONE, choices, (choices, 1), (None, experts, None, None))
     one = product_kernels.product_one(proj, product_kernels.NONE, stream, True, 0.0, epsilon)
     none = [NULL] * 3
-    plan.launch(ONE, one, "i0", *none, "i1", "i2", *[NULL] * 7, f"o{LOGITS}", "i0", *proj.integers, 0, 1)
+    plan.launch(ONE, one, "i0", *none, "i1", "i2", *[NULL] * 7, f"o{LOGITS}", "i0", *proj.integers, 0, "r")
     plan.launch(ONE, rows, "i0", *none, "i4", "i0", f"o{X}", width, "r")
     chosen = [f"o{LOGITS}", "i3", f"o{WEIGHTS}", f"o{INDEX}", f"o{SLOT_OF}", f"o{ROW_TOKEN}", f"o{TILE_EXPERT}", "r"]
     plan.launch(ONE, row_kernels.choose_experts(experts, choices, single=True), *chosen)

@@ -17,7 +17,7 @@ _ACTIVATIONS = {"none": kernels.NONE, "geglu": GEGLU, "gate": kernels.GATE, "sof
 _WEIGHTS, _SCALES, _GATE = 5, 8, 11  # inputs of NormProduct
 # Rows, and how many a tile has.
 TILES = (("r<=16", 16), ("r<=32", 32), ("r<=64", 64), ("*", 128))
-ONE = "r<=1"
+ONE = "r<=1"  # or none: a grid of 0 is not launched
 
 
 def norm_product(node: ir.Node) -> Plan:
@@ -41,7 +41,7 @@ def norm_product(node: ir.Node) -> Plan:
     operands = [f"i{index}" for index in range(_WEIGHTS, _GATE + 1)]
     stream_out = "o1" if made else "i0"  # not written where nothing is added
     one = kernels.product_one(weights, activation, stream, wide, cap, epsilon)
-    plan.launch(ONE, one, *before, *operands, NULL, "o0", stream_out, *weights.integers, gate_at, 1)
+    plan.launch(ONE, one, *before, *operands, NULL, "o0", stream_out, *weights.integers, gate_at, "r")
     rows = stream_rows(columns, stream, epsilon)
     for condition, tile in TILES:
         many = kernels.product_rows(weights, activation, tile, wide, cap)
@@ -58,7 +58,7 @@ def product(node: ir.Node) -> Plan:
     one = kernels.product_one(weights, kernels.NONE, None, False, 0.0, 0.0)
     nothing = [NULL] * 4
     plan.size(ONE, 0, "i0.0", "i0.1", _width(weights, kernels.NONE))
-    plan.launch(ONE, one, "i0", *nothing, *operands, NULL, NULL, "o0", NULL, *weights.integers, 0, 1)
+    plan.launch(ONE, one, "i0", *nothing, *operands, NULL, NULL, "o0", NULL, *weights.integers, 0, "r")
     for condition, tile in TILES:
         many = kernels.product_rows(weights, kernels.NONE, tile, False, 0.0)
         plan.size(condition, 0, "i0.0", "i0.1", _width(weights, kernels.NONE))
