@@ -2,8 +2,8 @@
 
     python benchmarks/gpu/decoder.py FOLDER [--out FILE] [--lengths 1000,8000] [--prompts 512,4096] [--batches 8,32]
 
-``FOLDER``: a bundle, or one of `skeleton.py` that was filled. Beside it, in the same run, the bandwidth of reading the
-memory. All figures include choosing the greedy token, and its way to the host. Decoding is the time of 128 tokens behind
+``FOLDER``: a bundle, or one of `skeleton.py` that was filled. Beside it, in the same run, the bandwidth of reading its
+memory. All include choosing the greedy token, and its way to the host. Decoding is the time of 128 tokens behind
 a prompt of the given length, the median of 3. Run it in a process of its own: what opening costs is measured too.
 """
 
