@@ -13,7 +13,7 @@ SHARED = {"writes": 0}
 ALIKE = {"key_is_value": 1}
 
 
-def attention(  # noqa: PLR0913 - a case has as many sides
+def attention(
     positions, heads=4, kv_heads=2, width=32, window=0, slots=640, writes=1, key_is_value=0, turned=None, seed=1
 ):
     """``positions`` [B, S]; ``turned``: how many pairs of dimensions are rotated, or all. The caches hold numbers in
