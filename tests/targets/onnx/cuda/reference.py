@@ -295,7 +295,7 @@ class Graph:
 
     def __init__(self, model: ir.Model, exact: bool = False) -> None:
         self.model, self.exact = model, exact
-        self._weights = {value: _array(value) for value in model.graph.initializers.values()}
+        self._weights = {value: as_array(value) for value in model.graph.initializers.values()}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name. ``feeds``: inputs by name; caches, float32, are changed in place."""
@@ -311,6 +311,6 @@ class Graph:
         return {str(value.name): values[value] for value in self.model.graph.outputs}
 
 
-def _array(value: ir.Value) -> Array:
+def as_array(value: ir.Value) -> Array:
     array: Array = value.const_value.numpy()
     return array.astype(np.float32) if value.dtype == ir.DataType.BFLOAT16 else array
