@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from g4compile.targets.kernels.kernel import ALIGNED, Kernel
 from g4compile.targets.onnx.cuda.lower_to_launches import LAUNCHES, SIZES, kernels_of
+from g4compile.targets.onnx.cuda.plan import ALWAYS, NOTHING, NULL
 
 Array = np.ndarray[Any, Any]
 _GUARD = 4096  # numbers in front of an operand and behind it
@@ -102,7 +103,7 @@ def carry_out(step: Step, inputs: Sequence[Guarded | None], way: int) -> list[Gu
     operands = {**outputs, **{f"i{index}": one for index, one in enumerate(inputs)}}
     for text in step.launches:
         under, name, *arguments = text.split(" ")
-        if under == condition and name != "-":
+        if under == condition and name != NOTHING:
             given = [_argument(word, operands, size) for word in arguments]
             _launch(step.kernels[name], given, way)
     for name, one in operands.items():
@@ -125,7 +126,7 @@ def _chosen(texts: Sequence[str], size: Callable[[str], int]) -> str:
     for text in texts:
         condition = text.split(" ")[0]
         left, _, limit = condition.partition("<=")
-        if condition == "*" or evaluated(left, size) <= int(limit):
+        if condition == ALWAYS or evaluated(left, size) <= int(limit):
             return condition
     raise AssertionError(f"no condition of {texts} holds")
 
@@ -133,6 +134,8 @@ def _chosen(texts: Sequence[str], size: Callable[[str], int]) -> str:
 def _argument(word: str, operands: Mapping[str, Guarded | None], size: Callable[[str], int]) -> Guarded | int | None:
     if word[0] in "io" and word[1:].isdigit():
         return operands.get(word)
+    if word == NULL:
+        return None
     return evaluated(word, size)
 
 
@@ -142,23 +145,19 @@ def _launch(kernel: Kernel, arguments: Sequence[Guarded | int | None], which: in
     function = getattr(importlib.import_module(f"g4compile.targets.kernels.{kernel.module}"), kernel.function)
     given, integers, way = dict[str, Any](), [], kernel.ways[which]
     for (name, kind), argument in zip(kernel.types, arguments, strict=True):
-        if kind == "i32":
-            if not isinstance(argument, int) or (name in kernel.aligned and argument % ALIGNED):
-                raise AssertionError(f"{name} of {kernel.name} is {argument}")
+        if isinstance(argument, int) != (kind == "i32"):
+            raise AssertionError(f"{name} of {kernel.name} is {kind}, and the launch has {argument}")
+        if isinstance(argument, int):
+            if name in kernel.aligned and argument % ALIGNED:
+                raise AssertionError(f"{name} of {kernel.name} is {argument}, no multiple of {ALIGNED}")
             integers.append(argument)
             given[name] = argument
             continue
-        if isinstance(argument, int) and argument:
-            raise AssertionError(f"{name} of {kernel.name} is no address: {argument}")
-        stored = argument.array if isinstance(argument, Guarded) else np.full(1, _UNWRITTEN["u"], np.uint8)
-        flat = stored.reshape(-1)
-        wanted = np.dtype(_STORED[kind])
-        if isinstance(argument, Guarded) and flat.dtype != wanted and flat.dtype != np.uint8:
-            raise AssertionError(f"{name} of {kernel.name} is {kind}, and the operand is {flat.dtype}")
-        if isinstance(argument, Guarded):
-            given[name] = torch.from_numpy(flat.view(wanted))
-        else:
-            given[name] = torch.full((1,), _UNWRITTEN[wanted.kind], dtype=torch.from_numpy(np.zeros(1, wanted)).dtype)
+        dtype = np.dtype(_STORED[kind])
+        array = Guarded.unwritten((1,), dtype).array if argument is None else argument.array.reshape(-1)
+        if array.dtype not in (dtype, np.uint8):
+            raise AssertionError(f"{name} of {kernel.name} is {kind}, and the operand is {array.dtype}")
+        given[name] = torch.from_numpy(array.view(dtype))
     grid = tuple(evaluated(one, lambda factor: integers[int(factor.removeprefix("a"))]) for one in way.grid)
     if math.prod(grid):
         function[grid](**given, **dict(kernel.constants), **dict(way.constants), DEPENDENT=0)

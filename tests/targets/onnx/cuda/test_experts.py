@@ -72,9 +72,9 @@ def test_last_ways(rows, bits, block, interpreter):
     check_products(rows, 96, 80, bits, block, interpreter, way=-1)
 
 
-def check_products(rows, width, inner, bits, block, interpreter, way=0):  # noqa: PLR0913 - a case has as many sides
+def check_products(rows, width, inner, bits, block, interpreter, way=0):
     tokens, experts, choices = rows[0] * rows[1], 5, 3
-    row_token, tile_expert, slot_of = routed(tokens, experts, choices, tokens == 1)
+    row_token, tile_expert, _ = routed(tokens, experts, choices, tokens == 1)
     x, flat, tile = normal(1, *rows, width), row_token.reshape(-1), row_token.shape[1]
     gate_up, up_scales = coded(2, bits, block, experts, 2 * inner, width)
     down, down_scales = coded(3, bits, block, experts, width, inner)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 from g4compile.bundle.kv import PAST
-from g4compile.targets.onnx.cuda.lower_to_launches import LowerToLaunches
 from g4compile.targets.onnx.cuda.options import COUNTERS
 from tests.targets.onnx.cuda.launched import run_graph, step_of
 from tests.targets.onnx.cuda.nodes import assert_close
@@ -37,8 +35,6 @@ def runs_of(batch, chunks, steps, vocabulary):
 
 
 def compare(model, batch, chunks, steps, interpreter):
-    LowerToLaunches().apply(model)
-    nodes = list(model.graph)
     pasts = [value for value in model.graph.inputs if str(value.name).startswith(PAST)]
     caches = {str(value.name): np.zeros((batch, *list(value.shape)[1:]), np.float32) for value in pasts}
     vocabulary = model.graph.outputs[0].shape[-1]
@@ -46,7 +42,7 @@ def compare(model, batch, chunks, steps, interpreter):
     first = {**runs[0], **caches, "counters": np.zeros(COUNTERS, np.int32)}
     weights = {str(value.name): as_array(value) for value in model.graph.initializers.values()}
     kept = {name: array.copy() for name, array in first.items() if name not in runs[0]}
-    answers = interpreter(run_graph, [step_of(node) for node in nodes], weights, [first, *runs[1:]], RESULTS)
+    answers = interpreter(run_graph, [step_of(node) for node in model.graph], weights, [first, *runs[1:]], RESULTS)
     for number, (feeds, found) in enumerate(zip(runs, answers, strict=True)):
         wanted = reference.run({**kept, **feeds})
         assert_close(found["logits"], wanted["logits"], 1e-4)
