@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,20 @@ def _begin() -> None:
     os.environ["TRITON_INTERPRET"] = "1"
     importlib.import_module("torch").set_num_threads(1)
     np.seterr(all="ignore")  # masked parts of a block are computed too
+    _patch_once()
+
+
+def _patch_once() -> None:
+    """Triton puts the interpreter's functions into its language again for each call of each function, which takes half
+    of the time of small programs. Here they stay."""
+    module = importlib.import_module("triton.runtime.interpreter")
+    patch, done = getattr(module, "_patch_lang", None), SimpleNamespace(restore=lambda: None)
+    if patch is None:  # a release that does it in another way
+        return
+    products = importlib.import_module("g4compile.targets.kernels.products")
+    for function in (products.product_one, products.tl.zeros):  # `triton.language`, and `core` behind its own functions
+        patch(function.fn)
+    module._patch_lang = lambda fn: done
 
 
 class Interpreter:
