@@ -113,9 +113,11 @@ def _warps_of_one(matrices: Matrices, columns: int) -> int:
 
 
 def product_rows(
-    matrices: Matrices, activation: int, tile: int, wide: bool, cap: float, gathered: bool = False, x: str = "*bf16"
-) -> Kernel:
-    """Rows in tiles of ``tile``. ``x``: the type of its pointer; in float32 all is, and exact."""
+    matrices: Matrices, activation: int, tile: int, wide: bool, cap: float, gathered: bool = False, x: str = "*bf16",
+    stacked: bool = False,
+) -> Kernel:  # fmt: skip
+    """Rows in tiles of ``tile``. ``x``: the type of its pointer; in float32 all is, and exact. ``stacked``: of a gate and
+    an up matrix, one stands behind the other."""
     weight = "*bf16" if matrices.bits == CODES else "*u8"
     kinds = types(
         x=x, w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16", gate="*bf16", row_token="*i32",
@@ -124,10 +126,10 @@ def product_rows(
     )  # fmt: skip
     constants = {
         "ACTIVATION": activation, "CAP": cap or 1.0, "BITS": matrices.bits, "BLOCK": matrices.block,
-        "GROUPED": int(matrices.grouped), "GATHERED": int(gathered), "TILE": tile, "BAND": 8,
+        "GROUPED": int(matrices.grouped), "GATHERED": int(gathered), "STACKED": int(stacked), "TILE": tile, "BAND": 8,
     }  # fmt: skip
     exact = ".exact" if x == "*fp32" else ""
-    name = f"product_rows.{matrices.word}.a{activation}.t{tile}{'.wide' if wide else ''}{'.read' if gathered else ''}"
+    name = f"product_rows.{matrices.word}.a{activation}.t{tile}{'.wide' if wide else ''}{'.read' if gathered else ''}{'.stacked' if stacked else ''}"
     ways = tuple(
         _way(matrices, activation, tile, rows, depth, warps, stages)
         for rows, depth, warps, stages in _tilings(matrices, activation, tile, bool(exact))
@@ -162,3 +164,15 @@ def _tilings(matrices: Matrices, activation: int, tile: int, exact: bool) -> lis
     if activation == GEGLU:
         return [(128, 64, 8, 3), (64, 64, 4, 2), (64, 32, 4, 2)]
     return [(128, 64, 8, 4), (128, 64, 8, 2), (64, 64, 4, 2), (64, 32, 4, 2)]
+
+
+def dequantize(matrices: Matrices) -> Kernel:
+    """Codes of one matrix as bfloat16."""
+    kinds = types(codes="*u8", scales="*bf16", out="*bf16", ROWS="i32", K="i32", BASE="i32")
+    piece = min(1 << (matrices.columns - 1).bit_length(), _PART)
+    constants = {"BITS": matrices.bits, "BLOCK": matrices.block, "PIECE": piece}
+    even = matrices.columns % ALIGNED == 0
+    name = f"dequantize.int{matrices.bits}x{matrices.block}.{piece}{'' if even else '.uneven'}"
+    way = Way((), ("a0", f"a1/{piece}", "1"), 4, 1)
+    aligned = all_aligned(dict(kinds), "ROWS", "BASE", *(() if even else ("K",)))
+    return Kernel(name, "dequantize", "dequantize", kinds, aligned, tuple(constants.items()), (way,))

@@ -212,18 +212,19 @@ def _accumulate(  # noqa: PLR0913 - a Triton kernel
         place = (row * blocks + k // BLOCK).to(tl.int64)
         packed = tl.load(weight + place[:, None] * (BLOCK // PER) + at[None, :], mask=inside[:, None], other=0)
         factor = tl.load(scale + place, mask=inside, other=0).to(tl.float32)
-        there = used[None, :]
+        column = k + tl.arange(0, BLOCK)
+        there = used[:, None]
         if not EVEN:
-            there = there & (k + PER * at < K)[:, None]
-        # The low half of a byte is an even column, the high half the odd one behind it.
-        part_x = tl.load(x + stored[None, :] + k + PER * at[:, None], mask=there, other=0)
+            there = there & (column < K)[None, :]
+        part_x = tl.load(x + stored[:, None] + column[None, :], mask=there, other=0)
         if BITS == 8:
-            part = tl.dot((packed.to(tl.float32) - 128.0).to(part_x.dtype), part_x, input_precision="ieee")
-        else:
-            odd_x = tl.load(x + stored[None, :] + k + 2 * at[:, None] + 1, mask=there, other=0)
-            low, high = halves_of_codes(packed.to(tl.int8, bitcast=True), part_x, part_x.shape[1])
-            part = tl.dot(low, part_x, input_precision="ieee")
-            part = tl.dot(high, odd_x, part, input_precision="ieee")
+            part = tl.dot((packed.to(tl.float32) - 128.0).to(part_x.dtype), tl.trans(part_x), input_precision="ieee")
+        else:  # the low half of a byte is an even column, the high half the odd one behind it
+            TILE: tl.constexpr = part_x.shape[0]
+            even, odd = tl.split(tl.reshape(part_x, (TILE, BLOCK // 2, 2)))
+            low, high = halves_of_codes(packed.to(tl.int8, bitcast=True), part_x, TILE)
+            part = tl.dot(low, tl.trans(even), input_precision="ieee")
+            part = tl.dot(high, tl.trans(odd), part, input_precision="ieee")
         return total + part * factor[:, None]
 
 
@@ -231,11 +232,12 @@ def _accumulate(  # noqa: PLR0913 - a Triton kernel
 def product_rows(  # noqa: PLR0913 - a Triton kernel
     x, w0, w1, w2, s0, s1, s2, gate, row_token, tile_expert, y, N0, N1, N2, K, ROWS, GATE_ROW, GATE_AT,
     TILES, ACTIVATION: tl.constexpr, CAP: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, GROUPED: tl.constexpr,
-    GATHERED: tl.constexpr, TILE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BAND: tl.constexpr,
-    EVEN: tl.constexpr, DEPENDENT: tl.constexpr,
+    GATHERED: tl.constexpr, STACKED: tl.constexpr, TILE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BAND: tl.constexpr, EVEN: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """Grid: (tiles of N0, N1 and N2, tiles of rows). Programs of ``BAND`` tiles of rows by all of N follow each other,
-    so that what they share stays in the cache. ``GATHERED``: rows of x are looked up by `row_token`."""
+    so that what they share stays in the cache. ``GATHERED``: rows of x are looked up by `row_token`.
+    ``STACKED``: the up matrix stands behind the gate matrix."""
     begin(DEPENDENT)
     wait(DEPENDENT)
     across, along = tl.num_programs(0), tl.num_programs(1)
@@ -258,6 +260,8 @@ def product_rows(  # noqa: PLR0913 - a Triton kernel
     used = slot < ROWS
     source, stored_row = slot, row
     second, other_weight, other_scale = row, w1, s1
+    if STACKED:
+        second, other_weight = row + N0, w0
     if GROUPED:
         expert = tl.load(tile_expert + tile)
         if expert < 0:

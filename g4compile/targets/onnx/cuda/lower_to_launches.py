@@ -28,8 +28,9 @@ _WIDE, _NARROW, _INDEX = ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.IN
 _OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or a result that may have no reader
     "CachedAttention": (_NARROW, _NARROW, _WIDE),
     "NextToken": (ir.DataType.INT64, _WIDE),
-    "NormLogits": (_WIDE, _WIDE, _NARROW),
-    "NormProduct": (_NARROW, _WIDE, _NARROW),
+    "NormLogits": (_WIDE, _WIDE, _NARROW, _NARROW),
+    "NormProduct": (_NARROW, _WIDE, _NARROW, _NARROW),
+    "Product": (_NARROW, _NARROW),
     "Router": (_NARROW, _WIDE, _INDEX, _INDEX, _INDEX, _WIDE, _WIDE, _INDEX, _INDEX),
 }
 

@@ -32,7 +32,7 @@ def router(node: ir.Node) -> Plan:
     stream = Stream(adds=False, scaled=False, normed=True, factor=value(node, "factor"))
     rows = row_kernels.stream_rows(width, _FACTORLESS, epsilon)
     plan = Plan()
-    _sizes(plan, node, ONE, choices, (choices, 1), (None, experts, None, None))
+    _sizes(plan, node, ONE, choices, (f"r*{choices}", 1), (None, experts, None, None))
     one = product_kernels.product_one(proj, product_kernels.NONE, stream, True, 0.0, epsilon)
     none = [NULL] * 3
     plan.launch(ONE, one, "i0", *none, "i1", "i2", *[NULL] * 7, f"o{LOGITS}", "i0", *proj.integers, 0, "r")
@@ -60,7 +60,7 @@ def router(node: ir.Node) -> Plan:
 
 
 def _sizes(
-    plan: Plan, node: ir.Node, condition: str, choices: int, slots: tuple[str | int, int],
+    plan: Plan, node: ir.Node, condition: str, choices: int, slots: tuple[str, int],
     scratch: tuple[int | None, ...],
 ) -> None:  # fmt: skip
     """``scratch``: numbers of a row of the normed stream, of logits and of indices, and counts; None: not used."""

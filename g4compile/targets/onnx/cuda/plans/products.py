@@ -5,19 +5,22 @@ One row is normed by every program for itself, which costs less than a launch. M
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
 from g4compile.targets.kernels import product_kernels as kernels
-from g4compile.targets.kernels.product_kernels import GEGLU, Matrices, Stream
+from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Stream
 from g4compile.targets.kernels.row_kernels import stream_rows
-from g4compile.targets.onnx.cuda.plan import NULL, Plan
+from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import has, last, matrices, sizes, value
 
 _ACTIVATIONS = {"none": kernels.NONE, "geglu": GEGLU, "gate": kernels.GATE, "softcap": kernels.SOFTCAP}
-_WEIGHTS, _SCALES, _GATE = 5, 8, 11  # inputs of NormProduct
+_WEIGHTS, _GATE = 5, 11  # inputs of NormProduct
 # Rows, and how many a tile has.
-TILES = (("r<=16", 16), ("r<=32", 32), ("r<=64", 64), ("*", 128))
+TILES = (("r<=16", 16), ("r<=32", 32), ("r<=64", 64), (ALWAYS, 128))
 ONE = "r<=1"  # or none: a grid of 0 is not launched
+ONE_ROW = (ONE, 1)
 
 
 def norm_product(node: ir.Node) -> Plan:
@@ -27,47 +30,92 @@ def norm_product(node: ir.Node) -> Plan:
     cap = value(node, "cap") if activation == kernels.SOFTCAP else 0.0
     weights = matrices(node, _WEIGHTS, columns, 3)
     stream = Stream(adds=has(node, 1), scaled=has(node, 3), normed=has(node, 4))
-    made = len(node.outputs) > 1 and (stream.adds or stream.scaled)
-    gate_row, gate_at = _gate(node) if activation == kernels.GATE else (0, 0)
+    made = stream.adds or stream.scaled
+    gate = ("i11", *_gate(node)) if activation == kernels.GATE else (NULL, 0, 0)
+    form = _Form(weights, activation, wide, cap, _WEIGHTS, gate, scratch=3)
     plan = Plan()
-    conditions = (ONE, *(condition for condition, _ in TILES))
-    for condition in conditions:
-        plan.size(condition, 0, "i0.0", "i0.1", _width(weights, activation))
-        if len(node.outputs) > 1:
-            plan.size(condition, 1, *(("i0.0", "i0.1", columns) if made else ()))
-        if len(node.outputs) > 2:
-            plan.size(condition, 2, *(("i0.0", "i0.1", columns) if condition != ONE else ()))
+    for condition, _ in (ONE_ROW, *TILES):
+        plan.size(condition, 0, "i0.0", "i0.1", form.width)
+        plan.size(condition, 1, *(("i0.0", "i0.1", columns) if made else ()))
+        plan.size(condition, 2, *(("i0.0", "i0.1", columns) if condition != ONE else ()))
+        plan.size(condition, 3, *form.numbers(condition))
     before = [f"i{index}" for index in range(5)]
-    operands = [f"i{index}" for index in range(_WEIGHTS, _GATE + 1)]
-    stream_out = "o1" if made else "i0"  # not written where nothing is added
-    one = kernels.product_one(weights, activation, stream, wide, cap, epsilon)
-    plan.launch(ONE, one, *before, *operands, NULL, "o0", stream_out, *weights.integers, gate_at, "r")
-    rows = stream_rows(columns, stream, epsilon)
+    stream_out = "o1" if made else NULL  # not written where nothing is added
+    one, rows = (
+        kernels.product_one(weights, activation, stream, wide, cap, epsilon),
+        stream_rows(columns, stream, epsilon),
+    )
+    plan.launch(
+        ONE, one, *before, *form.weights_and_scales, gate[0], NULL, "o0", stream_out, *weights.integers, gate[2], "r"
+    )
     for condition, tile in TILES:
-        many = kernels.product_rows(weights, activation, tile, wide, cap)
         plan.launch(condition, rows, *before, stream_out, "o2", columns, "r")
-        plan.launch(condition, many, "o2", *operands, NULL, NULL, "o0", *weights.integers, "r", gate_row, gate_at, 0)
+        form.launch(plan, condition, tile, "o2")
     return plan
 
 
 def product(node: ir.Node) -> Plan:
     columns = last(node, 0)
     weights = matrices(node, 1, columns, 3)
-    operands = [f"i{index}" if has(node, index) else NULL for index in range(1, 7)]
-    plan = Plan()
-    one = kernels.product_one(weights, kernels.NONE, None, False, 0.0, 0.0)
-    nothing = [NULL] * 4
-    plan.size(ONE, 0, "i0.0", "i0.1", _width(weights, kernels.NONE))
-    plan.launch(ONE, one, "i0", *nothing, *operands, NULL, NULL, "o0", NULL, *weights.integers, 0, "r")
+    form = _Form(weights, kernels.NONE, False, 0.0, 1, (NULL, 0, 0), scratch=1)
+    one, nothing, plan = kernels.product_one(weights, kernels.NONE, None, False, 0.0, 0.0), [NULL] * 4, Plan()
+    for condition, _ in (ONE_ROW, *TILES):
+        plan.size(condition, 0, "i0.0", "i0.1", form.width)
+        plan.size(condition, 1, *form.numbers(condition))
+    operands = (*form.weights_and_scales, NULL, NULL)
+    plan.launch(ONE, one, "i0", *nothing, *operands, "o0", NULL, *weights.integers, 0, "r")
     for condition, tile in TILES:
-        many = kernels.product_rows(weights, kernels.NONE, tile, False, 0.0)
-        plan.size(condition, 0, "i0.0", "i0.1", _width(weights, kernels.NONE))
-        plan.launch(condition, many, "i0", *operands, *[NULL] * 3, "o0", *weights.integers, "r", 0, 0, 0)
+        form.launch(plan, condition, tile, "i0")
     return plan
 
 
-def _width(weights: Matrices, activation: int) -> int:
-    return weights.sizes[0] if activation == GEGLU else sum(weights.sizes)
+@dataclass(frozen=True)
+class _Form:
+    """A product of rows. ``first``: the input that is the first weight. ``gate``: its input, numbers of its row, and
+    where those of the layer begin. ``scratch``: the output for numbers of codes."""
+
+    weights: Matrices
+    activation: int
+    wide: bool
+    cap: float
+    first: int
+    gate: tuple[str, int, int]
+    scratch: int
+
+    @property
+    def width(self) -> int:
+        return self.weights.sizes[0] if self.activation == GEGLU else sum(self.weights.sizes)
+
+    @property
+    def weights_and_scales(self) -> list[str]:
+        given, coded = len(self.weights.sizes), self.weights.bits != CODES
+        found = [f"i{self.first + i}" if i < given else NULL for i in range(3)]
+        return found + [f"i{self.first + 3 + i}" if coded and i < given else NULL for i in range(3)]
+
+    def numbers(self, condition: str) -> tuple[int, ...]:
+        """The sizes of the scratch under ``condition``."""
+        return (sum(self.weights.sizes), self.weights.columns) if self._makes_numbers(condition) else ()
+
+    def _makes_numbers(self, condition: str) -> bool:
+        """Whether codes become numbers first: behind many rows it costs less than in every tile."""
+        return self.weights.bits != CODES and condition == ALWAYS
+
+    def launch(self, plan: Plan, condition: str, tile: int, x: str) -> None:
+        """The product of rows at ``x``."""
+        weights, operands = self.weights, [*self.weights_and_scales]
+        gate, gate_row, gate_at = self.gate
+        stacked = self._makes_numbers(condition)
+        if stacked:
+            base, made = 0, f"o{self.scratch}"
+            for number, rows in enumerate(weights.sizes):
+                one = kernels.dequantize(weights)
+                plan.launch(condition, one, operands[number], operands[3 + number], made, rows, weights.columns, base)
+                base += rows
+            sizes = weights.sizes[:1] if self.activation == GEGLU else (self.width,)
+            weights, operands = Matrices(sizes, weights.columns), [made, *[NULL] * 5]
+        many = kernels.product_rows(weights, self.activation, tile, self.wide, self.cap, stacked=stacked)
+        integers = (*weights.integers, "r", gate_row, gate_at, 0)
+        plan.launch(condition, many, x, *operands, gate, NULL, NULL, "o0", *integers)
 
 
 def _gate(node: ir.Node) -> tuple[int, int]:
