@@ -53,10 +53,18 @@ def compare(model, batch, chunks, steps, interpreter):
     ("variant", "batch", "weights"),
     [
         ("tiny-e2b", 1, "bfloat16"),
-        ("tiny-26b-a4b", 2, "bfloat16"),
-        ("tiny-e2b", 2, "int4"),
-        ("tiny-26b-a4b", 1, "int4"),
+        ("tiny-26b-a4b", 2, "int4"),
+        *(
+            pytest.param(variant, batch, weights, marks=pytest.mark.nightly)
+            for variant, batch, weights in (
+                ("tiny-e2b", 2, "int4"),
+                ("tiny-26b-a4b", 1, "bfloat16"),
+                ("tiny-31b", 3, "int8"),
+                ("tiny-12b", 2, "bfloat16"),
+            )
+        ),
     ],
 )
 def test_graph(variant, batch, weights, cuda_graph, interpreter):
+    """A prompt of two chunks, then six steps."""
     compare(cuda_graph(variant, weights=weights), batch, [9, 5], 6, interpreter)

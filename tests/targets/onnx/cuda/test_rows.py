@@ -10,8 +10,10 @@ import pytest
 from tests.targets.onnx.cuda.nodes import assert_close, case, coded, normal
 
 
-@pytest.mark.parametrize("op", ["EmbedRows", "EmbedRowsNarrow"])
-@pytest.mark.parametrize(("bits", "block"), [(16, 0), (8, 32), (4, 32), (4, 128)])
+@pytest.mark.parametrize(
+    ("op", "bits", "block"),
+    [("EmbedRows", 16, 0), ("EmbedRows", 8, 32), ("EmbedRowsNarrow", 4, 32), ("EmbedRowsNarrow", 4, 128)],
+)
 @pytest.mark.parametrize("width", [80, 58, 1104])
 def test_embedded_rows(op, bits, block, width, interpreter):
     """Placeholders read the row `pad`; widths that no block, no load and no program divides."""
@@ -56,8 +58,7 @@ def test_per_layer_inputs(layers, width, interpreter):
     assert_close(outputs[0], given.reference()[0])
 
 
-@pytest.mark.parametrize("vocabulary", [1024, 1000, 300, 100, 263_000])
-@pytest.mark.parametrize("kept", [1, 3])
+@pytest.mark.parametrize(("vocabulary", "kept"), [(1000, 1), (100, 3), (263_000, 1)])
 def test_the_next_token_is_the_lowest_of_the_likeliest(vocabulary, kept, interpreter):
     """Ties within a piece of the vocabulary, and between pieces; a last token; other positions do not count."""
     logits = normal(1, 4, kept, vocabulary).astype(ml_dtypes.bfloat16).astype(np.float32)
