@@ -72,14 +72,15 @@ def verify(  # noqa: PLR0913 - the public call
     layer at the last position. Holds one HF module in memory at a time. Raises the errors of loading either side.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    check_compiled_from(opened.manifest, Checkpoint.open(checkpoint))
+    source = Checkpoint.open(checkpoint)
+    check_compiled_from(opened.manifest, source)
     trial = _trial(opened.manifest, prompt_tokens, new_tokens, batch, seed, threads)
     progress = _numbered(progress, _count(opened, layers))
     session, rounded = _conversations(opened, checkpoint, layers, threads, progress)
     judged = _judge(opened, checkpoint, session, rounded, trial, layers, progress)
     gc.collect()  # the judge is no longer referred to, and its parts refer to each other
     cost = _quantisation_cost(opened, checkpoint, session, trial, progress) if holds_made_codes(opened) else None
-    limits = limits_of(opened.manifest)
+    limits = limits_of(opened.manifest, experts=source.facts.text.moe is not None)
     broken = tuple(f"{name}: {text}" for name, result in judged.parity.items() for text in result.broken(limits))
     broken += broken_features(judged.features, opened.manifest)
     codes = compare_codes(opened, checkpoint)
@@ -147,6 +148,10 @@ def _conversations(
     """Who is compared; of engines also the same networks, every value rounded as they declare."""
     if layers and bundle.manifest.engine is not None:
         raise InputError("engines give no layer's output", fix="leave --localize away, or localise an onnx-cpu bundle")
+    if layers and bundle.manifest.cuda is not None:
+        raise InputError(
+            "a graph for CUDA gives no layer's output", fix="leave --localize away, or localise an onnx-cpu bundle"
+        )
     progress("open the bundle")
     found = target_named(bundle.manifest.target).candidates(bundle, checkpoint, threads)
     return found.session, found.rounded

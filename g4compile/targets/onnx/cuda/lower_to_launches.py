@@ -46,7 +46,7 @@ class LowerToLaunches:
     def apply(self, model: ir.Model) -> None:
         found = 0
         for node in list(model.graph):
-            whole = _with_scratch(node)
+            whole = _with_scratch(node, model.graph)
             plan = plan_of(whole)
             if plan is None:
                 continue
@@ -56,14 +56,11 @@ class LowerToLaunches:
         expect(self.name, "ops with plans", found, self.ops, "no other op is of libg4cuda")
 
 
-def _with_scratch(node: ir.Node) -> ir.Node:
-    """``node`` with all outputs that its op has."""
+def _with_scratch(node: ir.Node, graph: ir.Graph) -> ir.Node:
+    """``node`` of ``graph`` with all outputs that its op has."""
     types = _OUTPUTS.get(node.op_type, ()) if node.domain == DOMAIN else ()
     if len(node.outputs) >= len(types):
         return node
-    graph = node.graph
-    if graph is None:
-        raise Defect(f"{node.name} is in no graph")
     made = ir.Node(
         node.domain, node.op_type, list(node.inputs), list(node.attributes.values()), num_outputs=len(types),
         name=node.name, metadata_props=dict(node.metadata_props),

@@ -1,4 +1,4 @@
-"""Checkpoints that are stored in bfloat16, so that no weight is rounded; what HF says of them; and legal graphs."""
+"""Checkpoints that are stored in bfloat16, so that no weight is rounded; what HF says of them; graphs and bundles."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from g4compile.bundle.folder import Bundle
+from g4compile.compiler import compile
 from g4compile.model.config import ModelFacts
 from g4compile.program import Program, bind
 from g4compile.synth.checkpoint import synthesize
+from g4compile.targets.kernels.bundled import MANIFEST
 from g4compile.targets.lower import lower
 from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from g4compile.weights.checkpoint import Checkpoint
@@ -63,6 +66,30 @@ def cuda_graph(
         return lowered.model
 
     return get
+
+
+@pytest.fixture(scope="session")
+def cuda_bundle(shared: Path, stored_narrow: Callable[[str], Checkpoint]) -> Callable[..., Bundle]:
+    """Compiled bundles by preset and weights, for one architecture; without the machine code of its kernels, which
+    takes minutes, where ``kernels`` is False. Tests must not change them."""
+
+    def get(variant: str, weights: str = "bfloat16", kernels: bool = False) -> Bundle:
+        def make(path: Path) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                if not kernels:
+                    patch.setattr("g4compile.targets.onnx.cuda.bundle.write_kernels", _no_kernels)
+                compile(
+                    stored_narrow(variant).folder, "onnx-cuda", path, weights=weights, context=CONTEXT, chunk=CHUNK,
+                    compute_capabilities=(90,),
+                )  # fmt: skip
+
+        return Bundle.open(once(shared, f"{variant}-cuda-{weights}-{kernels}", make))
+
+    return get
+
+
+def _no_kernels(folder: Path, *arguments: object) -> None:
+    (folder / MANIFEST).write_text('{"format": 2, "kernels": []}')
 
 
 @pytest.fixture(scope="session")

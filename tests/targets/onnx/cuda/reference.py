@@ -295,11 +295,11 @@ class Graph:
 
     def __init__(self, model: ir.Model, exact: bool = False) -> None:
         self.model, self.exact = model, exact
-        self._weights = {value: as_array(value) for value in model.graph.initializers.values()}
+        self.weights = {value: as_array(value) for value in model.graph.initializers.values()}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name. ``feeds``: inputs by name; caches, float32, are changed in place."""
-        values: dict[ir.Value | None, Array | None] = {None: None, **self._weights}
+        values: dict[ir.Value | None, Array | None] = {None: None, **self.weights}
         values.update({value: feeds[str(value.name)] for value in self.model.graph.inputs})
         narrow = as_it_is if self.exact else to_bfloat16
         for node in self.model.graph:

@@ -14,22 +14,8 @@ from g4compile.errors import BundleError, InputError
 from g4compile.targets import TARGETS
 from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.quantized import QuantizedTensor
-from tests.conftest import once
 from tests.manifests import linked, rewrite
 from tests.targets.onnx.cuda.conftest import CHUNK, CONTEXT
-
-
-@pytest.fixture(scope="session")
-def cuda_bundle(shared, stored_narrow):
-    """Compiled bundles by preset and weights. Tests must not change them."""
-
-    def get(variant, weights="bfloat16"):
-        def make(path):
-            compile(stored_narrow(variant).folder, "onnx-cuda", path, weights=weights, context=CONTEXT, chunk=CHUNK)
-
-        return Bundle.open(once(shared, f"{variant}-cuda-{weights}", make))
-
-    return get
 
 
 def test_defaults():
@@ -42,7 +28,7 @@ def test_what_the_manifest_says(cuda_bundle):
     manifest = cuda_bundle("tiny-e2b").manifest
     assert manifest.requires == ("ring-kv", "bfloat16-kv", "g4cuda")
     assert (manifest.activations, manifest.kv.dtype, manifest.context) == ("bfloat16", "bfloat16", CONTEXT)
-    assert manifest.cuda == CudaSpec(CHUNK, 4096, "kernels.json", (80, 89, 90, 100, 120))
+    assert manifest.cuda == CudaSpec(CHUNK, 4096, "kernels.json", (90,))
     sliding, full = manifest.kv.layers[0], manifest.kv.layers[-1]
     assert (sliding.slots, sliding.keep, full.slots) == (sliding.window - 1 + 16 + CHUNK, sliding.window - 1 + 16, None)
     assert list(manifest.graphs) == ["decoder"]
@@ -158,8 +144,9 @@ def test_codes_of_a_checkpoint_are_refused(coded, tmp_path):
 
 
 def test_two_compiles_give_the_same_bytes(cuda_bundle, stored_narrow, tmp_path):
-    compile(stored_narrow("tiny-e2b").folder, "onnx-cuda", tmp_path / "out", context=CONTEXT, chunk=CHUNK)
-    one, other = (
-        json.loads((folder / "g4.json").read_text()) for folder in (tmp_path / "out", cuda_bundle("tiny-e2b").folder)
+    bundle, folder = cuda_bundle("tiny-e2b", kernels=True), tmp_path / "out"
+    compile(
+        stored_narrow("tiny-e2b").folder, "onnx-cuda", folder, context=CONTEXT, chunk=CHUNK, compute_capabilities=(90,)
     )
-    assert one == other
+    assert json.loads((folder / "g4.json").read_text()) == json.loads((bundle.folder / "g4.json").read_text())
+    assert any(name.endswith(".90.cubin") for name in bundle.manifest.files)
