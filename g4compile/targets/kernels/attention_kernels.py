@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from g4compile.targets.kernels.kernel import Kernel, Way, all_aligned, types
 
 _LEAST_ROWS = 16  # of a matrix unit
-_MERGED = 256  # numbers of a head, up to which the last program of a head joins what all found
+_MERGED = 0  # numbers of a head, up to which the last program of a head joins what all found
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Split:
 def splits(heads: Heads) -> tuple[tuple[int, Split], ...]:
     """For at most so many sequences: few of them leave most of the GPU to each."""
     if heads.window:
-        return (4, Split(16, 32)), (64, Split(4, 128))
-    return (4, Split(64, 64)), (64, Split(16, 128))
+        return (4, Split(16, 32)), (64, Split(8, 32))
+    return (4, Split(64, 32)), (64, Split(8, 64))
 
 
 def heads_to_cache(heads: Heads) -> Kernel:

@@ -15,6 +15,9 @@ NONE, GEGLU, GATE, SOFTCAP = range(4)
 CODES = 16  # bits of a weight that is no code
 _PART = 2048  # numbers of K that a program of one row has in registers, where it need not have all
 _WHOLE_TO = 4096
+_HEAD = 1 << 17  # rows of a matrix that is read at the speed of memory in any way
+_PROGRAMS, _LONG = 132, 2048  # below so many programs, and from so many columns on, K is cut into parts
+_MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def product_one(
     """One row. ``wide``: y is float32. Of ``grouped`` matrices, a row each: x is one, or (without GeGLU) one a tile."""
     whole = stream is not None or matrices.columns <= _WHOLE_TO
     columns = 1 << (matrices.columns - 1).bit_length() if whole else _PART
+    if matrices.bits != CODES and matrices.columns >= 4 * _PART and not whole:
+        columns = 2 * _PART
     if matrices.bits != CODES:
         columns = max(columns, matrices.block)
     rows = _rows_of_one(matrices, activation, columns)
@@ -96,8 +101,8 @@ def product_one(
 def _rows_of_one(matrices: Matrices, activation: int, columns: int) -> int:
     """Rows of W that a program multiplies: a divisor of every size."""
     if matrices.bits != CODES:
-        wanted = 16 if matrices.columns > 512 else 8
-    elif matrices.sizes[0] >= 1 << 17 or columns < 512:
+        wanted = 16 if activation == GEGLU or matrices.sizes[0] >= _HEAD else 8
+    elif matrices.sizes[0] >= _HEAD or columns < 512:
         wanted = 8
     else:
         wanted = 2 if columns > _WHOLE_TO or (activation == NONE and matrices.columns == _PART) else 4
@@ -106,32 +111,33 @@ def _rows_of_one(matrices: Matrices, activation: int, columns: int) -> int:
 
 def _warps_of_one(matrices: Matrices, columns: int) -> int:
     if matrices.bits != CODES:
-        return 8 if columns > _PART // 2 else 4
-    if matrices.sizes[0] >= 1 << 17:
-        return 2
+        return 4 if columns <= _PART and len(matrices.sizes) != 2 and matrices.columns <= _WHOLE_TO else 8
+    if matrices.sizes[0] >= _HEAD:
+        return 2 if columns <= _PART else 4
     return 8 if columns > _WHOLE_TO or matrices.columns > 8192 else 4
 
 
 def product_rows(
     matrices: Matrices, activation: int, tile: int, wide: bool, cap: float, gathered: bool = False, x: str = "*bf16",
-    stacked: bool = False,
+    stacked: bool = False, parts: int = 1,
 ) -> Kernel:  # fmt: skip
     """Rows in tiles of ``tile``. ``x``: the type of its pointer; in float32 all is, and exact. ``stacked``: of a gate and
     an up matrix, one stands behind the other."""
     weight = "*bf16" if matrices.bits == CODES else "*u8"
     kinds = types(
         x=x, w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16", gate="*bf16", row_token="*i32",
-        tile_expert="*i32", y="*fp32" if wide else "*bf16", N0="i32", N1="i32", N2="i32", K="i32", ROWS="i32",
+        tile_expert="*i32", y="*fp32" if wide or parts > 1 else "*bf16", N0="i32", N1="i32", N2="i32", K="i32", ROWS="i32",
         GATE_ROW="i32", GATE_AT="i32", TILES="i32",
     )  # fmt: skip
     constants = {
         "ACTIVATION": activation, "CAP": cap or 1.0, "BITS": matrices.bits, "BLOCK": matrices.block,
-        "GROUPED": int(matrices.grouped), "GATHERED": int(gathered), "STACKED": int(stacked), "TILE": tile, "BAND": 8,
+        "GROUPED": int(matrices.grouped), "GATHERED": int(gathered), "STACKED": int(stacked), "PARTS": parts, "TILE": tile, "BAND": 8,
     }  # fmt: skip
     exact = ".exact" if x == "*fp32" else ""
     name = f"product_rows.{matrices.word}.a{activation}.t{tile}{'.wide' if wide else ''}{'.read' if gathered else ''}{'.stacked' if stacked else ''}"
+    name += f".parts{parts}" if parts > 1 else ""
     ways = tuple(
-        _way(matrices, activation, tile, rows, depth, warps, stages)
+        _way(matrices, activation, tile, parts, (rows, depth, warps, stages))
         for rows, depth, warps, stages in _tilings(matrices, activation, tile, bool(exact))
     )
     even = all(matrices.columns % dict(way.constants)["BLOCK_K"] == 0 for way in ways)
@@ -143,10 +149,11 @@ def product_rows(
     )  # fmt: skip
 
 
-def _way(matrices: Matrices, activation: int, tile: int, rows: int, depth: int, warps: int, stages: int) -> Way:
+def _way(matrices: Matrices, activation: int, tile: int, parts: int, tiling: tuple[int, int, int, int]) -> Way:
+    rows, depth, warps, stages = tiling
     across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
     along = "a7" if matrices.grouped else f"a4/{tile}"
-    return Way((("BLOCK_N", rows), ("BLOCK_K", depth)), (across, along, "1"), warps, stages)
+    return Way((("BLOCK_N", rows), ("BLOCK_K", depth)), (across, along, str(parts)), warps, stages)
 
 
 def _tilings(matrices: Matrices, activation: int, tile: int, exact: bool) -> list[tuple[int, int, int, int]]:
@@ -156,11 +163,10 @@ def _tilings(matrices: Matrices, activation: int, tile: int, exact: bool) -> lis
     if matrices.bits != CODES:
         depth = matrices.block
         if tile < 128:
-            return [(64, depth, 4, 4), (64, depth, 4, 2), (32, depth, 4, 1)]
+            return [(32, depth, 4, 3), (32, depth, 4, 1)]
         return [(64 if activation == GEGLU else 128, depth, 8, 3), (64, depth, 4, 2), (32, depth, 4, 1)]
     if tile < 128:
-        first = (64, 64, 4, 4) if activation == GEGLU else (64, 128, 4, 4)
-        return [first, (64, 64, 4, 3), (64, 64, 4, 2), (32, 32, 4, 2)]
+        return [(64, 128, 4, 5), (64, 64, 4, 4), (64, 64, 4, 3), (64, 64, 4, 2), (32, 32, 4, 2)]
     if activation == GEGLU:
         return [(128, 64, 8, 3), (64, 64, 4, 2), (64, 32, 4, 2)]
     return [(128, 64, 8, 4), (128, 64, 8, 2), (64, 64, 4, 2), (64, 32, 4, 2)]
@@ -176,3 +182,22 @@ def dequantize(matrices: Matrices) -> Kernel:
     way = Way((), ("a0", f"a1/{piece}", "1"), 4, 1)
     aligned = all_aligned(dict(kinds), "ROWS", "BASE", *(() if even else ("K",)))
     return Kernel(name, "dequantize", "dequantize", kinds, aligned, tuple(constants.items()), (way,))
+
+
+def parts_of(matrices: Matrices, activation: int) -> int:
+    """How many parts K is cut into for few rows: so many that all of a GPU has work."""
+    tiles = sum(-(-size // 64) for size in matrices.sizes)
+    if activation != NONE or matrices.grouped or matrices.columns < _LONG or tiles > _PROGRAMS // 2:
+        return 1
+    return min(_MOST_PARTS, 2 * _PROGRAMS // tiles)
+
+
+def sum_parts(columns: int, parts: int) -> Kernel:
+    kinds = types(parts="*fp32", y="*bf16", COLUMNS="i32", ROWS="i32")
+    block = min(1 << (columns - 1).bit_length(), 512)
+    even = columns % ALIGNED == 0
+    constants = {"PARTS": parts, "BLOCK": block}
+    name = f"sum_parts.{parts}.{block}{'' if even else '.uneven'}"
+    way = Way((), ("a1", f"a0/{block}", "1"), 4, 1)
+    aligned = all_aligned(dict(kinds), "ROWS", *(() if even else ("COLUMNS",)))
+    return Kernel(name, "products", "sum_parts", kinds, aligned, tuple(constants.items()), (way,))

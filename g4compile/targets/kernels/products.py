@@ -233,9 +233,10 @@ def product_rows(  # noqa: PLR0913 - a Triton kernel
     x, w0, w1, w2, s0, s1, s2, gate, row_token, tile_expert, y, N0, N1, N2, K, ROWS, GATE_ROW, GATE_AT,
     TILES, ACTIVATION: tl.constexpr, CAP: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, GROUPED: tl.constexpr,
     GATHERED: tl.constexpr, STACKED: tl.constexpr, TILE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    BAND: tl.constexpr, EVEN: tl.constexpr, DEPENDENT: tl.constexpr,
+    BAND: tl.constexpr, PARTS: tl.constexpr, EVEN: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
-    """Grid: (tiles of N0, N1 and N2, tiles of rows). Programs of ``BAND`` tiles of rows by all of N follow each other,
+    """Grid: (tiles of N0, N1 and N2, tiles of rows, PARTS of K). Parts are float32 [PARTS, rows, N], which `sum_parts`
+    adds. Programs of ``BAND`` tiles of rows by all of N follow each other,
     so that what they share stays in the cache. ``GATHERED``: rows of x are looked up by `row_token`.
     ``STACKED``: the up matrix stands behind the gate matrix."""
     begin(DEPENDENT)
@@ -276,7 +277,9 @@ def product_rows(  # noqa: PLR0913 - a Triton kernel
     blocks = tl.cdiv(K, BLOCK)
     total = tl.zeros((BLOCK_N, TILE), tl.float32)
     other = tl.zeros((BLOCK_N, TILE), tl.float32)
-    for k in range(0, K, BLOCK_K):
+    share = tl.cdiv(tl.cdiv(K, BLOCK_K), PARTS) * BLOCK_K
+    part = tl.program_id(2)
+    for k in range(part * share, tl.minimum(part * share + share, K), BLOCK_K):
         total = _accumulate(
             total, x, weight, scale, stored_row, inside, stored, used, k, K, blocks, BITS, BLOCK, BLOCK_K, EVEN
         )
@@ -293,5 +296,19 @@ def product_rows(  # noqa: PLR0913 - a Triton kernel
     wide = N0 + N1 + N2
     if ACTIVATION == GEGLU:
         wide = N0
-    out = y + slot.to(tl.int64)[:, None] * wide + base + row[None, :]
+    out = y + (part.to(tl.int64) * ROWS + slot)[:, None] * wide + base + row[None, :]
     tl.store(out, tl.trans(result.to(y.dtype.element_ty)), mask=used[:, None] & inside[None, :])
+
+
+@triton.jit
+def sum_parts(parts, y, COLUMNS, ROWS, PARTS: tl.constexpr, BLOCK: tl.constexpr, DEPENDENT: tl.constexpr):
+    """y [rows, N] of float32 [PARTS, rows, N]. Grid: (rows, N / BLOCK)."""
+    begin(DEPENDENT)
+    wait(DEPENDENT)
+    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < COLUMNS
+    place = tl.program_id(0).to(tl.int64) * COLUMNS + at
+    total = tl.zeros((BLOCK,), tl.float32)
+    for part in tl.static_range(PARTS):
+        total += tl.load(parts + tl.cast(ROWS, tl.int64) * COLUMNS * part + place, mask=inside, other=0)
+    tl.store(y + place, total.to(y.dtype.element_ty), mask=inside)

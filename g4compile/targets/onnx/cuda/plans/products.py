@@ -41,13 +41,10 @@ def norm_product(node: ir.Node) -> Plan:
         plan.size(condition, 3, *form.numbers(condition))
     before = [f"i{index}" for index in range(5)]
     stream_out = "o1" if made else NULL  # not written where nothing is added
-    one, rows = (
-        kernels.product_one(weights, activation, stream, wide, cap, epsilon),
-        stream_rows(columns, stream, epsilon),
-    )
-    plan.launch(
-        ONE, one, *before, *form.weights_and_scales, gate[0], NULL, "o0", stream_out, *weights.integers, gate[2], "r"
-    )
+    one = kernels.product_one(weights, activation, stream, wide, cap, epsilon)
+    operands = (*form.weights_and_scales, gate[0], NULL)
+    plan.launch(ONE, one, *before, *operands, "o0", stream_out, *weights.integers, gate[2], "r")
+    rows = stream_rows(columns, stream, epsilon)
     for condition, tile in TILES:
         plan.launch(condition, rows, *before, stream_out, "o2", columns, "r")
         form.launch(plan, condition, tile, "o2")
@@ -72,7 +69,7 @@ def product(node: ir.Node) -> Plan:
 @dataclass(frozen=True)
 class _Form:
     """A product of rows. ``first``: the input that is the first weight. ``gate``: its input, numbers of its row, and
-    where those of the layer begin. ``scratch``: the output for numbers of codes."""
+    where those of the layer begin. ``scratch``: the output for numbers of codes, or for parts of sums."""
 
     weights: Matrices
     activation: int
@@ -92,9 +89,16 @@ class _Form:
         found = [f"i{self.first + i}" if i < given else NULL for i in range(3)]
         return found + [f"i{self.first + 3 + i}" if coded and i < given else NULL for i in range(3)]
 
-    def numbers(self, condition: str) -> tuple[int, ...]:
-        """The sizes of the scratch under ``condition``."""
-        return (sum(self.weights.sizes), self.weights.columns) if self._makes_numbers(condition) else ()
+    def numbers(self, condition: str) -> tuple[str | int, ...]:
+        """The sizes of the scratch, in bfloat16, under ``condition``."""
+        if self._makes_numbers(condition):
+            return sum(self.weights.sizes), self.weights.columns
+        parts = self._parts(condition)
+        return (2 * parts, "r", self.width) if parts > 1 else ()
+
+    def _parts(self, condition: str) -> int:
+        """Into how many parts K is cut under ``condition``."""
+        return 1 if condition in (ONE, ALWAYS) else kernels.parts_of(self.weights, self.activation)
 
     def _makes_numbers(self, condition: str) -> bool:
         """Whether codes become numbers first: behind many rows it costs less than in every tile."""
@@ -113,9 +117,12 @@ class _Form:
                 base += rows
             sizes = weights.sizes[:1] if self.activation == GEGLU else (self.width,)
             weights, operands = Matrices(sizes, weights.columns), [made, *[NULL] * 5]
-        many = kernels.product_rows(weights, self.activation, tile, self.wide, self.cap, stacked=stacked)
-        integers = (*weights.integers, "r", gate_row, gate_at, 0)
-        plan.launch(condition, many, x, *operands, gate, NULL, NULL, "o0", *integers)
+        parts = self._parts(condition)
+        many = kernels.product_rows(weights, self.activation, tile, self.wide, self.cap, stacked=stacked, parts=parts)
+        integers, y = (*weights.integers, "r", gate_row, gate_at, 0), "o0" if parts == 1 else f"o{self.scratch}"
+        plan.launch(condition, many, x, *operands, gate, NULL, NULL, y, *integers)
+        if parts > 1:
+            plan.launch(condition, kernels.sum_parts(self.width, parts), y, "o0", self.width, "r")
 
 
 def _gate(node: ir.Node) -> tuple[int, int]:
