@@ -117,55 +117,66 @@ def _warps_of_one(matrices: Matrices, columns: int) -> int:
     return 8 if columns > _WHOLE_TO or matrices.columns > 8192 else 4
 
 
-def product_rows(
-    matrices: Matrices, activation: int, tile: int, wide: bool, cap: float, gathered: bool = False, x: str = "*bf16",
-    stacked: bool = False, parts: int = 1,
-) -> Kernel:  # fmt: skip
-    """Rows in tiles of ``tile``. ``x``: the type of its pointer; in float32 all is, and exact. ``stacked``: of a gate and
-    an up matrix, one stands behind the other."""
-    weight = "*bf16" if matrices.bits == CODES else "*u8"
+@dataclass(frozen=True)
+class Rows:
+    """How rows are multiplied: in tiles of ``tile``; y in float32 where it is ``wide``; rows of x looked up where they
+    are ``gathered``; all in float32, and exact; an up matrix ``stacked`` behind its gate matrix; K in ``parts``, whose
+    sums are float32."""
+
+    tile: int
+    wide: bool = False
+    gathered: bool = False
+    exact: bool = False
+    stacked: bool = False
+    parts: int = 1
+
+    @property
+    def word(self) -> str:
+        flags = "wide", "gathered", "exact", "stacked"
+        found = [name for name in flags if getattr(self, name)] + ([f"parts{self.parts}"] if self.parts > 1 else [])
+        return ".".join([f"t{self.tile}", *found])
+
+
+def product_rows(matrices: Matrices, activation: int, form: Rows, cap: float = 0.0) -> Kernel:
+    """Many rows."""
+    weight, y = "*bf16" if matrices.bits == CODES else "*u8", "*fp32" if form.wide or form.parts > 1 else "*bf16"
     kinds = types(
-        x=x, w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16", gate="*bf16", row_token="*i32",
-        tile_expert="*i32", y="*fp32" if wide or parts > 1 else "*bf16", N0="i32", N1="i32", N2="i32", K="i32", ROWS="i32",
+        x="*fp32" if form.exact else "*bf16", w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16",
+        gate="*bf16", row_token="*i32", tile_expert="*i32", y=y, N0="i32", N1="i32", N2="i32", K="i32", ROWS="i32",
         GATE_ROW="i32", GATE_AT="i32", TILES="i32",
     )  # fmt: skip
+    tilings = _tilings(matrices, activation, form)
+    even = all(matrices.columns % depth == 0 for _, depth, _, _ in tilings)
     constants = {
         "ACTIVATION": activation, "CAP": cap or 1.0, "BITS": matrices.bits, "BLOCK": matrices.block,
-        "GROUPED": int(matrices.grouped), "GATHERED": int(gathered), "STACKED": int(stacked), "PARTS": parts, "TILE": tile, "BAND": 8,
+        "GROUPED": int(matrices.grouped), "GATHERED": int(form.gathered), "STACKED": int(form.stacked),
+        "PARTS": form.parts, "TILE": form.tile, "BAND": 8, "EVEN": int(even),
     }  # fmt: skip
-    exact = ".exact" if x == "*fp32" else ""
-    name = f"product_rows.{matrices.word}.a{activation}.t{tile}{'.wide' if wide else ''}{'.read' if gathered else ''}{'.stacked' if stacked else ''}"
-    name += f".parts{parts}" if parts > 1 else ""
-    ways = tuple(
-        _way(matrices, activation, tile, parts, (rows, depth, warps, stages))
-        for rows, depth, warps, stages in _tilings(matrices, activation, tile, bool(exact))
-    )
-    even = all(matrices.columns % dict(way.constants)["BLOCK_K"] == 0 for way in ways)
-    constants["EVEN"] = int(even)
     unaligned = ("ROWS", "GATE_ROW", "GATE_AT", "TILES", *(() if matrices.even else ("N0", "N1", "N2", "K")))
     return Kernel(
-        f"{name}{exact}{'' if even else '.cut'}", "products", "product_rows", kinds,
-        all_aligned(dict(kinds), *unaligned), tuple(constants.items()), ways,
+        f"product_rows.{matrices.word}.a{activation}.{form.word}{'' if even else '.cut'}", "products", "product_rows",
+        kinds, all_aligned(dict(kinds), *unaligned), tuple(constants.items()),
+        tuple(_way(matrices, activation, form, tiling) for tiling in tilings),
     )  # fmt: skip
 
 
-def _way(matrices: Matrices, activation: int, tile: int, parts: int, tiling: tuple[int, int, int, int]) -> Way:
+def _way(matrices: Matrices, activation: int, form: Rows, tiling: tuple[int, int, int, int]) -> Way:
     rows, depth, warps, stages = tiling
     across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
-    along = "a7" if matrices.grouped else f"a4/{tile}"
-    return Way((("BLOCK_N", rows), ("BLOCK_K", depth)), (across, along, str(parts)), warps, stages)
+    along = "a7" if matrices.grouped else f"a4/{form.tile}"
+    return Way((("BLOCK_N", rows), ("BLOCK_K", depth)), (across, along, str(form.parts)), warps, stages)
 
 
-def _tilings(matrices: Matrices, activation: int, tile: int, exact: bool) -> list[tuple[int, int, int, int]]:
+def _tilings(matrices: Matrices, activation: int, form: Rows) -> list[tuple[int, int, int, int]]:
     """Rows of W, columns of K, warps and stages of a tile."""
-    if exact:
+    if form.exact:
         return [(64, 32, 4, 2), (32, 32, 4, 1)]
     if matrices.bits != CODES:
         depth = matrices.block
-        if tile < 128:
+        if form.tile < 128:
             return [(32, depth, 4, 3), (32, depth, 4, 1)]
         return [(64 if activation == GEGLU else 128, depth, 8, 3), (64, depth, 4, 2), (32, depth, 4, 1)]
-    if tile < 128:
+    if form.tile < 128:
         return [(64, 128, 4, 5), (64, 64, 4, 4), (64, 64, 4, 3), (64, 64, 4, 2), (32, 32, 4, 2)]
     if activation == GEGLU:
         return [(128, 64, 8, 3), (64, 64, 4, 2), (64, 32, 4, 2)]

@@ -30,7 +30,7 @@ SLIDING = Heads(8, 1, 256, 512, writes=True, key_is_value=False, epsilon=EPSILON
 FEW = {
     "one": product_kernels.product_one(GATED, GEGLU, STREAM, False, 0.0, EPSILON),
     "one-int4": product_kernels.product_one(Matrices((2560,), 1536, 4, 128), NONE, STREAM, False, 0.0, EPSILON),
-    "rows": product_kernels.product_rows(GATED, GEGLU, 16, False, 0.0),
+    "rows": product_kernels.product_rows(GATED, GEGLU, product_kernels.Rows(16)),
     "split": attention_kernels.attend_split(SLIDING, splits(SLIDING)[0][1]),
     "stream": row_kernels.stream_rows(1536, STREAM, EPSILON),
 }

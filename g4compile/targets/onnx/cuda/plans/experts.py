@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from g4compile.ops.expert_routing import tile_of
 from g4compile.targets.kernels import product_kernels, row_kernels
-from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Stream
+from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Rows, Stream
 from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import last, matrices, sizes, value
 from g4compile.targets.onnx.cuda.plans.products import ONE
@@ -47,7 +47,7 @@ def router(node: ir.Node) -> Plan:
             condition, row_kernels.stream_rows(width, stream, epsilon, wide=True), "i0", *none, "i1", "i0",
             f"o{NORMED}", width, "r",
         )  # fmt: skip
-        product = product_kernels.product_rows(proj, product_kernels.NONE, 64, True, 0.0, x="*fp32")
+        product = product_kernels.product_rows(proj, product_kernels.NONE, Rows(64, wide=True, exact=True))
         plan.launch(condition, product, f"o{NORMED}", "i2", *[NULL] * 8, f"o{LOGITS}", *proj.integers, "r", 0, 0, 0)
         plan.launch(condition, rows, "i0", *none, "i4", "i0", f"o{X}", width, "r")
         plan.launch(condition, row_kernels.choose_experts(experts, choices, single=False), *chosen)
@@ -100,7 +100,7 @@ def _product(node: ir.Node, weights: Matrices, activation: int, gathered: bool) 
     plan.launch(_ONE_SLOT, one, "i0", *[NULL] * 4, *operands, "i2", "o0", NULL, *weights.integers, 0, "i2.0")
     for limit in _LIMITS:
         tile = _tile(limit)
-        many = product_kernels.product_rows(weights, activation, tile, False, 0.0, gathered)
+        many = product_kernels.product_rows(weights, activation, Rows(tile, gathered=gathered))
         condition = ALWAYS if limit is None else f"i1.1<={tile}"
         plan.size(condition, 0, slots, width)
         plan.launch(condition, many, "i0", *operands, "i1", "i2", "o0", *weights.integers, slots, 0, 0, "i2.0")

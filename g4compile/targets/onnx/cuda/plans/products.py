@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from g4compile.targets.kernels import product_kernels as kernels
-from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Stream
+from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Rows, Stream
 from g4compile.targets.kernels.row_kernels import stream_rows
 from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import has, last, matrices, sizes, value
@@ -118,7 +118,8 @@ class _Form:
             sizes = weights.sizes[:1] if self.activation == GEGLU else (self.width,)
             weights, operands = Matrices(sizes, weights.columns), [made, *[NULL] * 5]
         parts = self._parts(condition)
-        many = kernels.product_rows(weights, self.activation, tile, self.wide, self.cap, stacked=stacked, parts=parts)
+        form = Rows(tile, wide=self.wide, stacked=stacked, parts=parts)
+        many = kernels.product_rows(weights, self.activation, form, self.cap)
         integers, y = (*weights.integers, "r", gate_row, gate_at, 0), "o0" if parts == 1 else f"o{self.scratch}"
         plan.launch(condition, many, x, *operands, gate, NULL, NULL, y, *integers)
         if parts > 1:
