@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from g4compile.targets.kernels.kernel import Kernel, Way, all_aligned, types
 
 _LEAST_ROWS = 16  # of a matrix unit
-_MERGED = 0  # numbers of a head, up to which the last program of a head joins what all found
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,6 @@ class Heads:
     def word(self) -> str:
         writes = (".kv" if self.key_is_value else ".k.v") if self.writes else ""
         return f"{self.heads}over{self.kv_heads}x{self.width}.w{self.window}{writes}"
-
-    @property
-    def merges(self) -> bool:
-        return self.width <= _MERGED
 
     @property
     def fixed(self) -> tuple[tuple[str, int], ...]:
@@ -76,12 +71,11 @@ def heads_to_cache(heads: Heads) -> Kernel:
 def attend_split(heads: Heads, split: Split) -> Kernel:
     kinds = types(
         qkv="*bf16", positions="*i64", angles="*fp32", q_norm="*bf16", k_norm="*bf16", keys="*bf16", values="*bf16",
-        counters="*i32", out="*bf16", partial="*fp32", SLOTS="i32", HALF="i32", BATCH="i32",
+        out="*bf16", partial="*fp32", SLOTS="i32", HALF="i32", BATCH="i32",
     )  # fmt: skip
     rows = max(_LEAST_ROWS, 1 << (heads.heads // heads.kv_heads - 1).bit_length())
     constants = (
         *heads.fixed, *heads.writing, ("SPLITS", split.programs), ("LEAST", split.least), ("ROWS", rows),
-        ("MERGES", int(heads.merges)),
     )  # fmt: skip
     grid = (str(split.programs), str(heads.kv_heads), "a2")
     ways = tuple(Way((("BLOCK_N", keys),), grid, 4, stages) for keys, stages in ((32, 2), (32, 1), (16, 1)))

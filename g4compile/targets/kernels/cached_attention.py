@@ -14,10 +14,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from g4compile.targets.kernels.dependent import begin, wait
+from g4compile.targets.kernels.dependent import begin, fetch, wait
 from g4compile.targets.kernels.elements import inverse_root
 
 LOG2E = tl.constexpr(1.4426950408889634)
+LINE = tl.constexpr(64)  # numbers of bfloat16 that lie in one line of a cache
 STEP = tl.constexpr(32)  # keys of a program are so many, or a multiple
 
 
@@ -85,18 +86,17 @@ def heads_to_cache(  # noqa: PLR0913 - a Triton kernel
 
 @triton.jit
 def attend_split(  # noqa: PLR0913 - a Triton kernel
-    qkv, positions, angles, q_norm, k_norm, keys, values, counters, out, partial, SLOTS, HALF, BATCH,
+    qkv, positions, angles, q_norm, k_norm, keys, values, out, partial, SLOTS, HALF, BATCH,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WINDOW: tl.constexpr, WRITES: tl.constexpr,
     KEY_IS_VALUE: tl.constexpr, EPSILON: tl.constexpr, SPLITS: tl.constexpr, LEAST: tl.constexpr, ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr, MERGES: tl.constexpr, DEPENDENT: tl.constexpr,
+    BLOCK_N: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """Grid: (SPLITS, KV_HEADS, B). ``LEAST``: keys of a program, so that few keys have few programs. ``ROWS``: query
-    heads of a KV head, padded to 16. With ``MERGES`` the last program of a head joins what all found.
+    heads of a KV head, padded to 16.
 
     ``partial`` float32: [B, KV_HEADS, SPLITS, group, D], then the peaks and the weights [B, KV_HEADS, SPLITS, group].
     """
     begin(DEPENDENT)
-    wait(DEPENDENT)
     split, kv, row = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     GROUP: tl.constexpr = HEADS // KV_HEADS
     COLUMNS: tl.constexpr = WIDTH * (HEADS + WRITES * KV_HEADS * (2 - KEY_IS_VALUE))
@@ -105,27 +105,35 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
     all_at = tl.arange(0, WIDTH)
     group = tl.arange(0, ROWS)
     real = group < GROUP
-    qkv += row * COLUMNS
-    angles += row * 2 * HALF
+    cache = (row * KV_HEADS + kv) * SLOTS * WIDTH
+    keys += cache
+    values += cache
+    # Positions come from the host, or from an op of ONNX Runtime that has ended before any kernel behind it begins.
     position = tl.load(positions + row).to(tl.int32)
-    result = out + ((row * HEADS + kv * GROUP + group) * WIDTH)[:, None] + all_at[None, :]
-    if position < 0:
-        if split == 0:
-            tl.store(result, tl.zeros((ROWS, WIDTH), tl.float32).to(out.dtype.element_ty), mask=real[:, None])
-        return
     first = 0
     if WINDOW > 0:
         first = tl.maximum(position + 1 - WINDOW, 0)
     count = position + 1 - first
     share = tl.maximum(tl.cdiv(tl.cdiv(count, SPLITS), STEP) * STEP, LEAST)
     active = tl.cdiv(count, share)
-    if split >= active:
-        return
     low_key = first + split * share
     end = tl.minimum(low_key + share, position + 1)
-    cache = (row * KV_HEADS + kv) * SLOTS * WIDTH
-    keys += cache
-    values += cache
+    line = tl.arange(0, max(WIDTH // LINE, 1)) * LINE
+    for start in range(low_key, end, BLOCK_N):  # their way is long, and what they are multiplied with is not there yet
+        place = tl.minimum(start + tl.arange(0, BLOCK_N), position)
+        slot = (place % SLOTS).to(tl.int64) * WIDTH
+        fetch(keys + slot[:, None] + line[None, :], DEPENDENT)
+        fetch(values + slot[:, None] + line[None, :], DEPENDENT)
+    wait(DEPENDENT)
+    qkv += row * COLUMNS
+    angles += row * 2 * HALF
+    result = out + ((row * HEADS + kv * GROUP + group) * WIDTH)[:, None] + all_at[None, :]
+    if position < 0:
+        if split == 0:
+            tl.store(result, tl.zeros((ROWS, WIDTH), tl.float32).to(out.dtype.element_ty), mask=real[:, None])
+        return
+    if split >= active:
+        return
     if WRITES:
         if split == active - 1:
             slot = (position % SLOTS).to(tl.int64) * WIDTH
@@ -167,29 +175,6 @@ def attend_split(  # noqa: PLR0913 - a Triton kernel
     tl.store(found, total, mask=real[:, None])
     tl.store(peaks + (head + split) * GROUP + group, most, mask=real)
     tl.store(weights + (head + split) * GROUP + group, weight, mask=real)
-    if MERGES:
-        tl.debug_barrier()  # all of this program's stores come before the count
-        counter = counters + row * KV_HEADS + kv
-        before = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu")
-        if before == active - 1:
-            tl.debug_barrier()
-            tl.store(counter, 0)
-            top = tl.full((ROWS,), -1e30, tl.float32)
-            sum_of_weights = tl.zeros((ROWS,), tl.float32)
-            joined = tl.zeros((ROWS, WIDTH), tl.float32)
-            for number in range(0, active):
-                row_of = (head + number) * GROUP + group
-                other = tl.load(peaks + row_of, mask=real, other=-1e30, cache_modifier=".cg")
-                other_weight = tl.load(weights + row_of, mask=real, other=0, cache_modifier=".cg")
-                numbers = partial + row_of[:, None] * WIDTH + all_at[None, :]
-                piece = tl.load(numbers, mask=real[:, None], other=0, cache_modifier=".cg")
-                higher = tl.maximum(top, other)
-                down, up = tl.exp2(top - higher), tl.exp2(other - higher)
-                sum_of_weights = sum_of_weights * down + other_weight * up
-                joined = joined * down[:, None] + piece * up[:, None]
-                top = higher
-            sum_of_weights = tl.where(real, sum_of_weights, 1.0)
-            tl.store(result, (joined / sum_of_weights[:, None]).to(out.dtype.element_ty), mask=real[:, None])
 
 
 @triton.jit

@@ -24,3 +24,14 @@ def wait(DEPENDENT):
     """Behind it, everything that earlier kernels wrote is there."""
     if DEPENDENT:
         gdc_wait()
+
+
+@triton.jit
+def fetch(pointers, DEPENDENT):
+    """Bring the lines at ``pointers`` into the cache that all of a GPU shares, and go on. It changes nothing, so it may
+    stand before a wait."""
+    if DEPENDENT:
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [pointers.to(tl.int64)], dtype=tl.int32, is_pure=False,
+            pack=1,
+        )  # fmt: skip

@@ -18,18 +18,30 @@ from g4compile.targets.kernels.elements import inverse_root
 
 
 @triton.jit
+def stream_weights(post, scalar, pre, at, inside, ADDS: tl.constexpr, SCALED: tl.constexpr, NORMED: tl.constexpr):
+    """Numbers ``at`` of what no kernel writes, in float32: the weights of both norms, and the scalar. They are read
+    before a kernel waits, and 1 where there are none."""
+    after, size, before = 1.0, 1.0, 1.0
+    if ADDS:
+        after = tl.load(post + at, mask=inside, other=0).to(tl.float32)
+    if SCALED:
+        size = tl.load(scalar).to(tl.float32)
+    if NORMED:
+        before = tl.load(pre + at, mask=inside, other=0).to(tl.float32)
+    return after, size, before
+
+
+@triton.jit
 def stream_at(  # noqa: PLR0913 - a Triton kernel
-    h, p, post, scalar, at, inside, SIZE, ADDS: tl.constexpr, SCALED: tl.constexpr, EPSILON: tl.constexpr
+    h, p, after, size, at, inside, SIZE, ADDS: tl.constexpr, EPSILON: tl.constexpr
 ):
-    """Numbers ``at`` of one row of v, which must be all of them where something is added; 0 outside."""
+    """Numbers ``at`` of one row of v, which must be all of them where something is added; 0 outside. Everything is read
+    before the first sum, which all threads wait for."""
     value = tl.load(h + at, mask=inside, other=0).to(tl.float32)
     if ADDS:
         added = tl.load(p + at, mask=inside, other=0).to(tl.float32)
-        factor = inverse_root(tl.sum(added * added), SIZE, EPSILON)
-        value += added * factor * tl.load(post + at, mask=inside, other=0).to(tl.float32)
-    if SCALED:
-        value *= tl.load(scalar).to(tl.float32)
-    return value
+        value += added * inverse_root(tl.sum(added * added), SIZE, EPSILON) * after
+    return value * size
 
 
 @triton.jit
@@ -40,16 +52,17 @@ def stream_rows(  # noqa: PLR0913 - a Triton kernel
 ):  # fmt: skip
     """Grid: (rows). v is written where something is added or scaled."""
     begin(DEPENDENT)
-    wait(DEPENDENT)
     row = tl.program_id(0).to(tl.int64) * SIZE
     at = tl.arange(0, BLOCK)
     inside = at < SIZE
-    value = stream_at(h + row, p + row, post, scalar, at, inside, SIZE, ADDS, SCALED, EPSILON)
+    after, size, before = stream_weights(post, scalar, pre, at, inside, ADDS, SCALED, NORMED)
+    wait(DEPENDENT)
+    value = stream_at(h + row, p + row, after, size, at, inside, SIZE, ADDS, EPSILON)
     if ADDS or SCALED:
         tl.store(v + row + at, value, mask=inside)
     if NORMED:
         factor = inverse_root(tl.sum(value * value), SIZE, EPSILON) * FACTOR
-        value = value * factor * tl.load(pre + at, mask=inside, other=0).to(tl.float32)
+        value = value * factor * before
     tl.store(x + row + at, value.to(x.dtype.element_ty), mask=inside)
 
 

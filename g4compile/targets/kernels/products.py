@@ -20,7 +20,7 @@ import triton.language as tl
 from g4compile.targets.kernels.dependent import begin, wait
 from g4compile.targets.kernels.elements import gelu_tanh, inverse_root, tanh
 from g4compile.targets.kernels.grouped_gemm import _centred as halves_of_codes
-from g4compile.targets.kernels.norms import stream_at
+from g4compile.targets.kernels.norms import stream_at, stream_weights
 
 NONE, GEGLU, GATE, SOFTCAP = (tl.constexpr(number) for number in range(4))
 
@@ -130,8 +130,9 @@ def product_one(  # noqa: PLR0913 - a Triton kernel
     if ACTIVATION == GEGLU and not GROUPED:
         second = row
         other_weight, other_scale = w1, s1
+    at_y = first + tl.arange(0, BLOCK_N)
     sums = tl.zeros((BLOCK_N,), tl.float32)
-    others = tl.zeros((BLOCK_N,), tl.float32)
+    others, beside = sums, sums
     if BITS == 16:
         at = tl.arange(0, BLOCK_K)
         inside = at < K
@@ -140,13 +141,15 @@ def product_one(  # noqa: PLR0913 - a Triton kernel
         if ACTIVATION == GEGLU:
             place_u = second.to(tl.int64)[:, None] * K + at[None, :]
             tile_u = tl.load(other_weight + place_u, mask=inside[None, :], other=0, eviction_policy="evict_first")
+        after, size, before = stream_weights(post, scalar, pre, at, inside, ADDS, SCALED, NORMED)
         wait(waited)
-        x = stream_at(h, p, post, scalar, at, inside, K, ADDS, SCALED, EPSILON)
+        if ACTIVATION == GATE:
+            beside = tl.load(gate + GATE_AT + at_y).to(tl.float32)
+        x = stream_at(h, p, after, size, at, inside, K, ADDS, EPSILON)
         if (ADDS or SCALED) and first == 0:
             tl.store(v + at, x, mask=inside)
         if NORMED:
-            factor = inverse_root(tl.sum(x * x), K, EPSILON) * FACTOR
-            x = x * factor * tl.load(pre + at, mask=inside, other=0).to(tl.float32)
+            x = x * (inverse_root(tl.sum(x * x), K, EPSILON) * FACTOR) * before
         if WHOLE:
             sums = tl.sum(tile_w.to(tl.float32) * x[None, :], 1)
             if ACTIVATION == GEGLU:
@@ -169,13 +172,15 @@ def product_one(  # noqa: PLR0913 - a Triton kernel
         bits, factors = _codes(weight, scale, row, word, words, blocks, BITS, BLOCK)
         if ACTIVATION == GEGLU:
             bits_u, factors_u = _codes(other_weight, other_scale, second, word, words, blocks, BITS, BLOCK)
+        after, size, before = stream_weights(post, scalar, pre, at, inside, ADDS, SCALED, NORMED)
         wait(waited)
-        x = stream_at(h, p, post, scalar, at, inside, K, ADDS, SCALED, EPSILON)
+        if ACTIVATION == GATE:
+            beside = tl.load(gate + GATE_AT + at_y).to(tl.float32)
+        x = stream_at(h, p, after, size, at, inside, K, ADDS, EPSILON)
         if (ADDS or SCALED) and first == 0:
             tl.store(v + at, x, mask=inside)
         if NORMED:
-            factor = inverse_root(tl.sum(x * x), K, EPSILON) * FACTOR
-            x = x * factor * tl.load(pre + at, mask=inside, other=0).to(tl.float32)
+            x = x * (inverse_root(tl.sum(x * x), K, EPSILON) * FACTOR) * before
         sums = _sums_of_codes(bits, factors, x, BITS)
         if ACTIVATION == GEGLU:
             others = _sums_of_codes(bits_u, factors_u, x, BITS)
@@ -184,10 +189,6 @@ def product_one(  # noqa: PLR0913 - a Triton kernel
                 bits, factors = _codes(weight, scale, row, start // PER + word, words, blocks, BITS, BLOCK)
                 x = tl.load(h + start + at, mask=start + at < K, other=0).to(tl.float32)
                 sums += _sums_of_codes(bits, factors, x, BITS)
-    at_y = first + tl.arange(0, BLOCK_N)
-    beside = sums
-    if ACTIVATION == GATE:
-        beside = tl.load(gate + GATE_AT + at_y).to(tl.float32)
     result = _finish(sums, others, beside, CAP, ACTIVATION)
     tl.store(y + at_y, result.to(y.dtype.element_ty))
 

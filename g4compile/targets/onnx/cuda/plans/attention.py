@@ -32,9 +32,8 @@ def cached_attention(node: ir.Node) -> Plan:
         condition = f"{_ONE_TOKEN}{_BATCH + most}"
         partial = f"i0.0*{heads.kv_heads * split.programs * group * (heads.width + 2)}"
         _sizes(plan, node, condition, width, None, partial)
-        plan.launch(condition, kernels.attend_split(heads, split), *read, "i7", "o0", "o2", *_PLACES, "r")
-        if not heads.merges:
-            plan.launch(condition, kernels.attend_merge(heads, split), "i1", "o0", "o2", "i0.0*i0.1")
+        plan.launch(condition, kernels.attend_split(heads, split), *read, "o0", "o2", *_PLACES, "r")
+        plan.launch(condition, kernels.attend_merge(heads, split), "i1", "o0", "o2", "i0.0*i0.1")
     _sizes(plan, node, ALWAYS, width, ("i0.0", "i0.1", width), None)
     slots, half = _PLACES
     plan.launch(ALWAYS, kernels.heads_to_cache(heads), *read, "o1", slots, "i0.1", half, "r")
