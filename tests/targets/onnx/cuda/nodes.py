@@ -62,8 +62,9 @@ def case(op: str, *operands: Array | None, dynamic: dict[int, int] | None = None
     return Case(op, operands, attributes, dynamic or {})
 
 
-def assert_close(found: Array, wanted: Array, limit: float = 2e-5) -> None:
-    """No number is further away than ``limit`` of the greatest. Zeros must be zeros."""
+def assert_close(found: Array, wanted: Array, limit: float = 1e-5) -> None:
+    """No number is further away than ``limit`` of the greatest. Zeros must be zeros. Orders of
+    summation alone make 2e-6."""
     assert found.shape == wanted.shape
     worst = np.abs(found.astype(np.float64) - wanted).max() / (np.abs(wanted).max() or np.finfo(np.float32).tiny)
     assert worst <= limit, f"{worst:.2e} of the greatest number"  # which NaN is not

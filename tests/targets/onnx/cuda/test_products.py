@@ -95,3 +95,13 @@ def test_plain_products(rows, bits, block, interpreter):
     given = case("Product", normal(3, *rows, columns), first, third, None, second, fourth, None, bits=bits, block=block)
     outputs, _ = given.run(interpreter)
     assert_close(outputs[0], given.reference()[0])
+
+
+@pytest.mark.parametrize("rows", [(1, 1), (1, 3), (1, 70)])
+def test_one_wrong_code_is_seen(rows, interpreter):
+    given = norm_product(*rows, 176, (48,), bits=4, block=32)
+    given.operands[5][47, 5, 7] ^= 0x10  # the last row's column 175
+    outputs, _ = given.run(interpreter)
+    given.operands[5][47, 5, 7] ^= 0x10
+    with pytest.raises(AssertionError, match="of the greatest number"):
+        assert_close(outputs[0], given.reference()[0])
