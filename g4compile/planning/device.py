@@ -15,22 +15,31 @@ from g4compile.runtime.native import find_library
 
 
 class Device(msgspec.Struct, frozen=True):
-    """``bandwidth``: bytes per second of a long read. ``operations``: per second in float32; a multiply-add counts as
-    two. ``products``: what those of libg4ops reached; none where they were not measured."""
+    """``bandwidth``: bytes per second of a long read. ``operations``: per second in float32, or in bfloat16 of a
+    ``gpu``; a multiply-add counts as two. ``products``: what those of libg4ops reached; none where they were not
+    measured."""
 
     name: str
     bandwidth: float
     operations: float
     products: tuple[ProductRate, ...] = ()
+    gpu: bool = False
 
 
-# Round figures for planning without the machine; `--measure-device` takes this one's.
+# Round figures for planning without the machine; `--measure-device` takes this one's. Of GPUs those of NVIDIA's data
+# sheets: dense products of bfloat16, summed in float32.
 DEVICES = {
     device.name: device
     for device in (
         Device("laptop", 60e9, 1.0e12),
         Device("phone", 40e9, 0.5e12),
         Device("server-2-cores", 40e9, 0.3e12),
+        Device("l4", 300e9, 121e12, gpu=True),
+        Device("rtx-4090", 1008e9, 165e12, gpu=True),
+        Device("a100", 2039e9, 312e12, gpu=True),
+        Device("h100", 3350e9, 989e12, gpu=True),
+        Device("h200", 4800e9, 989e12, gpu=True),
+        Device("b200", 8000e9, 2250e12, gpu=True),
     )
 }
 _BYTES = 512 << 20

@@ -15,17 +15,18 @@ from g4compile.model.config import TextFacts, load_config, model_facts
 from g4compile.model.contents import DECODER, PARTS, part_of_module
 from g4compile.model.inventory import LOOKUP, SMALL, Weight, inventory
 from g4compile.model.keys import checkpoint_key
-from g4compile.planning.device import DEVICES, Device
+from g4compile.planning.caches import caches, gpu_caches, kv_read
+from g4compile.planning.device import Device
 from g4compile.planning.encoders import EncoderPlan, encoder_weights, plan_encoder
+from g4compile.planning.gpu import NUMBER, GpuMemory, gpu_memory, gpu_of, gpu_speeds
 from g4compile.planning.memory import Memory, memory
 from g4compile.planning.speeds import operations, read_bytes, speeds
 from g4compile.planning.storage import FLOAT, Storage, paged
-from g4compile.runtime.kv_cache import BLOCK
 from g4compile.runtime.session import CHUNK
 from g4compile.targets import target_named
-from g4compile.targets.base import FLOAT32
+from g4compile.targets.base import FLOAT32, Target
 from g4compile.targets.choices import kv_of, modalities_of, recipe_of
-from g4compile.targets.onnx.bundle import kept_tokens, kv_token_bytes, ring_slots
+from g4compile.targets.onnx.cuda.options import CudaOptions, cuda_options
 from g4compile.targets.onnx.kernels import kernels_for
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS
 from g4compile.weights.checkpoint import Checkpoint
@@ -44,7 +45,8 @@ class Plan(msgspec.Struct, frozen=True):
     ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
     ``decode_kv_bytes``: what of ``decode_read_bytes`` attention reads. ``kernels``: whose products read codes.
     ``speeds_from``: `device`: what reads at the bandwidth, and products at the operations of ``device`` would give;
-    `products`: an estimate, at the rates that the products of libg4ops reached on it.
+    `products`: an estimate, at the rates that the products of libg4ops reached on it. ``memory`` is of a process, and
+    None where the bundle runs on a GPU, whose memory ``gpu`` says.
     """
 
     model_type: str
@@ -59,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
     kv_bytes: int
     kv_bytes_per_token: int
     kv_window_bytes: int
-    memory: Memory
+    memory: Memory | None
     decode_read_bytes: int
     decode_kv_bytes: int
     decode_operations: int
@@ -71,6 +73,7 @@ class Plan(msgspec.Struct, frozen=True):
     recipe: tuple[str, ...] = ()
     kernels: str = ""
     encoders: dict[str, EncoderPlan] = {}
+    gpu: GpuMemory | None = None
 
 
 def plan(
@@ -106,21 +109,25 @@ def plan(
     weights, found = taken.name if isinstance(taken, Recipe) else taken, inventory(text)
     takes = modalities_of(chosen, facts.modalities, modalities)
     beside = {modality: encoder_weights(facts, part) for modality, part in PARTS.items() if modality in takes}
-    recipe = _recipe(taken, source, [*found, *(weight for weights in beside.values() for weight in weights)])
+    cuda = _for_gpu(chosen, weights, tokens, kernels)
+    everything = [*found, *(weight for weights in beside.values() for weight in weights)]
+    recipe = cuda.recipe if cuda else _recipe(taken, source, everything)
     for of_part in (found, *beside.values()):
         if recipe is not None:
             recipe.check(weight.module for weight in of_part if weight.use != SMALL)
-    taken_kernels = kernels_for(weights, kernels, kv)
+    taken_kernels = "" if cuda else kernels_for(weights, kernels, kv)
     rings = taken_kernels == G4OPS
-    storage, held = Storage(recipe, panels=rings), kv_bytes(text, tokens, kv, rings)
+    storage = Storage(recipe, number=NUMBER) if cuda else Storage(recipe, panels=rings)
+    kept = gpu_caches(text, cuda) if cuda else caches(text, tokens, kv, rings)
     parts: dict[str, int] = {}
     for weight in found:
         parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
-    parts["constants"] = _constant_bytes(text)
+    parts["constants"] = _constant_bytes(text, on_gpu=cuda is not None)
     encoders = {modality: plan_encoder(facts, PARTS[modality], storage) for modality in beside}
     parts |= {PARTS[modality]: encoder.bytes for modality, encoder in encoders.items()}
-    kv_read, profile = _kv_read(text, tokens, kv), device or DEVICES["server-2-cores"]
-    speed = speeds(found, storage, kv_read, profile)
+    read, profile = kv_read(text, tokens, kv), gpu_of(device, wanted=cuda is not None)
+    chunk = min(cuda.chunk if cuda else CHUNK, tokens)
+    speed = gpu_speeds(found, storage, read, profile, chunk) if cuda else speeds(found, storage, read, profile)
     return Plan(
         model_type=facts.model_type,
         target=chosen.name,
@@ -131,15 +138,12 @@ def plan(
         data_bytes=sum(parts.values()),
         mapped_table_bytes=sum(storage.stored_bytes(weight) for weight in found if weight.use == LOOKUP),
         kv=kv,
-        kv_bytes=held,
-        kv_bytes_per_token=sum(kv_token_bytes(layer, kv) for layer in text.kv_layers if layer.window is None),
-        kv_window_bytes=sum(
-            kv_token_bytes(layer, kv) * ((ring_slots(layer) if rings else kept_tokens(layer)) or 0)
-            for layer in text.kv_layers
-        ),
-        memory=memory(text, found, storage, held, min(CHUNK, tokens)),
-        decode_read_bytes=sum(read_bytes(weight, storage) for weight in found) + kv_read,
-        decode_kv_bytes=kv_read,
+        kv_bytes=kept.held,
+        kv_bytes_per_token=kept.token,
+        kv_window_bytes=kept.windows,
+        memory=None if cuda else memory(text, found, storage, kept.held, chunk),
+        decode_read_bytes=sum(read_bytes(weight, storage) for weight in found) + read,
+        decode_kv_bytes=read,
         decode_operations=sum(map(operations, found)),
         prefill_operations=sum(operations(weight) for weight in found if not weight.tail),
         device=profile,
@@ -149,6 +153,7 @@ def plan(
         recipe=() if recipe is None or weights == STORED else recipe.listed((DECODER, *(PARTS[one] for one in beside))),
         kernels=taken_kernels,
         encoders=encoders,
+        gpu=gpu_memory(text, chunk, sum(parts.values()), kept.held) if cuda else None,
     )
 
 
@@ -166,28 +171,17 @@ def _recipe(weights: Recipe | str, source: str | Path, found: list[Weight]) -> R
     return Recipe(STORED, tuple(rules))
 
 
-def kv_bytes(text: TextFacts, tokens: int, kv: str = FLOAT32, rings: bool = False) -> int:
-    """KV bytes of one sequence after ``tokens``. Full layers grow in blocks, sliding ones hold a window, or are
-    ``rings`` of fixed size."""
-    total = 0
-    for layer in text.kv_layers:
-        slots, ring, kept = -(-tokens // BLOCK) * BLOCK, ring_slots(layer), kept_tokens(layer)
-        if ring is not None and kept is not None:
-            slots = ring if rings else min(tokens, kept)
-        total += kv_token_bytes(layer, kv) * slots
-    return total
+def _for_gpu(target: Target, weights: str, tokens: int, kernels: str | None) -> CudaOptions | None:
+    """The options of a compile for a GPU; None where ``target`` runs on processors."""
+    if not issubclass(target.options_class, CudaOptions):
+        return None
+    asked = {} if kernels is None else {"kernels": kernels}
+    return cuda_options(target.options(weights=weights, context=tokens, **asked))
 
 
-def _kv_read(text: TextFacts, tokens: int, kv: str) -> int:
-    """Bytes attention reads for one token: shared layers read their producer's tensors again."""
-    return sum(
-        kv_token_bytes(layer, kv) * (tokens if layer.window is None else min(tokens, layer.window))
-        for layer in text.layers
-    )
-
-
-def _constant_bytes(text: TextFacts) -> int:
-    """Scales of ones for scale-free norms, one a width, and the frequencies of each kind of layer."""
-    ones = {layer.head_dim for layer in text.kv_layers}
+def _constant_bytes(text: TextFacts, on_gpu: bool) -> int:
+    """Scales of ones for scale-free norms, one a width, which kernels of a GPU do without, and the frequencies of each
+    kind of layer."""
+    ones = set() if on_gpu else {layer.head_dim for layer in text.kv_layers}
     halves = [layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
     return sum(paged(FLOAT * size) for size in (*ones, *halves) if FLOAT * size > INLINE)

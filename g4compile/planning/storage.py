@@ -17,11 +17,12 @@ FLOAT = 4
 
 @dataclass(frozen=True)
 class Storage:
-    """How weights are stored: by ``recipe``, None for float32; ``panels``: codes that products read lie in panels where
-    they fit them."""
+    """How weights are stored: by ``recipe``, None where none are codes; ``panels``: codes that products read lie in
+    panels where they fit them. ``number``: bytes of a number that is no code."""
 
     recipe: Recipe | None
     panels: bool = False
+    number: int = FLOAT
 
     def stored_bytes(self, weight: Weight) -> int:
         """Bytes of the data file: every tensor starts on a page; small ones are in the graph instead."""
@@ -32,7 +33,7 @@ class Storage:
         return sum(self._tensors(weight))
 
     def rule(self, weight: Weight) -> Rule | None:
-        """The rule that makes codes of ``weight``; None when it stays in float32."""
+        """The rule that makes codes of ``weight``; None when it stays a float."""
         rule = self.recipe.rule(weight.module) if self.recipe is not None and weight.use != SMALL else None
         return rule if rule is not None and rule.format is not None else None
 
@@ -47,14 +48,14 @@ class Storage:
         """Bytes of each tensor that stores ``weight``."""
         rule = self.rule(weight)
         if rule is None or rule.format is None:
-            size = weight.elements * FLOAT
+            size = weight.elements * self.number
             return [size] if size > INLINE else []
         rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
         if self.in_panels(weight):
             return list(panel_bytes(rows, columns, rule.format).values())
         sizes = [
             math.prod(rule.format.codes_shape(rows, columns)),
-            FLOAT * math.prod(rule.format.scales_shape(rows, columns)),
+            self.number * math.prod(rule.format.scales_shape(rows, columns)),
         ]
         return sizes if rule.format.symmetric else [*sizes, math.prod(rule.format.zero_points_shape(rows, columns))]
 

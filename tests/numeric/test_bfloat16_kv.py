@@ -13,7 +13,8 @@ from g4compile.compare.parity import LIMITS, Meter, limits_of
 from g4compile.compare.reference import Reference
 from g4compile.compare.stages import StageRunner
 from g4compile.compare.verify import verify
-from g4compile.planning.plan import kv_bytes, plan
+from g4compile.planning.caches import kv_bytes
+from g4compile.planning.plan import plan
 from g4compile.program import Program
 from g4compile.runtime.session import Session
 from g4compile.targets.lower import to_stage

@@ -13,7 +13,8 @@ from g4compile.model import presets
 from g4compile.model.config import load_config, model_facts
 from g4compile.model.inventory import inventory
 from g4compile.model.keys import module_of_key
-from g4compile.planning.plan import kv_bytes, plan
+from g4compile.planning.caches import kv_bytes
+from g4compile.planning.plan import plan
 from g4compile.runtime.session import Session
 from g4compile.weights.references import lazy_initializers
 from tests.conftest import VARIANTS, exact_recipe

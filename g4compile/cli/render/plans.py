@@ -6,6 +6,8 @@ from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.cli.render.tables import table
 from g4compile.planning.encoders import EncoderPlan
+from g4compile.planning.gpu import GpuMemory
+from g4compile.planning.memory import Memory
 from g4compile.planning.plan import Plan
 from g4compile.planning.product_rates import ROWS
 from g4compile.planning.speeds import OF_DEVICE
@@ -13,18 +15,16 @@ from g4compile.planning.speeds import OF_DEVICE
 
 def show_plan(source: str, made: Plan) -> None:
     """Print ``made``, and the rules of its recipe below."""
-    memory, device = made.memory, made.device
-    steady = f"{size(memory.steady_bytes)}; with a cache {size(memory.cached_steady_bytes)}"
+    device = made.device
     rows = {
         "parameters": f"{made.parameters / 1e9:.3f} billion",
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
         "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
-        **({"kernels": kernels_row(made.kernels)} if made.weights != "float32" else {}),
+        **({"kernels": kernels_row(made.kernels)} if made.kernels and made.weights != "float32" else {}),
         "KV": f"{made.kv}: {kv_size(made.kv_bytes_per_token, made.kv_window_bytes)}",
         f"KV at {made.context:,} tokens": size(made.kv_bytes),
-        "memory to compile": f"about {size(memory.compile_peak_bytes)}",
-        "memory once loaded": f"{size(memory.load_bytes)}; with a cache {size(memory.cached_load_bytes)}",
-        f"after {memory.prompt:,} tokens": f"{steady}, {size(memory.cached_anonymous_bytes)} of it anonymous",
+        **(_memory(made.memory) if made.memory is not None else {}),
+        **(_gpu(made.gpu) if made.gpu is not None else {}),
         "a decoded token": f"reads {size(made.decode_read_bytes)}, {made.decode_operations / 1e9:.2f} G operations",
         "a prefilled token": f"{made.prefill_operations / 1e9:.2f} G operations",
         **{f"{modality} encoder": _encoder(encoder, modality) for modality, encoder in made.encoders.items()},
@@ -37,6 +37,22 @@ def show_plan(source: str, made: Plan) -> None:
         print(f"    {rule}")
 
 
+def _memory(made: Memory) -> dict[str, str]:
+    steady = f"{size(made.steady_bytes)}; with a cache {size(made.cached_steady_bytes)}"
+    return {
+        "memory to compile": f"about {size(made.compile_peak_bytes)}",
+        "memory once loaded": f"{size(made.load_bytes)}; with a cache {size(made.cached_load_bytes)}",
+        f"after {made.prompt:,} tokens": f"{steady}, {size(made.cached_anonymous_bytes)} of it anonymous",
+    }
+
+
+def _gpu(made: GpuMemory) -> dict[str, str]:
+    return {
+        "GPU memory once loaded": size(made.load_bytes),
+        f"in a run of {made.chunk:,} tokens": f"about {size(made.all_bytes)}, KV of one sequence in it",
+    }
+
+
 def _encoder(made: EncoderPlan, modality: str) -> str:
     """What a modality costs, and what leaves it out is an option of `compile`."""
     one = f"{made.operations / 1e9:,.1f} G operations for {made.tokens} tokens"
@@ -47,6 +63,11 @@ def _speeds(made: Plan) -> dict[str, str]:
     """Figures of a device are no estimate of a runtime, and no bound either: codes may be multiplied faster than
     float32. The rows say what the speeds follow from."""
     decode, prefill = f"{made.decode_tokens_per_second:,.1f}", f"{made.prefill_tokens_per_second:,.1f}"
+    if made.gpu is not None:
+        return {
+            "decode, by reads": f"{decode} tokens/s at the bandwidth of the device",
+            "prefill": f"{prefill} tokens/s, by products, or by reads where those take longer",
+        }
     if made.speeds_from == OF_DEVICE:
         return {
             "decode, by reads": f"{decode} tokens/s at the bandwidth of the device",

@@ -14,15 +14,17 @@ from g4compile.cli.verb import Answer, Json, verb
 @verb
 def plan(  # noqa: PLR0913 - a verb has one parameter per option
     source: Annotated[str, typer.Argument(help="A checkpoint folder, a config.json, or a preset.")],
-    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile.")],
+    target: Annotated[str, typer.Option(help="What to compile for: onnx-cpu, onnx-mobile, onnx-cuda.")],
     weights: Annotated[
         str | None,
         typer.Option(
-            help="float32, int8, int4, int4-channel, int2, mobile, or a recipe file. "
+            help="float32, bfloat16, int8, int4, int4-channel, int2, mobile, or a recipe file. "
             "Default: the target's, or as stored."
         ),
     ] = None,
-    context: Annotated[int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096.")] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens the KV state holds. Default: 4,096, or the target's.")
+    ] = None,
     kv: Annotated[
         str | None, typer.Option(help="How keys and values are kept: float32, int8, or bfloat16 with g4ops.")
     ] = None,
@@ -32,9 +34,15 @@ def plan(  # noqa: PLR0913 - a verb has one parameter per option
     modalities: Annotated[
         str | None, typer.Option(help="What the bundle can take in, as text,image. Default: all that there is.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Profile for speeds: server-2-cores, laptop, phone.")] = "server-2-cores",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Profile for speeds: server-2-cores (the default), laptop, phone; of onnx-cuda h100 (the default), "
+            "h200, b200, a100, l4, rtx-4090."
+        ),
+    ] = None,
     measure_device: Annotated[
-        bool, typer.Option("--measure-device", help="Measure this machine instead, and libg4ops on it.")
+        bool, typer.Option("--measure-device", help="Measure this machine's processor instead, and libg4ops on it.")
     ] = False,
     as_json: Json = False,
 ) -> Answer:
@@ -51,6 +59,6 @@ def plan(  # noqa: PLR0913 - a verb has one parameter per option
 
     takes = None if modalities is None else parse_modalities(modalities)
     with progress("measure this machine"):
-        chosen = measure() if measure_device else device_named(device)
+        chosen = measure() if measure_device else None if device is None else device_named(device)
     made = g4compile.plan(existing_or_name(source), target, weights, context, kv, chosen, kernels, takes)
     return Answer(msgspec.to_builtins(made), lambda: show_plan(source, made))

@@ -49,7 +49,6 @@ class OnnxCudaTarget(Target):
     context = 16384
     accepts = (BFLOAT16, "int4", "int8")
     modalities = (TEXT,)
-    planned = False  # its caches and scales have other bytes than those of the CPU targets
 
     def options(self, **given: Any) -> Options:
         made = super().options(**given)
