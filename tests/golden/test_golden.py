@@ -58,6 +58,14 @@ def test_legal_graph_for_cuda(variant, weights, checkpoints, traced, request):
     check(f"{variant}.onnx-cuda.{weights}", lowered.model, request)
 
 
+def test_legal_graph_for_cuda_without_kernels(checkpoints, traced, request):
+    """ONNX Runtime's own ops: rings, masks from positions, and the cut tail."""
+    program = Program.decoder(traced("tiny-e2b"), checkpoints("tiny-e2b").facts)
+    options = ONNX_CUDA.options(kernels="onnxruntime", context=256, chunk=24)
+    (lowered,) = lower(program, ONNX_CUDA, options)
+    check("tiny-e2b.onnx-cuda.stock", lowered.model, request)
+
+
 def test_legal_graph_of_the_vision_tower(checkpoints, traces, request):
     """Clipped products, positions of two axes, attention without a mask."""
     facts = checkpoints("tiny-e2b").facts

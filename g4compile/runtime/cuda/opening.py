@@ -62,8 +62,7 @@ def _session(bundle: Bundle, name: str, device: Device, library: Library | None,
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the compiler has done it
     for key, value in _ENTRIES.items():
         options.add_session_config_entry(key, value)
-    if not host_sizes:
-        options.add_session_config_entry(_NO_FALLBACK, "1")
+    options.add_session_config_entry(_NO_FALLBACK, "0" if host_sizes else "1")
     if library is not None:
         library.register(options)
     provider = {

@@ -31,10 +31,12 @@ _BY_TOKEN, _BY_HEAD = 1, 2  # axes of tokens: of activations, and of masks behin
 
 @dataclass(frozen=True)
 class ScheduleLogitIndex:
-    """``slots`` of full layers' caches; 0 leaves them free."""
+    """``cuts``: values that are cut to some positions, or None. ``slots`` of full layers' caches; 0 leaves them
+    free."""
 
     name: ClassVar[str] = "schedule-logit-index"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
+    cuts: int | None = None
     slots: int = 0
 
     def apply(self, model: ir.Model) -> None:
@@ -50,7 +52,7 @@ class ScheduleLogitIndex:
             edit.replace(cut.outputs[0], self._at(cut, index))
         graph.remove([*cuts, *starts, *counts], safe=True)
         graph.inputs[list(graph.inputs).index(keep)] = index
-        expect(self.name, "values cut to positions with logits", len(cuts), None, f"{KEEP} is not read")
+        expect(self.name, "values cut to positions with logits", len(cuts), self.cuts, f"{KEEP} is not read")
         if self.slots:
             _fix_slots(graph, self.slots)
 

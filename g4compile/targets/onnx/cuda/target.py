@@ -116,7 +116,7 @@ class OnnxCudaTarget(Target):
             LowerToBfloat16(layers=layers, wide=f"{_WIDE} {_WIDE_ROUTERS if layers else ''}"),
             InsertFloat32Logits(),
             LowerMoEToGatherScatter(layers=layers, form=TILED, tokens=options.chunk),
-            LowerQuantizedWeights(ONNXRUNTIME, exact=True),
+            LowerQuantizedWeights(ONNXRUNTIME, exact=1),
             InsertLikeliestToken(),
             Legalize(self.name, STOCK_LEGAL, STOCK_LOWERINGS, STOCK_DTYPES),
             DropDoubleCasts(),
