@@ -1,7 +1,8 @@
 """A stock graph of `onnx-cuda` on ONNX Runtime's CPU provider, in float32: the same nodes over wider numbers.
 
 The CPU provider computes nothing in bfloat16, so every dtype bfloat16 of the graph becomes float32 first: inputs,
-outputs, weights, constants and casts. Nothing is rounded then, and Hugging Face in float32 is the judge.
+outputs, weights, constants and casts. Nothing is rounded then, and Hugging Face in float32 is the judge. With
+``rounded`` every result that was bfloat16 is rounded to it, and widened again: as a GPU does it but for orders of sums.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from tests.targets.onnx.cuda.reference import Array
 _WIDE, _NARROW = onnx.TensorProto.FLOAT, onnx.TensorProto.BFLOAT16
 
 
-def widened(model: ir.Model) -> onnx.ModelProto:
+def widened(model: ir.Model, rounded: bool = False) -> onnx.ModelProto:
     """``model``, its weights in it, with float32 in the place of bfloat16."""
+    narrow = {value.name for node in model.graph for value in node.outputs if value.dtype == ir.DataType.BFLOAT16}
     proto = ir.serde.serialize_model(model)
     graph = proto.graph
     weights = {str(value.name): value.const_value for value in model.graph.initializers.values()}
@@ -35,22 +37,39 @@ def widened(model: ir.Model) -> onnx.ModelProto:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.i == _NARROW:
                 attribute.i = _WIDE
+    if rounded:
+        nodes = [one for node in graph.node for one in _rounding(node, narrow)]
+        del graph.node[:]
+        graph.node.extend(nodes)
     return proto
 
 
-def opened(model: ir.Model) -> ort.InferenceSession:
+def _rounding(node: onnx.NodeProto, narrow: set[str]) -> list[onnx.NodeProto]:
+    """``node``, and what rounds those of its results that are ``narrow``."""
+    nodes = [node]
+    for place, name in enumerate(node.output):
+        if name in narrow:
+            node.output[place] = f"{name}.exact"
+            nodes.append(onnx.helper.make_node("Cast", [f"{name}.exact"], [f"{name}.rounded"], to=_NARROW))
+            nodes.append(onnx.helper.make_node("Cast", [f"{name}.rounded"], [name], to=_WIDE))
+    return nodes
+
+
+def opened(model: ir.Model, rounded: bool = False) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(widened(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        widened(model, rounded).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 class StockRunner:
     """``model``, its weights bound, as `scenario.py` drives it; `step` takes rows of unequal positions."""
 
-    def __init__(self, model: ir.Model) -> None:
-        self._session = opened(model)
+    def __init__(self, model: ir.Model, rounded: bool = False) -> None:
+        self._session = opened(model, rounded)
         self._pasts = [value for value in model.graph.inputs if str(value.name).startswith(PAST)]
         self.reset()
 

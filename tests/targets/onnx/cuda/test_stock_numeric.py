@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from g4compile.compare.parity import LIMITS, Meter
 from g4compile.compare.reference import Reference
 from g4compile.weights.quantized import QuantizedTensor
 from tests.conftest import VARIANTS
 from tests.scenario import assert_equal, run_scenario
 from tests.targets.onnx.cuda.stock import StockRunner
+from tests.targets.onnx.cuda.test_numeric import ROUNDED, ROUNDED_EXPERTS
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +59,16 @@ def test_positions_with_logits(stock_graph, expected_narrow):
         logits, token = runner.step(want.prompt, positions, positions[:, new - count :])
         assert_equal(want.prefill[:, new - count :], logits, f"{count} positions")
         np.testing.assert_array_equal(token, logits[:, -1:].argmax(-1))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rounding_stays_near_hf(variant, stock_graph, expected_narrow):
+    """Every result that the graph declares bfloat16 is rounded."""
+    want, runner, meter = expected_narrow(variant, 1), StockRunner(stock_graph(variant), rounded=True), Meter()
+    meter.add(want.prefill, runner.forward(want.prompt))
+    for step in range(30):
+        token = slice(step, step + 1)
+        meter.add(want.decode[:, token], runner.forward(want.tokens[:, token]))
+    found, limits = meter.result(), ROUNDED_EXPERTS if "a4b" in variant else ROUNDED
+    assert not found.broken(limits), found
+    assert found.relative_difference > LIMITS["float32"].relative_difference  # something was rounded
