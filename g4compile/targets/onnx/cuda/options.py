@@ -46,7 +46,8 @@ class CudaOptions(Options):
         return least + (-least % _ALIGNED if self.stock else 0)
 
     def check(self) -> None:
-        """Raise InputError for sizes and architectures that no kernel is for."""
+        """Raise InputError for sizes and architectures that no kernel is for, MachineError where kernels are to be made
+        and Triton is not here."""
         least, most = CHUNKS
         if not least <= self.chunk <= most:
             raise InputError(
@@ -59,29 +60,29 @@ class CudaOptions(Options):
         if unknown or not self.compute_capabilities:
             what = f"compute capability {', '.join(unknown)}" if unknown else "no compute capability"
             raise InputError(f"there are no kernels for {what}", fix=f"--sm, one or more of {known}")
+        if find_spec("triton") is None:
+            raise MachineError(
+                f"Triton is not installed, which compiles the kernels {G4CUDA}",
+                why="it is for Linux; elsewhere there are ONNX Runtime's own kernels, which are slower",
+                fix=f"{INSTALL}; or --kernels {ONNXRUNTIME}",
+            )
 
 
 def kernels_for(asked: str | None, capabilities: bool) -> str:
     """The kernels that a compile takes, which is told ``asked``: None for those of libg4cuda where Triton is, which
     makes them, and with a warning for ONNX Runtime's own where it is not. ``capabilities``: GPUs are named to make them
-    for. Raises InputError for kernels that do not exist, or are made for no GPU; MachineError without Triton."""
+    for. Raises InputError for kernels that do not exist, or are made for no GPU."""
     if asked is not None and asked not in KERNELS:
         raise InputError(f"there are no kernels {asked} for CUDA", fix=f"--kernels {', '.join(KERNELS)}")
     if asked == ONNXRUNTIME:
         if capabilities:
             raise InputError("ONNX Runtime's kernels are compiled already, for no GPU in particular", fix="no --sm")
         return ONNXRUNTIME
-    if find_spec("triton") is not None:
+    if asked == G4CUDA or find_spec("triton") is not None:
         return G4CUDA
-    if asked == G4CUDA:
-        raise MachineError(
-            "Triton is not installed, which compiles the kernels g4cuda",
-            why="it is for Linux; elsewhere there are ONNX Runtime's own kernels, which are several times slower",
-            fix=f"{INSTALL}; or --kernels {ONNXRUNTIME}",
-        )
     warnings.warn(
-        "Triton is not installed, so this bundle computes with ONNX Runtime's own kernels, which are several times "
-        f"slower than those of g4compile{', and --sm has no use' if capabilities else ''}; on Linux: {INSTALL}",
+        "Triton is not installed, so this bundle computes with ONNX Runtime's own kernels, which are slower than those "
+        f"of g4compile{', and --sm has no use' if capabilities else ''}; on Linux: {INSTALL}",
         stacklevel=2,
     )
     return ONNXRUNTIME

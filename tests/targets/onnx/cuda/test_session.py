@@ -12,6 +12,7 @@ import pytest
 
 from g4compile.bundle.kv import PAST, PRESENT
 from g4compile.bundle.manifest import CudaSpec
+from g4compile.errors import BundleError
 from g4compile.runtime.cuda.session import CudaSession
 from g4compile.runtime.feeds import past_of
 from g4compile.targets.base import REWIND
@@ -20,7 +21,7 @@ from g4compile.targets.onnx.cuda.options import KERNELS, cuda_options
 from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from tests.runtime.cuda import fake
 from tests.runtime.host_device import HostDevice
-from tests.scenario import STEPS, run_scenario
+from tests.scenario import STEPS, assert_equal, run_scenario
 from tests.targets.onnx.cuda import stock
 from tests.targets.onnx.cuda.conftest import CHUNK, CONTEXT
 from tests.targets.onnx.cuda.reference import Graph
@@ -120,6 +121,21 @@ def test_generate_gives_hf_s_tokens(kernels, opened, expected_narrow):
     found = list(here.session.generate(want.prompt, max_new_tokens=STEPS))
     assert found == want.tokens[0].tolist()
     assert len(here.runtime.replayed) == STEPS - 1
+
+
+def test_an_error_leaves_the_state_as_it_was(opened, expected_narrow, monkeypatch):
+    """There are no counters to put in order."""
+    here, want = opened("tiny-e2b", "onnxruntime"), expected_narrow("tiny-e2b", 1)
+    here.session.forward(want.prompt)
+
+    def fails(number, bound):
+        raise RuntimeError("a kernel failed")
+
+    with monkeypatch.context() as patched, pytest.raises(BundleError, match="a kernel failed"):
+        patched.setattr(here.runtime, "_execute", fails)
+        here.session.forward(want.tokens[:, :1])
+    assert here.session.length == want.prompt.shape[1]
+    assert_equal(want.decode[:, :1], here.session.forward(want.tokens[:, :1])[:, None], "behind an error")
 
 
 def test_sizes_on_the_host_capture_nothing(opened, expected_narrow):

@@ -48,20 +48,21 @@ def no_triton(monkeypatch):
 
 def test_kernels_that_are_asked_for():
     assert ONNX_CUDA.options(kernels="onnxruntime").stock
-    assert ONNX_CUDA.options(kernels="onnxruntime") != ONNX_CUDA.options(kernels="g4cuda") == ONNX_CUDA.options()
+    assert ONNX_CUDA.options(kernels="onnxruntime") != ONNX_CUDA.options(kernels="g4cuda")
     with pytest.raises(InputError, match="there are no kernels triton for CUDA"):
         ONNX_CUDA.options(kernels="triton")
     with pytest.raises(InputError, match="compiled already, for no GPU in particular"):
         ONNX_CUDA.options(kernels="onnxruntime", compute_capabilities=(90,))
 
 
-def test_without_triton_nothing_is_silent(no_triton):
+def test_without_triton_nothing_is_silent(no_triton, stored_narrow):
     with pytest.warns(UserWarning, match="computes with ONNX Runtime's own kernels.*pip install triton"):
         assert ONNX_CUDA.options().stock
     with pytest.warns(UserWarning, match="and --sm has no use"):
         assert ONNX_CUDA.options(compute_capabilities=(90,)).compute_capabilities == ()
+    asked = ONNX_CUDA.options(kernels="g4cuda")
     with pytest.raises(MachineError, match="Triton is not installed") as error:
-        ONNX_CUDA.options(kernels="g4cuda")
+        ONNX_CUDA.check(stored_narrow("tiny-e2b").facts, asked)
     assert error.value.fix == "pip install triton; or --kernels onnxruntime"
 
 

@@ -19,7 +19,7 @@ from tests.targets.onnx.cuda.conftest import CHUNK, CONTEXT
 
 
 def test_defaults():
-    options = TARGETS["onnx-cuda"].options()
+    options = TARGETS["onnx-cuda"].options(kernels="g4cuda")
     assert (options.weights, options.kv, options.chunk) == ("bfloat16", "bfloat16", 2048)
     assert options.compute_capabilities == (80, 89, 90, 100, 120)
 
