@@ -55,10 +55,12 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     and text alone for engines.
     ``context`` limits how many tokens a session may hold; default: the target's, or what the model was made for.
     ``kernels`` of ONNX bundles multiply with codes: `g4ops`, those of the library libg4ops, which every machine that
-    runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of engines and
-    onnx-cuda: ``chunk`` tokens per prefill step, or of a run at most, and the ``compute_capabilities`` (89 for 8.9) of
-    the GPUs they are for. Of engines alone: ``batch`` sequences at most, and ``tensor_parallel`` ranks that share a
-    model out. Another target refuses them.
+    runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of onnx-cuda they
+    are `g4cuda`, which Triton compiles, or `onnxruntime`; the default is g4cuda where Triton is installed, and else a
+    warning says so.
+    Of engines and onnx-cuda: ``chunk`` tokens per prefill step, or of a run at most, and the ``compute_capabilities``
+    (89 for 8.9) of the GPUs they are for. Of engines alone: ``batch`` sequences at most, and ``tensor_parallel`` ranks
+    that share a model out. Another target refuses them.
     ``max_memory``: bytes for weights in flight. A compile that was killed is
     taken up where it stopped.
 

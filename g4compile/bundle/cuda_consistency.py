@@ -1,9 +1,12 @@
-"""What the fields of a bundle for ONNX Runtime on CUDA say of each other: one graph, its inputs, rings and counters."""
+"""What the fields of a bundle for ONNX Runtime on CUDA say of each other: one graph, its inputs, rings and counters.
+
+Without kernels of ours there are no counters, and the caches are outputs too: they are bound to the same memory.
+"""
 
 from __future__ import annotations
 
 from g4compile.bundle.faults import Expected, Faults, kv_tensors, misfits
-from g4compile.bundle.kv import BFLOAT16, PAST
+from g4compile.bundle.kv import BFLOAT16, PAST, PRESENT
 from g4compile.bundle.manifest import ANY, DECODER, CudaSpec, Manifest
 
 
@@ -18,6 +21,12 @@ def cuda_faults(manifest: Manifest) -> Faults:
         yield (
             f"activations is {manifest.activations} and kv.dtype {manifest.kv.dtype}",
             f"both are {BFLOAT16} on CUDA",
+        )
+    if (cuda.kernels is None) != (cuda.counters == 0) or (cuda.kernels is None and cuda.compute_capabilities):
+        yield (
+            f"cuda has the kernels {cuda.kernels}, {cuda.counters} counters and machine code for "
+            f"{list(cuda.compute_capabilities)}",
+            "counters and machine code are of kernels",
         )
     graphs = [(graph.part, graph.variant, graph.rank) for graph in manifest.graphs.values()]
     if graphs != [(DECODER, ANY, 0)]:
@@ -45,14 +54,17 @@ def _tensor_faults(manifest: Manifest, cuda: CudaSpec) -> Faults:
         batch, heads, slots, width = shape
         full = any(name.startswith(begin) for begin in whole)
         caches[name] = dtype, (batch, heads, manifest.context if full else slots, width)
+    counters: Expected = {"counters": ("int32", (cuda.counters,))}
     inputs: Expected = {
         **caches,
+        **({} if cuda.kernels is None else counters),
         "input_ids": ("int64", (None, None)),
         "position_ids": ("int64", (None, None)),
         "logit_index": ("int64", (None, None, 1)),
-        "counters": ("int32", (cuda.counters,)),
     }
+    presents = {PRESENT + name.removeprefix(PAST): one for name, one in caches.items()}
     outputs: Expected = {
+        **(presents if cuda.kernels is None else {}),
         "logits": ("float", (None, None, manifest.vocab_size)),
         "next_token": ("int64", (None, 1)),
     }

@@ -30,7 +30,7 @@ KNOWN = {
     TENSOR_PARALLEL: "several devices compute one model together, each with graphs and weights of its rank",
     BFLOAT16_KV: "keys and values of ONNX graphs are bfloat16; those of engines always are, without this word",
     INT8_KV: "keys and values are int8 codes with a float32 scale per token and head",
-    ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read codes and scales",
+    ONNXRUNTIME_OPS: "graphs have ops of ONNX Runtime's domain `com.microsoft`, which read weights as they are stored",
     G4OPS: "graphs have ops of the library libg4ops, in domain `g4`",
     G4CUDA: "graphs have ops of the library libg4cuda, whose kernels lie in the bundle",
     IMAGE_BLOCKS: "the decoder reads the first and last position of the image that each token is of, in one call",
@@ -49,6 +49,7 @@ def required(
     that read codes in ``layouts``."""
     found, rings = set(layouts), any(layer.slots is not None for layer in kv.layers)
     bfloat16 = kv.dtype == BFLOAT16 and engine is None
+    stock = cuda is not None and cuda.kernels is None
     asked = {
         WEIGHT_STEPS: engine is not None,
         HOST_TABLES: engine is not None and bool(engine.host.tables),
@@ -56,9 +57,9 @@ def required(
         TENSOR_PARALLEL: engine is not None and engine.ranks > 1,
         BFLOAT16_KV: bfloat16,
         INT8_KV: kv.dtype == INT8,
-        ONNXRUNTIME_OPS: BLOCKS in found and cuda is None,
+        ONNXRUNTIME_OPS: stock or (BLOCKS in found and cuda is None),
         G4OPS: (PANELS in found or rings or bfloat16) and cuda is None,
-        G4CUDA: cuda is not None,
+        G4CUDA: cuda is not None and not stock,
         PANELS: PANELS in found,
         IMAGE_BLOCKS: any(tensor.name in BLOCK_BOUNDS for graph in graphs for tensor in graph.inputs),
     }

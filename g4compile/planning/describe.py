@@ -97,6 +97,8 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
         data["modality_bytes"] = {one: stored_bytes(bundle, PARTS[one]) for one in manifest.modalities if one in PARTS}
     if manifest.engine is None and manifest.cuda is None and manifest.quantized:
         data["kernels"] = "g4ops" if G4OPS in manifest.requires else "onnxruntime"
+    if manifest.cuda is not None:
+        data["kernels"] = "onnxruntime" if manifest.cuda.kernels is None else "g4cuda"
     if manifest.engine is not None:  # its weights are listed in the manifest
         data["engine"] = msgspec.to_builtins(msgspec.structs.replace(manifest.engine, weights=()))
     return data

@@ -274,5 +274,7 @@ def test_what_is_required(engine_bundle):
     two = msgspec.structs.replace(manifest.engine, ranks=2)
     cuda = CudaSpec(16, 1, "kernels.json")
     assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=cuda) == ("bfloat16-kv", "g4cuda")
+    stock = ("bfloat16-kv", "onnxruntime-ops")
+    assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=CudaSpec(16)) == stock
     of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "g4cuda", "panels-1", "image-blocks"}
     assert manifest.kv.dtype == "bfloat16" and set(required(manifest.kv, two)) == set(KNOWN) - of_onnx

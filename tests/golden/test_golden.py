@@ -54,8 +54,19 @@ def test_legal_graph_with_the_library(variant, legal, request):
 def test_legal_graph_for_cuda(variant, weights, checkpoints, traced, request):
     """Per-layer inputs, shared keys and the cut tail in bfloat16; experts, and keys that are values, in codes."""
     program = Program.decoder(traced(variant), checkpoints(variant).facts)
-    (lowered,) = lower(program, ONNX_CUDA, ONNX_CUDA.options(weights=weights, context=256, chunk=24))
+    (lowered,) = lower(program, ONNX_CUDA, _cuda("g4cuda", weights))
     check(f"{variant}.onnx-cuda.{weights}", lowered.model, request)
+
+
+def test_legal_graph_for_cuda_without_kernels(checkpoints, traced, request):
+    """ONNX Runtime's own ops: rings, masks from positions, and the cut tail."""
+    program = Program.decoder(traced("tiny-e2b"), checkpoints("tiny-e2b").facts)
+    (lowered,) = lower(program, ONNX_CUDA, _cuda("onnxruntime", "bfloat16"))
+    check("tiny-e2b.onnx-cuda.stock", lowered.model, request)
+
+
+def _cuda(kernels, weights):
+    return ONNX_CUDA.options(weights=weights, kernels=kernels, context=256, chunk=24)
 
 
 def test_legal_graph_of_the_vision_tower(checkpoints, traces, request):

@@ -21,7 +21,9 @@ LOWERINGS = {
         "targets/onnx/g4_products.py",
         "targets/onnx/cuda/operands.py",
         "targets/onnx/cuda/products.py",
+        "targets/onnx/cuda/stock_lowerings.py",
     },
+    "both": {"targets/lowering/fixed_caches.py"},
     "tensorrt": {
         "targets/tensorrt/lowerings.py",
         "targets/tensorrt/relative.py",

@@ -34,7 +34,7 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
     if manifest.cuda is not None:
         rows |= _cuda_rows(manifest.cuda)
-    if "kernels" in data:
+    if "kernels" in data and manifest.cuda is None:
         rows["kernels"] = kernels_row(data["kernels"])
     if "identical_tensors" in data:
         rows["weights"] = f"{data['identical_tensors']} of {data['quantized_tensors']} tensors code-identical"
@@ -106,6 +106,10 @@ def _image_rows(manifest: Manifest) -> dict[str, str]:
 
 
 def _cuda_rows(cuda: CudaSpec) -> dict[str, str]:
+    if cuda.kernels is None:
+        how = "sizes on the host, no run captured" if cuda.host_sizes else "steps captured"
+        own = f"ONNX Runtime's own kernels, without those of g4compile: slower; {how}"
+        return {"CUDA": f"{own}; at most {cuda.chunk:,} new tokens a run"}
     capabilities = ", ".join(f"sm{capability}" for capability in cuda.compute_capabilities)
     return {"CUDA": f"machine code for {capabilities}; at most {cuda.chunk:,} new tokens a run"}
 

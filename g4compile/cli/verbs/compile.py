@@ -48,7 +48,8 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
         str | None,
         typer.Option(
             help="ONNX bundles of codes: products, experts, caches and attention by g4ops (the library libg4ops) or "
-            "onnxruntime. Default: g4ops where the library is installed."
+            "onnxruntime. Default: g4ops where the library is installed. onnx-cuda: g4cuda (kernels that Triton "
+            "compiles), or onnxruntime. Default: g4cuda where Triton is installed."
         ),
     ] = None,
     sm: Annotated[

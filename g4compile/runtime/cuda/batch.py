@@ -2,6 +2,7 @@
 
 A prompt runs alone, over the caches of its row. A step runs all rows up to the highest used one in the smallest
 captured graph that holds them; rows without a sequence, or whose token the prompt has just given, have no position.
+Where a run writes every row, they have the next position that a run of their own will write over: nothing is there yet.
 """
 
 from __future__ import annotations
@@ -183,6 +184,10 @@ class Batch:
     def _places(self, places: Mapping[int, int]) -> Array:
         """The positions of all rows of a step, from those of some."""
         found = np.full(self._size_of(places), UNUSED, np.int64)
+        if self._rows.writes_all:
+            last = self._shared.manifest.context - 1
+            lengths = [0 if one is None else min(one.length, last) for one in self._sequences]
+            found[:] = lengths[: len(found)]
         found[list(places)] = list(places.values())
         return found
 

@@ -1,7 +1,8 @@
 """The one graph of a bundle in ONNX Runtime: runs that are captured as CUDA graphs and replayed, and runs that are not.
 
 ONNX Runtime captures per thread, and executes what it captures several times in one call: once to give memory, and once
-behind the capture. So each graph is first run idle, over rows that are not in use, and then replayed. Source:
+behind the capture. So each graph is first run idle, over rows that are not in use, and then replayed. A graph of which
+sizes are computed on the host is captured never, and each run is put on the stream node by node. Source:
 onnxruntime, `InferenceSession::RunImpl`, `CUDAExecutionProvider::OnRunEnd`.
 """
 
@@ -23,10 +24,11 @@ _IDS = 2 * MOST_ROWS  # ids of one set of addresses
 
 
 class Graph:
-    """``session``: ONNX Runtime's, whose work is on the stream of ``device``. ``file``: the graph, for messages."""
+    """``session``: ONNX Runtime's, whose work is on the stream of ``device``. ``file``: the graph, for messages.
+    ``captures``: whether its runs can be captured."""
 
-    def __init__(self, session: Any, device: Device, file: Path) -> None:
-        self._session, self._device, self._file = session, device, file
+    def __init__(self, session: Any, device: Device, file: Path, captures: bool = True) -> None:
+        self._session, self._device, self._file, self._captures = session, device, file, captures
         self._options: dict[int, Any] = {}
         self._ids = itertools.count(0, _IDS)
         self._captured = threading.local()
@@ -44,18 +46,19 @@ class Graph:
 
     def replay(self, binding: Any, number: int, prepare: Callable[[bool], None], what: str) -> None:
         """The same, of the captured graph ``number``, whose ``binding`` never changes. ``prepare`` puts its inputs in
-        place: with True those of a run that changes nothing, by which it is captured where it was not yet."""
+        place: with True those of a run that changes nothing, by which it is captured where it was not yet. One that is
+        not captured is run."""
         if not self.captured(number):
             prepare(True)
             self._run(binding, number, what)
             self._device.synchronize()
             self._numbers().add(number)
         prepare(False)
-        self._run(binding, number, what)
+        self._run(binding, number if self._captures else _SKIP, what)
 
     def captured(self, number: int) -> bool:
         """Whether `replay` of ``number`` captures nothing on this thread."""
-        return number in self._numbers()
+        return not self._captures or number in self._numbers()
 
     def _numbers(self) -> set[int]:
         found: set[int] = self._captured.__dict__.setdefault("numbers", set())

@@ -72,13 +72,13 @@ class Memory:
 
 
 class Shared:
-    """What all sequences of a session use in turn: the ``counters``, and host memory that the device reads and
-    writes."""
+    """What all sequences of a session use in turn: the ``counters``, if kernels count in any, and host memory that the
+    device reads and writes."""
 
     def __init__(self, device: Device, manifest: Manifest, counters: int) -> None:
         self.device, self.manifest, self.count = device, manifest, counters
         self.memory = Memory(device, "this bundle")
-        self.counters = self.memory.allocate(4 * counters, zero=True)
+        self.counters = self.memory.allocate(4 * counters, zero=True) if counters else 0
         self.tokens = device.staging(8 * MOST_ROWS).view(np.int64)
         self.positions = self._positions(device.staging(8 * MOST_ROWS * _SLOTS).view(np.int64))
         self.logits = device.staging(4 * manifest.vocab_size).view(np.float32)
@@ -93,7 +93,8 @@ class Shared:
     def settle(self) -> None:
         """Behind an error: wait for what is still running, and put the counters in order."""
         self.device.synchronize()
-        self.device.zero(self.counters, 4 * self.count)
+        if self.count:
+            self.device.zero(self.counters, 4 * self.count)
 
 
 @dataclass(frozen=True)

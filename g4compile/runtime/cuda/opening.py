@@ -1,7 +1,8 @@
 """Opening a bundle's graph with ONNX Runtime's CUDA provider, on the stream of a device.
 
 Nothing may run elsewhere: the CPU provider is not listed, and `session.disable_cpu_ep_fallback` makes an error of a
-node that the CUDA provider does not have.
+node that the CUDA provider does not have. The exception are bundles without kernels of models with experts, where sizes
+are computed from the number of tokens: ONNX Runtime does that on the host, and captures no run.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from g4compile.runtime.graphs import check_tensors
 from g4compile.runtime.onnx_runtime import ort
 
 _WHAT = "bundles of the target onnx-cuda"
+_NO_FALLBACK = "session.disable_cpu_ep_fallback"
 _ENTRIES = {
-    "session.disable_cpu_ep_fallback": "1",
     "session.use_device_allocator_for_initializers": "1",  # weights beside the arena, which grows by steps
 }
 
@@ -40,18 +41,20 @@ def open_graph(bundle: Bundle, device: Device) -> Any:
     `CudaSession` does."""
     spec = bundle.manifest.cuda
     assert spec is not None  # `CudaSession` has seen to it
-    name = bundle.manifest.graph(DECODER)
-    library = require_library("this bundle")
-    library.add_kernels(kernels_for(bundle, spec.kernels, device.gpu()))
-    session = _session(bundle, name, device, library)
+    name, library = bundle.manifest.graph(DECODER), None
+    if spec.kernels is not None:
+        library = require_library("this bundle")
+        library.add_kernels(kernels_for(bundle, spec.kernels, device.gpu()))
+    session = _session(bundle, name, device, library, spec.host_sizes)
     graph, where = bundle.manifest.graphs[name], bundle.folder / MANIFEST
     check_tensors(f"inputs of the graph {name}", session.get_inputs(), graph.inputs, where)
     check_tensors(f"outputs of the graph {name}", session.get_outputs(), graph.outputs, where)
-    library.load_kernels()
+    if library is not None:
+        library.load_kernels()
     return session
 
 
-def _session(bundle: Bundle, name: str, device: Device, library: Library) -> Any:
+def _session(bundle: Bundle, name: str, device: Device, library: Library | None, host_sizes: bool) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # the host only launches
@@ -59,11 +62,13 @@ def _session(bundle: Bundle, name: str, device: Device, library: Library) -> Any
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the compiler has done it
     for key, value in _ENTRIES.items():
         options.add_session_config_entry(key, value)
-    library.register(options)
+    options.add_session_config_entry(_NO_FALLBACK, "0" if host_sizes else "1")
+    if library is not None:
+        library.register(options)
     provider = {
         "device_id": "0",
         "user_compute_stream": str(device.stream),
-        "enable_cuda_graph": "1",
+        "enable_cuda_graph": "0" if host_sizes else "1",
         "arena_extend_strategy": "kSameAsRequested",
         "do_copy_in_default_stream": "1",
         "use_tf32": "0",

@@ -1,5 +1,5 @@
-"""What of this machine runs `onnx-cuda` bundles: the GPU and its driver, ONNX Runtime's CUDA provider, cuda-python and
-libg4cuda; and what is missing, with the fix."""
+"""What of this machine runs `onnx-cuda` bundles: the GPU and its driver, ONNX Runtime's CUDA provider, cuda-python, and
+libg4cuda for bundles of kernels; and what is missing, with the fix."""
 
 from __future__ import annotations
 
@@ -82,4 +82,4 @@ def _cuda_python() -> str:
 
 
 def _library() -> str:
-    return str(require_library("the target onnx-cuda").file)
+    return str(require_library("an onnx-cuda bundle with kernels of g4compile").file)

@@ -2,6 +2,9 @@
 
 A step reads the token of each row from where the run before has put its `next_token`, so greedy tokens are never sent.
 Captured graphs hold addresses: what a step reads and writes stays where it is until `free`.
+
+Where ONNX Runtime's own ops compute all, caches are outputs that are bound to the memory of the inputs, every row is
+written to at its position, in use or not, and a run gives the logits of one position at least.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 from g4compile.errors import MachineError
 from g4compile.runtime.cuda.graph import Graph
 from g4compile.runtime.cuda.memory import Array, Memory, Shared, caches
-from g4compile.runtime.feeds import LOGITS, POSITIONS
+from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, PRESENT
 from g4compile.runtime.sampling import Sampling, check_greatest
 
 IDS, INDEX, COUNTERS, NEXT = "input_ids", "logit_index", "counters", "next_token"
@@ -30,6 +33,7 @@ class Rows:
         manifest = shared.manifest
         self.count, self._graph, self._shared, self._device = count, graph, shared, shared.device
         self._vocabulary, self._first_id = manifest.vocab_size, graph.take_ids()
+        self.writes_all = shared.count == 0
         self._steps: dict[int, Any] = {}
         self._prompts: dict[tuple[int, int], Any] = {}
         self._known = np.full(count, -1, np.int64)  # the tokens at `_ids`, where the host knows them
@@ -67,6 +71,7 @@ class Rows:
         """Put ``ids`` [B, S] behind ``start`` tokens of the rows from ``first``. ``keep``: how many of the last
         positions have logits; all, one, or none. `logits` and `tokens` give what it found."""
         batch, new = ids.shape
+        keep = max(keep, int(self.writes_all))
         binding = self._prompts.get((first, batch))
         if binding is None:
             binding = self._prompts[first, batch] = self._bound(first, batch)
@@ -85,14 +90,14 @@ class Rows:
         self._graph.run(binding, f"{batch:,} sequences of {new:,} tokens")
 
     def step(self, positions: Array, tokens: Array | None = None) -> None:
-        """Put ``tokens`` [n] at ``positions`` [n] of the first n rows; `UNUSED` for a row that has none. Without
-        ``tokens`` it is those that the run before has found: only where the step is `captured`, because a capture
-        writes over them."""
+        """Put ``tokens`` [n] at ``positions`` [n] of the first n rows; `UNUSED` for a row that has none, or with
+        `writes_all` a position of which nothing is known yet. Without ``tokens`` it is those that the run before has
+        found: only where the step is `captured`, because a capture writes over them."""
         count, shared = len(positions), self._shared
 
         def prepare(idle: bool) -> None:
             staged = next(shared.positions)[:count]
-            staged[:] = UNUSED if idle else positions
+            staged[:] = UNUSED if idle and not self.writes_all else positions  # what is written is written over
             self._device.upload(self._positions, staged)
             if not idle and tokens is not None and not np.array_equal(self._known[:count], tokens):
                 shared.tokens[:count] = tokens
@@ -165,8 +170,12 @@ class Rows:
         """A binding of what does not change: the caches of ``count`` rows from ``first``, and the counters."""
         binding = self._graph.binding()
         for cache in self._caches:
-            _bind_input(binding, cache.name, _BFLOAT16, (count, *cache.shape), cache.address + first * cache.row)
-        _bind_input(binding, COUNTERS, _INT32, (self._shared.count,), self._shared.counters)
+            place = (count, *cache.shape), cache.address + first * cache.row
+            _bind_input(binding, cache.name, _BFLOAT16, *place)
+            if self.writes_all:
+                _bind_output(binding, PRESENT + cache.name.removeprefix(PAST), _BFLOAT16, *place)
+        if self._shared.count:
+            _bind_input(binding, COUNTERS, _INT32, (self._shared.count,), self._shared.counters)
         return binding
 
 

@@ -34,8 +34,8 @@ class CudaSession(Conversation):
     """One conversation with an `onnx-cuda` bundle.
 
     ``device`` and ``open_session``: where it runs, and what opens the graph in ONNX Runtime there; the first GPU and
-    `open_graph` when not given. Raises MachineError when there is no GPU, no CUDA provider, no library libg4cuda, or no
-    kernel for this GPU; BundleError for a graph that ONNX Runtime refuses.
+    `open_graph` when not given. Raises MachineError when there is no GPU, no CUDA provider, or for a bundle of kernels
+    no library libg4cuda, or none for this GPU; BundleError for a graph that ONNX Runtime refuses.
     """
 
     def __init__(self, bundle: Bundle, device: Device | None = None, open_session: Open = open_graph) -> None:
@@ -51,7 +51,8 @@ class CudaSession(Conversation):
         try:
             self._free_before = self._device.free_memory()
             file = bundle.graph_path(bundle.manifest.graph(DECODER))
-            self._graph = Graph(open_session(bundle, self._device), self._device, file)
+            opened = open_session(bundle, self._device)
+            self._graph = Graph(opened, self._device, file, captures=not spec.host_sizes)
             self._shared = Shared(self._device, bundle.manifest, spec.counters)
         except BaseException:
             self._device.close()

@@ -18,13 +18,15 @@ A tied embedding is stored once: the codes of its lookup are the bytes of its pr
 same panels. `g4_products.py` makes the second form. Where it cannot read a weight, the first form stays: tables that
 are only looked up (a row of a panel lies among those of 31 others), experts in the body of a loop, scales that bfloat16
 does not hold. ONNX Runtime has exact kernels for products with 4 bits only; the others round the activations to 8 bits
-(`accuracy_level` 4), and are refused where a rule says float32. The library has both for all bits.
+(`accuracy_level` 4), and are refused where a rule says float32. With `exact=1` none rounds: the kernels for CUDA need
+not, with 4 bits or 8. The library has both for all bits.
 Source: onnxruntime `ContribOperators.md`, MatMulNBits and GatherBlockQuantized; `native/LAYOUT.md`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -51,6 +53,7 @@ class LowerQuantizedWeights:
     name: ClassVar[str] = "lower-quantized-weights"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
     kernels: str = ONNXRUNTIME
+    exact: int = 0
 
     def apply(self, model: ir.Model) -> None:
         if self.kernels not in KERNELS:
@@ -65,7 +68,7 @@ class LowerQuantizedWeights:
                 lay_out(dequantize)
                 product, lookup = g4_products.product, g4_products.lookup
             else:
-                product, lookup = _product, _lookup
+                product, lookup = partial(_product, self.exact), _lookup
                 model.graph.opset_imports[DOMAIN] = 1
             for reader, is_product in readers:
                 made = [product(dequantize, Linear(reader))] if is_product else lookup(dequantize, reader)
@@ -96,10 +99,10 @@ def _is_product(node: ir.Node, index: int) -> bool:
     )
 
 
-def _product(dequantize: Dequantize, linear: Linear) -> ir.Node:
+def _product(exact: int, dequantize: Dequantize, linear: Linear) -> ir.Node:
     bits = dequantize.bits
-    rounded = dequantize.activation_bits == 8
-    if bits != 4 and not rounded:
+    rounded = dequantize.activation_bits == 8 and not exact
+    if bits != 4 and not rounded and not exact:
         raise InputError(
             f"there is no exact product with {bits}-bit weights here",
             where=describe(linear.node),

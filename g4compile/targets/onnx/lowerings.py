@@ -26,12 +26,9 @@ from g4compile.weights.references import CheckpointTensor
 def _linear(op: Linear, build: Builder) -> list[ir.Value]:
     """A weight that one product reads is stored transposed, as MatMul wants it; a shared one (the embedding tied to
     the head) is read as it is by Gemm, so that there is one copy of it."""
-    weight = op.weight
-    stored = weight.const_value
-    if len(weight.uses()) == 1 and isinstance(stored, CheckpointTensor):
-        transposed = stored.transposed()
-        weight.const_value, weight.shape = transposed, ir.Shape(transposed.shape)
-        return [build.op("MatMul", op.x, weight)]
+    weight, columns = op.weight, transposed(op.weight)
+    if columns is not None:
+        return [build.op("MatMul", op.x, columns)]
     rows = build.op("Reshape", op.x, build.constant([-1, static_size(weight, 1)]))
     product = build.op("Gemm", rows, weight, transB=1)
     leading = build.op("Shape", op.x, start=0, end=len(op.x.shape or ()) - 1)
@@ -39,6 +36,17 @@ def _linear(op: Linear, build: Builder) -> list[ir.Value]:
     y = build.op("Reshape", product, target)
     y.shape = op.y.shape
     return [y]
+
+
+def transposed(weight: ir.Value) -> ir.Value | None:
+    """``weight`` [N, K], stored as [K, N] from now on; None where others read it too, or it is no tensor of a
+    checkpoint."""
+    stored = weight.const_value
+    if len(weight.uses()) != 1 or not isinstance(stored, CheckpointTensor):
+        return None
+    columns = stored.transposed()
+    weight.const_value, weight.shape = columns, ir.Shape(columns.shape)
+    return weight
 
 
 def _norm(x: ir.Value, scale: ir.Value | None, epsilon: float, build: Builder) -> ir.Value:

@@ -7,7 +7,6 @@ folded to rows of their KV head, so that keys and values are not repeated for ea
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from g4compile.errors import SpecError
@@ -16,17 +15,13 @@ from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe
 from g4compile.ops.axial_rope import AxialRope
 from g4compile.ops.bidirectional_attention import BidirectionalAttention
-from g4compile.ops.causal_mask import CausalMask
 from g4compile.ops.dual_rope_attention import DualRopeAttention
 from g4compile.ops.flash_attention import FlashAttention
 from g4compile.ops.linear import Linear
 from g4compile.ops.relative_attention import RelativeAttention
-from g4compile.ops.ring_block_mask import RingBlockMask
-from g4compile.ops.ring_mask import RingMask
-from g4compile.ops.rms_norm import RMSNorm
-from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.experts.dense import transposed_product
 from g4compile.passes.legalize import Lowering, Lowerings
+from g4compile.targets.lowering.fixed_caches import FIXED_CACHES, norm
 from g4compile.targets.lowering.heads import merge_heads, rotate, split_heads
 from g4compile.targets.tensorrt.relative import relative_attention
 
@@ -37,7 +32,6 @@ _FUSED_HEADS = (
 # Rows up to which sums of products read less than codes that are dequantised first: half a byte per row and weight,
 # or 4.5 per weight.
 _SUMMED = 8
-_MASKED = -3.0e38  # finite in bfloat16: a fused kernel may meet a tile in which everything is masked
 _FLOAT = ir.DataType.FLOAT
 
 
@@ -60,73 +54,11 @@ def _summed_product(x: ir.Value, weight: ir.Value, build: Builder) -> ir.Value:
     return build.cast(build.op("ReduceSum", terms, build.constant([-1]), keepdims=0), x.dtype or _FLOAT)
 
 
-def _norm(x: ir.Value, scale: ir.Value | None, epsilon: float, build: Builder) -> ir.Value:
-    """In float32, scale included, then back: `Gemma4RMSNorm`."""
-    if scale is None:
-        scale = build.constant(np.ones(static_size(x, -1), np.float32), _FLOAT)
-    wide = [build.cast(x, _FLOAT), build.cast(scale, _FLOAT)]
-    return build.cast(build.op("RMSNormalization", *wide, axis=-1, epsilon=epsilon), x.dtype or _FLOAT)
-
-
-def _rms_norm(op: RMSNorm, build: Builder) -> list[ir.Value]:
-    return [_norm(op.x, op.scale, op.epsilon, build)]
-
-
-def _rope_key_value(op: RopeKeyValue, build: Builder) -> list[ir.Value]:
-    key = _norm(split_heads(op.key_in, op.kv_heads, build), op.key_norm, op.epsilon, build)
-    value = _norm(split_heads(op.value_in, op.kv_heads, build), None, op.epsilon, build)
-    return [rotate(key, op.cos, op.sin, op.rotary, build), value]
-
-
-def _additive(allowed: ir.Value, build: Builder) -> ir.Value:
-    """float32 [B, 1, S, T] of what is ``allowed``, boolean [B, S, T]."""
-    open_, closed = (build.constant(value, _FLOAT) for value in (0.0, _MASKED))
-    return build.op("Unsqueeze", build.op("Where", allowed, open_, closed), build.constant([1]))
-
-
-def _causal_mask(op: CausalMask, build: Builder) -> list[ir.Value]:
-    query = build.op("Unsqueeze", op.position_ids, build.constant([-1]))
-    at = build.constant(np.arange(static_size(op.keys, 2), dtype=np.int64)[None, None])
-    return [_additive(build.op("LessOrEqual", at, query), build)]
-
-
-def _ring_mask(op: RingMask, build: Builder) -> list[ir.Value]:
-    query = build.op("Unsqueeze", op.position_ids, build.constant([-1]))
-    at = _slot_positions(op, build)
-    causal = build.op("LessOrEqual", at, query)
-    near = build.op("Greater", at, build.op("Sub", query, build.constant(op.window)))
-    written = build.op("LessOrEqual", build.constant(0), at)
-    seen = build.op("And", causal, near)
-    return [_additive(build.op("And", seen, written), build)]
-
-
-def _slot_positions(op: RingMask | RingBlockMask, build: Builder) -> ir.Value:
-    """int64 [B, 1, T]: slot s holds the newest position up to the last one that is s modulo the number of slots."""
-    ring = static_size(op.keys, 2)
-    last = build.op("Slice", op.position_ids, *(build.constant([bound]) for bound in (-1, 2**63 - 1, 1)))
-    resize(last, 1, 1)
-    slots = build.constant(np.arange(ring, dtype=np.int64)[None])
-    age = build.op("Mod", build.op("Sub", last, slots), build.constant(ring))
-    return build.op("Unsqueeze", build.op("Sub", last, age), build.constant([1]))
-
-
-def _ring_block_mask(op: RingBlockMask, build: Builder) -> list[ir.Value]:
-    at, last_axis = _slot_positions(op, build), build.constant([-1])
-    query, first, end = (
-        build.op("Unsqueeze", value, last_axis) for value in (op.position_ids, op.block_starts, op.block_ends)
-    )
-    near = build.op("Greater", at, build.op("Sub", query, build.constant(op.window)))
-    inside = build.op("LessOrEqual", first, at)
-    seen = build.op("And", build.op("Or", near, inside), build.op("LessOrEqual", at, end))
-    written = build.op("LessOrEqual", build.constant(0), at)
-    return [_additive(build.op("And", seen, written), build)]
-
-
 def _attention(fused_head: int, flash: bool) -> Lowering:
     def lower(op: DualRopeAttention, build: Builder) -> list[ir.Value]:
         if op.mask is None:
             raise SpecError("attention in an engine reads a mask", where=describe(op.node))
-        normed = _norm(split_heads(op.query, op.heads, build), op.query_norm, op.epsilon, build)
+        normed = norm(split_heads(op.query, op.heads, build), op.query_norm, op.epsilon, build)
         rotated = rotate(normed, op.cos, op.sin, op.rotary, build)
         width, new = static_size(rotated, -1), sizes_of(rotated)[2]
         few = op.heads < (_FUSED_HEADS if new == 1 else 2)
@@ -230,14 +162,10 @@ def lowerings(fused_head: int = FUSED_HEAD, flash: bool = False, sequences: int 
     """By op. ``fused_head``: the widest head that is attended by one layer. ``flash``: wider ones have a kernel of
     ours. ``sequences`` and new ``tokens`` of each: at most, 0 for many."""
     return {
+        **FIXED_CACHES,
         Linear: _linear(sequences, tokens),
-        RMSNorm: _rms_norm,
-        RopeKeyValue: _rope_key_value,
         AxialRope: _axial_rope,
         BidirectionalAttention: _bidirectional(fused_head),
         DualRopeAttention: _attention(fused_head, flash),
         RelativeAttention: relative_attention,
-        CausalMask: _causal_mask,
-        RingMask: _ring_mask,
-        RingBlockMask: _ring_block_mask,
     }

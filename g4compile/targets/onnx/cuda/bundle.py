@@ -16,18 +16,26 @@ from g4compile.weights.writer import write_graphs
 
 
 def emit_cuda(order: Order, decoder: ir.Model) -> Emitted:
-    """Write the legal graph ``decoder``, its weights and its kernels into the folder of ``order``."""
+    """Write the legal graph ``decoder``, its weights and its kernels, if it has any, into the folder of ``order``."""
     options = cuda_options(order.options)
     write_graphs({DECODER: decoder}, order.folder, order.written, max_memory=order.max_memory, journal=order.journal)
-    order.progress("kernels", 0, 0)
-    write_kernels(order.folder, kernels_of(list(decoder.graph)), options.compute_capabilities)
+    if not options.stock:
+        order.progress("kernels", 0, 0)
+        write_kernels(order.folder, kernels_of(list(decoder.graph)), options.compute_capabilities)
     inputs, outputs = io_specs(decoder.graph.inputs), io_specs(decoder.graph.outputs)
-    return specs(order.facts, options, inputs, outputs, quantized_specs([decoder]))
+    return specs(order.facts, options, _cuda(options, decoder), inputs, outputs, quantized_specs([decoder]))
+
+
+def _cuda(options: CudaOptions, decoder: ir.Model) -> CudaSpec:
+    if options.stock:
+        return CudaSpec(options.chunk, host_sizes=any(node.op_type == "Shape" for node in decoder.graph))
+    return CudaSpec(options.chunk, COUNTERS, MANIFEST, options.compute_capabilities)
 
 
 def specs(
     facts: ModelFacts,
     options: CudaOptions,
+    cuda: CudaSpec,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     quantized: dict[str, QuantizedSpec],
@@ -38,7 +46,7 @@ def specs(
         kv=KVSpec(BFLOAT16, REWIND, tuple(_kv_layer(layer, options) for layer in facts.text.kv_layers)),
         activations=BFLOAT16,
         quantized=quantized,
-        cuda=CudaSpec(options.chunk, COUNTERS, MANIFEST, options.compute_capabilities),
+        cuda=cuda,
     )
 
 

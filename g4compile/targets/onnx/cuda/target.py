@@ -1,4 +1,4 @@
-"""The target `onnx-cuda`: one graph of ops of libg4cuda for ONNX Runtime on NVIDIA GPUs.
+"""The target `onnx-cuda`: one graph of ops of libg4cuda, or of ONNX Runtime's own, for ONNX Runtime on NVIDIA GPUs.
 
 Weights are bfloat16, or codes of 4 or 8 bits; the residual stream is float32, all else between ops bfloat16. Caches are
 inputs that are written in place. What each op computes is `docs/design/0010-onnx-cuda.md`.
@@ -16,26 +16,37 @@ from g4compile.bundle.kv import BFLOAT16
 from g4compile.errors import Defect
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.towers import TowerFacts
+from g4compile.passes.canonicalize_constants import CanonicalizeConstants
 from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
 from g4compile.passes.canonicalize_embedding_scale import CanonicalizeEmbeddingScale
+from g4compile.passes.insert_float32_logits import InsertFloat32Logits
 from g4compile.passes.legalize import Legalize
+from g4compile.passes.lower_moe_to_gather_scatter import TILED, LowerMoEToGatherScatter
+from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
 from g4compile.pipeline import Phase
 from g4compile.runtime.cuda.session import CudaSession
 from g4compile.targets.base import FLOAT32, REWIND, TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.onnx.cuda.bundle import emit_cuda
+from g4compile.targets.onnx.cuda.drop_double_casts import DropDoubleCasts
 from g4compile.targets.onnx.cuda.fuse_cached_attention import FuseCachedAttention
 from g4compile.targets.onnx.cuda.fuse_stream_products import FuseStreamProducts
+from g4compile.targets.onnx.cuda.insert_likeliest_token import InsertLikeliestToken
 from g4compile.targets.onnx.cuda.insert_next_token import InsertNextToken
-from g4compile.targets.onnx.cuda.legal import DTYPES, LEGAL
+from g4compile.targets.onnx.cuda.legal import DTYPES, LEGAL, STOCK_DTYPES, STOCK_LEGAL
 from g4compile.targets.onnx.cuda.lower_embeddings import LowerEmbeddings
 from g4compile.targets.onnx.cuda.lower_experts_to_kernels import LowerExpertsToKernels
 from g4compile.targets.onnx.cuda.lower_to_launches import LowerToLaunches
-from g4compile.targets.onnx.cuda.options import COUNTERS, CudaOptions, cuda_options
+from g4compile.targets.onnx.cuda.narrow_scales import NarrowScales
+from g4compile.targets.onnx.cuda.options import COUNTERS, CudaOptions, cuda_options, kernels_for
+from g4compile.targets.onnx.cuda.schedule_logit_index import ScheduleLogitIndex
 from g4compile.targets.onnx.cuda.schedule_logit_positions import ScheduleLogitPositions
+from g4compile.targets.onnx.cuda.stock_lowerings import BETWEEN, STOCK_LOWERINGS
+from g4compile.targets.onnx.lower_quantized_weights import ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.phases import frontend
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
 from g4compile.weights.recipe import load_recipe
 
+_WIDE, _WIDE_ROUTERS = "*norm*.weight *.layer_scalar", "*.router.*"  # weights that are computed with in float32
 _WITHOUT = (CanonicalizeEmbeddingScale,)  # the op of a lookup multiplies in float32; a table in bfloat16 would round
 
 
@@ -51,7 +62,11 @@ class OnnxCudaTarget(Target):
     modalities = (TEXT,)
 
     def options(self, **given: Any) -> Options:
-        made = super().options(**given)
+        asked = given.pop("kernels", None)
+        kernels = kernels_for(asked, bool(given.get("compute_capabilities")))
+        if kernels == ONNXRUNTIME:
+            given["compute_capabilities"] = ()
+        made = super().options(**given, kernels=kernels)
         if made.recipe is None and made.weights != BFLOAT16:
             return replace(made, recipe=load_recipe(made.weights))
         return made
@@ -68,9 +83,10 @@ class OnnxCudaTarget(Target):
         cuda = cuda_options(options)
         ring = max((cuda.slots(layer) for layer in facts.layers if layer.window), default=0)
         weights = options.recipe or FLOAT32
-        shared = frontend(facts, REWIND, False, weights, FLOAT32, ring, product_scales=BFLOAT16_SCALES)
+        last = self._stock(facts, cuda) if cuda.stock else self._kernels(facts, cuda)
+        shared = frontend(facts, REWIND, cuda.stock, weights, FLOAT32, ring, product_scales=BFLOAT16_SCALES)
         first = tuple(one for one in shared[0].passes if not isinstance(one, _WITHOUT))
-        return (replace(shared[0], passes=first), *shared[1:], self._kernels(facts, cuda))
+        return (replace(shared[0], passes=first), *shared[1:], last)
 
     def _kernels(self, facts: TextFacts, options: CudaOptions) -> Phase:
         """[quantized] to ops of the library."""
@@ -89,6 +105,24 @@ class OnnxCudaTarget(Target):
             LowerToLaunches(),
         )
         return Phase(self.stage, passes, LEGAL)
+
+    def _stock(self, facts: TextFacts, options: CudaOptions) -> Phase:
+        """[quantized] to ops of ONNX Runtime."""
+        layers = len(facts.layers) if facts.moe else 0
+        passes = (
+            ScheduleLogitIndex(slots=options.context),
+            NarrowScales(),
+            LowerToBfloat16(layers=layers, wide=f"{_WIDE} {_WIDE_ROUTERS if layers else ''}"),
+            InsertFloat32Logits(),
+            LowerMoEToGatherScatter(layers=layers, form=TILED, tokens=options.chunk),
+            LowerQuantizedWeights(ONNXRUNTIME, exact=1),
+            InsertLikeliestToken(),
+            Legalize(self.name, STOCK_LEGAL, STOCK_LOWERINGS, STOCK_DTYPES),
+            DropDoubleCasts(),
+            CanonicalizeConstants(),
+            CanonicalizeDeadCode(),
+        )
+        return Phase(self.stage, passes, STOCK_LEGAL | BETWEEN)
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
         (decoder,) = lowered

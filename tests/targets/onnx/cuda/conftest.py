@@ -61,7 +61,7 @@ def cuda_graph(
         checkpoint = stored_narrow(variant)
         program = Program.decoder(traces(checkpoint.facts), checkpoint.facts)
         bind(program, checkpoint)
-        told = ONNX_CUDA.options(**{"context": CONTEXT, "chunk": CHUNK, **options})
+        told = ONNX_CUDA.options(**{"context": CONTEXT, "chunk": CHUNK, "kernels": "g4cuda", **options})
         (lowered,) = lower(program, ONNX_CUDA, told)
         return lowered.model
 

@@ -19,7 +19,7 @@ from tests.targets.onnx.cuda.conftest import CHUNK, CONTEXT
 
 
 def test_defaults():
-    options = TARGETS["onnx-cuda"].options()
+    options = TARGETS["onnx-cuda"].options(kernels="g4cuda")
     assert (options.weights, options.kv, options.chunk) == ("bfloat16", "bfloat16", 2048)
     assert options.compute_capabilities == (80, 89, 90, 100, 120)
 
@@ -123,7 +123,7 @@ REFUSED = [
     ({"kv": "int8"}, "onnx-cuda has no KV cache of int8"),
     ({"modalities": ("text", "image")}, "image is not compiled for onnx-cuda by this version"),
     ({"batch": 2}, "--batch is no option of the target onnx-cuda"),
-    ({"kernels": "g4ops"}, "--kernels is no option of the target onnx-cuda"),
+    ({"kernels": "g4ops"}, "there are no kernels g4ops for CUDA"),
     ({"chunk": 8}, "runs of 8 tokens are not possible"),
     ({"chunk": 10**6}, "runs of 1,000,000 tokens are not possible"),
     ({"compute_capabilities": (75,)}, "there are no kernels for compute capability 75"),
