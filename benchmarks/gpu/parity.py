@@ -2,9 +2,10 @@
 
     python benchmarks/gpu/parity.py CHECKPOINT BUNDLE [--steps 200] [--batch 3] [--replay 1000] [--out FILE]
 
-The judge is Hugging Face eager in float32, which also chooses the tokens that all are fed. The mean error of logits is
-told beside that of Hugging Face in bfloat16; the greedy token beside its own, with the gap of the two likeliest logits
-where they differ. `--replay N` compares N captured steps with N uncaptured ones, bit for bit.
+The judge is Hugging Face eager in float32, which also chooses the tokens that all are fed; of a bundle of codes it holds
+what they stand for. The mean error of logits is told beside that of Hugging Face in bfloat16; the greedy token beside
+its own, with the gap of the two likeliest logits where they differ. Rows of a batch of unequal lengths, which join while
+others decode, choose for themselves: told is how far the judge's logit of a chosen token is from its greatest. `--replay N` compares N captured steps with N uncaptured ones, bit for bit.
 """
 
 from __future__ import annotations
@@ -21,12 +22,22 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 PROMPT = 40
 
 
-def model_of(checkpoint: Path, dtype: Any) -> Any:
+def model_of(checkpoint: Path, bundle: Any, dtype: Any) -> Any:
+    """Hugging Face's, with the weights of ``bundle`` in the place of those that are codes there."""
     import torch
     from transformers import AutoModelForImageTextToText
 
+    from g4compile.compare.dequantized import dequantized
+    from g4compile.model.config import load_config, model_facts
+    from g4compile.model.keys import stored_key
+
     torch.backends.cuda.matmul.allow_tf32 = False
     made = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype, attn_implementation="eager")
+    facts = model_facts(load_config(checkpoint))
+    held = {stored_key(name, facts): one for name, one in made.named_parameters(remove_duplicate=False)}
+    with torch.no_grad():
+        for key, weight in dequantized(bundle):
+            held[key].copy_(torch.from_numpy(weight))
     return made.to("cuda").eval()
 
 
@@ -59,9 +70,9 @@ def compare(checkpoint: Path, session: Any, batch: int, steps: int) -> dict[str,
 
     vocabulary = session.bundle.manifest.vocab_size
     ids = np.random.default_rng(batch).integers(10, min(vocabulary, 900), (batch, PROMPT))
-    wide = expected(model_of(checkpoint, torch.float32), ids, None, steps)
+    wide = expected(model_of(checkpoint, session.bundle, torch.float32), ids, None, steps)
     forced = wide.argmax(-1)
-    narrow = expected(model_of(checkpoint, torch.bfloat16), ids, forced, steps)
+    narrow = expected(model_of(checkpoint, session.bundle, torch.bfloat16), ids, forced, steps)
     made = ours(session, ids, forced)
     differ = made.argmax(-1) != narrow.argmax(-1)
     top = np.sort(wide, -1)
@@ -77,8 +88,9 @@ def compare(checkpoint: Path, session: Any, batch: int, steps: int) -> dict[str,
     }  # fmt: skip
 
 
-def alone(session: Any, steps: int) -> dict[str, Any]:
-    """Rows of a batch of unequal lengths, beside what each gives alone: greedy tokens."""
+def alone(checkpoint: Path, session: Any, steps: int) -> dict[str, Any]:
+    """Rows of a batch of unequal lengths, beside what each gives alone: greedy tokens, and how far each is from the
+    judge's own choice."""
     vocabulary = min(session.bundle.manifest.vocab_size, 900)
     prompts = [np.random.default_rng(seed).integers(10, vocabulary, (1, 5 + 9 * seed)) for seed in range(5)]
     single = []
@@ -99,8 +111,26 @@ def alone(session: Any, steps: int) -> dict[str, Any]:
         for one, token in batch.step():
             found[one].append(token)
     batch.close()
+    import torch
+
+    judge = model_of(checkpoint, session.bundle, torch.float32)
     same = [sum(a == b for a, b in zip(found[row], single[row], strict=True)) for row in range(len(prompts))]
-    return {"rows": len(prompts), "steps": steps, "tokens_equal": same}
+    gaps = {
+        name: max(_gap(judge, ids, tokens[row]) for row, ids in enumerate(prompts))
+        for name, tokens in (("together", found), ("alone", dict(enumerate(single))))
+    }
+    return {"rows": len(prompts), "steps": steps, "tokens_equal": same, "largest_gap": gaps}
+
+
+def _gap(judge: Any, ids: np.ndarray, tokens: list[int]) -> float:
+    """How far the judge's logit of one of ``tokens`` is from its greatest, at most."""
+    import torch
+
+    given = torch.tensor([[*ids[0].tolist(), *tokens[:-1]]], device="cuda")
+    with torch.no_grad():
+        logits = judge(input_ids=given).logits[0, ids.shape[1] - 1 :].float()
+    chosen = logits.gather(1, torch.tensor(tokens, device="cuda")[:, None])[:, 0]
+    return float((logits.max(-1).values - chosen).max())
 
 
 def replay(bundle: Path, steps: int) -> dict[str, Any]:
@@ -148,7 +178,7 @@ def main() -> None:
     for batch in sorted({1, given.batch}):
         found[f"batch_{batch}"] = compare(given.checkpoint, session, batch, given.steps)
         print(json.dumps(found[f"batch_{batch}"]), flush=True)
-    found["rows"] = alone(session, min(given.steps, 60))
+    found["rows"] = alone(given.checkpoint, session, min(given.steps, 60))
     print(json.dumps(found["rows"]), flush=True)
     session.close()
     if given.replay:

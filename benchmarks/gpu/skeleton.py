@@ -95,7 +95,7 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
     files[DATA] = FileSpec(at, "0" * 64)
     (folder / "g4.json").write_bytes(encode(msgspec.structs.replace(manifest, files=files)))
     (folder / FILL).write_text(json.dumps({"bytes": at, "tensors": wanted}))
-    (folder / "config.json.model").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
     print(f"{folder}: {len(list(graph))} nodes, {len(wanted)} weights, {at / 1e9:.2f} GB to fill")
 
 

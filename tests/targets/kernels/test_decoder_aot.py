@@ -17,7 +17,7 @@ from g4compile.targets.kernels.aot import assemble, compile_source
 from g4compile.targets.kernels.attention_kernels import Heads, splits
 from g4compile.targets.kernels.bundled import MANIFEST, write_kernels
 from g4compile.targets.kernels.kernel import ladder
-from g4compile.targets.kernels.product_kernels import GEGLU, NONE, Matrices, Rows, Stream
+from g4compile.targets.kernels.product_kernels import GEGLU, NONE, Matrices, Stream
 from tests.targets.kernels import cubin
 from tests.targets.kernels.test_aot import SYSTEM, wide
 
