@@ -2,10 +2,11 @@
 
     python benchmarks/gpu/parity.py CHECKPOINT BUNDLE [--steps 200] [--batch 3] [--replay 1000] [--out FILE]
 
-The judge is Hugging Face eager in float32, which also chooses the tokens that all are fed; of a bundle of codes it holds
-what they stand for. The mean error of logits is told beside that of Hugging Face in bfloat16; the greedy token beside
-its own, with the gap of the two likeliest logits where they differ. Rows of a batch of unequal lengths, which join while
-others decode, choose for themselves: told is how far the judge's logit of a chosen token is from its greatest. `--replay N` compares N captured steps with N uncaptured ones, bit for bit.
+The judge is Hugging Face eager in float32, which also chooses the tokens that all are fed; of a bundle of codes it
+holds what they stand for. The mean error of logits is told beside that of Hugging Face in bfloat16; the greedy token
+beside its own, with the gap of the two likeliest logits where they differ. Rows of a batch of unequal lengths, which
+join while others decode, choose for themselves: told is how far the judge's logit of a chosen token is from its
+greatest. `--replay N` compares N captured steps with N uncaptured ones, bit for bit.
 """
 
 from __future__ import annotations
