@@ -44,7 +44,7 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
     from g4compile.graph.text import renumber
     from g4compile.model.config import model_facts
     from g4compile.program import Program
-    from g4compile.targets.base import Emitted, io_specs
+    from g4compile.targets.base import Emitted
     from g4compile.targets.kernels.bundled import write_kernels
     from g4compile.targets.lower import lower
     from g4compile.targets.manifest import manifest_of
@@ -82,7 +82,7 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
     del proto.graph.value_info[:]
     (folder / GRAPH).write_bytes(proto.SerializeToString(deterministic=True))
     write_kernels(folder, kernels_of(list(graph)), options.compute_capabilities)
-    spec = bundle.specs(facts, options, io_specs(graph.inputs), io_specs(graph.outputs), quantized)
+    spec = bundle.specs(facts, options, lowered.model, quantized)
     assert isinstance(spec, Emitted)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "config.json").write_text(json.dumps(config))

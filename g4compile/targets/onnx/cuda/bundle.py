@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile.bundle.kv import BFLOAT16, token_bytes
-from g4compile.bundle.manifest import DECODER, CudaSpec, GraphSpec, KVLayer, KVSpec, QuantizedSpec, TensorSpec
+from g4compile.bundle.manifest import DECODER, CudaSpec, GraphSpec, KVLayer, KVSpec, QuantizedSpec
 from g4compile.model.config import LayerFacts, ModelFacts
 from g4compile.targets.base import REWIND, Emitted, Order, io_specs
 from g4compile.targets.kernels.bundled import MANIFEST, write_kernels
@@ -22,32 +22,25 @@ def emit_cuda(order: Order, decoder: ir.Model) -> Emitted:
     if not options.stock:
         order.progress("kernels", 0, 0)
         write_kernels(order.folder, kernels_of(list(decoder.graph)), options.compute_capabilities)
+    return specs(order.facts, options, decoder, quantized_specs([decoder]))
+
+
+def specs(facts: ModelFacts, options: CudaOptions, decoder: ir.Model, quantized: dict[str, QuantizedSpec]) -> Emitted:
+    """What a manifest says of a bundle with the graph ``decoder``, whose weights are ``quantized``."""
     inputs, outputs = io_specs(decoder.graph.inputs), io_specs(decoder.graph.outputs)
-    return specs(order.facts, options, _cuda(options, decoder), inputs, outputs, quantized_specs([decoder]))
+    return Emitted(
+        graphs={DECODER: GraphSpec(f"{DECODER}.onnx", inputs, outputs, DECODER)},
+        kv=KVSpec(BFLOAT16, REWIND, tuple(_kv_layer(layer, options) for layer in facts.text.kv_layers)),
+        activations=BFLOAT16,
+        quantized=quantized,
+        cuda=_cuda(options, decoder),
+    )
 
 
 def _cuda(options: CudaOptions, decoder: ir.Model) -> CudaSpec:
     if options.stock:
         return CudaSpec(options.chunk, host_sizes=any(node.op_type == "Shape" for node in decoder.graph))
     return CudaSpec(options.chunk, COUNTERS, MANIFEST, options.compute_capabilities)
-
-
-def specs(
-    facts: ModelFacts,
-    options: CudaOptions,
-    cuda: CudaSpec,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-    quantized: dict[str, QuantizedSpec],
-) -> Emitted:
-    """What a manifest says of a bundle whose graph has these ``inputs`` and ``outputs``."""
-    return Emitted(
-        graphs={DECODER: GraphSpec(f"{DECODER}.onnx", inputs, outputs, DECODER)},
-        kv=KVSpec(BFLOAT16, REWIND, tuple(_kv_layer(layer, options) for layer in facts.text.kv_layers)),
-        activations=BFLOAT16,
-        quantized=quantized,
-        cuda=cuda,
-    )
 
 
 def _kv_layer(layer: LayerFacts, options: CudaOptions) -> KVLayer:
