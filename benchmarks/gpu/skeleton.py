@@ -82,7 +82,7 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
     del proto.graph.value_info[:]
     (folder / GRAPH).write_bytes(proto.SerializeToString(deterministic=True))
     write_kernels(folder, kernels_of(list(graph)), options.compute_capabilities)
-    spec = bundle.specs(facts, options, lowered.model, quantized)
+    spec = bundle.specs(facts, options, {"decoder": lowered.model}, quantized)
     assert isinstance(spec, Emitted)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "config.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""What the fields of a bundle for ONNX Runtime on CUDA say of each other: one graph, its inputs, rings and counters.
+"""What the fields of a bundle for ONNX Runtime on CUDA say of each other: graphs, their inputs, rings and counters.
 
 Without kernels of ours there are no counters, and the caches are outputs too: they are bound to the same memory.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from g4compile.bundle.faults import Expected, Faults, kv_tensors, misfits
 from g4compile.bundle.kv import BFLOAT16, PAST, PRESENT
-from g4compile.bundle.manifest import ANY, DECODER, CudaSpec, Manifest
+from g4compile.bundle.manifest import ANY, CHOICE, DECODER, TOP_TOKENS, CudaSpec, GraphSpec, Manifest
 
 
 def cuda_faults(manifest: Manifest) -> Faults:
@@ -28,13 +28,16 @@ def cuda_faults(manifest: Manifest) -> Faults:
             f"{list(cuda.compute_capabilities)}",
             "counters and machine code are of kernels",
         )
-    graphs = [(graph.part, graph.variant, graph.rank) for graph in manifest.graphs.values()]
-    if graphs != [(DECODER, ANY, 0)]:
-        why = f"on CUDA it has one, of the part {DECODER}, variant {ANY}, rank 0"
+    graphs = {(graph.part, graph.variant, graph.rank): graph for graph in manifest.graphs.values()}
+    decoder, choice = (graphs.pop((part, ANY, 0), None) for part in (DECODER, CHOICE))
+    if decoder is None or graphs or (choice is not None and cuda.kernels is None):
+        why = f"on CUDA it has one of the part {DECODER}, and with kernels one of {CHOICE}: variant {ANY}, rank 0"
         yield f"the bundle has the graphs {', '.join(manifest.graphs)}", why
         return
     yield from _ring_faults(manifest, cuda)
-    yield from _tensor_faults(manifest, cuda)
+    yield from _decoder_faults(manifest, cuda, decoder)
+    if choice is not None:
+        yield from _choice_faults(manifest, choice)
 
 
 def _ring_faults(manifest: Manifest, cuda: CudaSpec) -> Faults:
@@ -46,8 +49,13 @@ def _ring_faults(manifest: Manifest, cuda: CudaSpec) -> Faults:
             )
 
 
-def _tensor_faults(manifest: Manifest, cuda: CudaSpec) -> Faults:
-    (graph,) = manifest.graphs.values()
+def _choice_faults(manifest: Manifest, graph: GraphSpec) -> Faults:
+    outputs: Expected = {"top_logits": ("float", (None, TOP_TOKENS)), "top_tokens": ("int64", (None, TOP_TOKENS))}
+    yield from misfits("an input of choice", graph.inputs, {"logits": ("float", (None, None, manifest.vocab_size))})
+    yield from misfits("an output of choice", graph.outputs, outputs)
+
+
+def _decoder_faults(manifest: Manifest, cuda: CudaSpec, graph: GraphSpec) -> Faults:
     whole = {f"{PAST}{layer.layer}." for layer in manifest.kv.layers if layer.keep is None}
     caches: Expected = {}
     for name, (dtype, shape) in kv_tensors(manifest.kv, PAST, False).items():

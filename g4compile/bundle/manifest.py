@@ -19,6 +19,7 @@ from g4compile.errors import BundleError
 
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
+CHOICE, TOP_TOKENS = "choice", 64  # the part that finds the likeliest tokens of logits, and how many it finds
 VISION, AUDIO = "vision", "audio"  # the parts that make features of an image, and of a sound
 BLOCKS, PANELS = "blocks", "panels-1"  # how the codes of a weight lie in an ONNX bundle
 ANY = "any"  # the variant of a part that has one graph for every number of tokens

@@ -39,6 +39,7 @@ OPS = {
     "RoutedDown": ("++++.", [HALF]),
     "ExpertSum": ("++++++", [HALF]),
     "NextToken": ("+", [LONG, FLOAT]),
+    "TopTokens": ("+", [FLOAT, LONG, LONG]),
 }
 NAMES = {FLOAT: "float", HALF: "bfloat16", INT: "int32", LONG: "int64"}
 

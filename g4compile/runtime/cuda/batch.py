@@ -159,7 +159,8 @@ class Batch:
         likeliest = self._rows.fetched(self._size_of(going))
         draws = {row: one.sampling.draws for row, one in going.items()}
         try:
-            return {row: self._choose(row, one.sampling, likeliest) for row, one in going.items()}
+            among = self._among(going)
+            return {row: self._choose(row, one.sampling, likeliest, among) for row, one in going.items()}
         except BaseException:
             for row, count in draws.items():
                 going[row].sampling.draws = count
@@ -196,10 +197,20 @@ class Batch:
         found[list(going)] = [one.token for one in going.values()]
         return found
 
-    def _choose(self, row: int, sampling: Sampling, likeliest: Array) -> int:
-        """The token of ``row`` behind the last run, which found the ``likeliest`` of all rows."""
+    def _among(self, going: Mapping[int, Sequence]) -> Mapping[int, tuple[Array, Array]]:
+        """The likeliest tokens of rows that are drawn from them: one run for all of them."""
+        drawn = [row for row, one in going.items() if self._rows.finds_enough(one.sampling)]
+        if not drawn:
+            return {}
+        return dict(enumerate(self._rows.likeliest(drawn[0], drawn[-1] + 1 - drawn[0]), drawn[0]))
+
+    def _choose(self, row: int, sampling: Sampling, likeliest: Array, among: Mapping[int, tuple[Array, Array]]) -> int:
+        """The token of ``row`` behind the last run, which found the ``likeliest`` of all rows, and ``among`` which
+        tokens draws are made."""
         if sampling.temperature == 0:
             return int(likeliest[row])
+        if self._rows.finds_enough(sampling):
+            return sampling.choose_among(*among[row])
         return self._rows.choose(row, sampling)
 
     @contextmanager

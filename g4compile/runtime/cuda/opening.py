@@ -36,15 +36,16 @@ def open_device() -> Cuda:
     return Cuda(_WHAT, packages.EXTRA)
 
 
-def open_graph(bundle: Bundle, device: Device) -> Any:
-    """An `InferenceSession` of the decoder of ``bundle`` on ``device``. Raises MachineError and BundleError, as
-    `CudaSession` does."""
+def open_graph(bundle: Bundle, device: Device, part: str = DECODER) -> Any:
+    """An `InferenceSession` of the ``part`` of ``bundle`` on ``device``; the decoder, which is opened first, brings the
+    kernels of all. Raises MachineError and BundleError, as `CudaSession` does."""
     spec = bundle.manifest.cuda
     assert spec is not None  # `CudaSession` has seen to it
-    name, library = bundle.manifest.graph(DECODER), None
+    name, library = bundle.manifest.graph(part), None
     if spec.kernels is not None:
         library = require_library("this bundle")
-        library.add_kernels(kernels_for(bundle, spec.kernels, device.gpu()))
+        if part == DECODER:
+            library.add_kernels(kernels_for(bundle, spec.kernels, device.gpu()))
     session = _session(bundle, name, device, library, spec.host_sizes)
     graph, where = bundle.manifest.graphs[name], bundle.folder / MANIFEST
     check_tensors(f"inputs of the graph {name}", session.get_inputs(), graph.inputs, where)

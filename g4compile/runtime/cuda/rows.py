@@ -9,12 +9,14 @@ written to at its position, in use or not, and a run gives the logits of one pos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from g4compile.bundle.manifest import TOP_TOKENS
 from g4compile.errors import MachineError
+from g4compile.runtime.cuda.bindings import BFLOAT16, FLOAT, INT32, INT64, bind_input, bind_output
+from g4compile.runtime.cuda.choice import Choice
 from g4compile.runtime.cuda.graph import Graph
 from g4compile.runtime.cuda.memory import Array, Memory, Shared, caches
 from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, PRESENT
@@ -22,15 +24,15 @@ from g4compile.runtime.sampling import Sampling, check_greatest
 
 IDS, INDEX, COUNTERS, NEXT = "input_ids", "logit_index", "counters", "next_token"
 UNUSED = -1  # the position of a row that is not in use
-_FLOAT, _INT32, _INT64, _BFLOAT16 = 1, 6, 7, 16  # as ONNX numbers them
 _MOST_LOGITS = 256 << 20  # bytes of logits that one run gives
 
 
 class Rows:
-    """Memory for ``count`` sequences. Raises MachineError, holding nothing, when the GPU does not have it."""
+    """Memory for ``count`` sequences. ``choice``: what finds the likeliest tokens; None where the bundle does not have
+    it. Raises MachineError, holding nothing, when the GPU does not have the memory."""
 
-    def __init__(self, graph: Graph, shared: Shared, count: int) -> None:
-        manifest = shared.manifest
+    def __init__(self, graph: Graph, shared: Shared, count: int, choice: Choice | None) -> None:
+        manifest, self._choice = shared.manifest, choice
         self.count, self._graph, self._shared, self._device = count, graph, shared, shared.device
         self._vocabulary, self._first_id = manifest.vocab_size, graph.take_ids()
         self.writes_all = shared.count == 0
@@ -75,17 +77,17 @@ class Rows:
         binding = self._prompts.get((first, batch))
         if binding is None:
             binding = self._prompts[first, batch] = self._bound(first, batch)
-            _bind_output(binding, NEXT, _INT64, (batch, 1), self._ids + 8 * first)
+            bind_output(binding, NEXT, INT64, (batch, 1), self._ids + 8 * first)
         positions = np.tile(np.arange(start, start + new, dtype=np.int64), (batch, 1))
         index = np.tile(np.arange(new - keep, new, dtype=np.int64)[None, :, None], (batch, 1, 1))
         for name, array in ((IDS, ids), (POSITIONS, positions), (INDEX, index)):
             address = self._memory.room(name, array.nbytes)
             if array.size:
                 self._device.upload(address, np.ascontiguousarray(array))
-            _bind_input(binding, name, _INT64, array.shape, address)
+            bind_input(binding, name, INT64, array.shape, address)
         if keep > 1:
             self._memory.room(LOGITS, 4 * batch * keep * self._vocabulary)
-        _bind_output(binding, LOGITS, _FLOAT, (batch, keep, self._vocabulary), self._logits_at(first, keep))
+        bind_output(binding, LOGITS, FLOAT, (batch, keep, self._vocabulary), self._logits_at(first, keep))
         self._known[first : first + batch] = -1
         self._graph.run(binding, f"{batch:,} sequences of {new:,} tokens")
 
@@ -140,6 +142,8 @@ class Rows:
     def choose(self, row: int, sampling: Sampling, first: bool = False) -> int:
         """The token of ``row`` behind the last run. ``first``: behind a prompt, where its logit is looked at: what is
         not finite in the weights shows there. Raises BundleError for one that is not finite."""
+        if self.finds_enough(sampling):
+            return sampling.choose_among(*self.likeliest(row, 1)[0])
         if sampling.temperature > 0:
             return sampling.choose(self.logits(row, 1)[0, 0])
         token = int(self.tokens(row, 1)[0])
@@ -150,6 +154,16 @@ class Rows:
             check_greatest(found[0])
         return token
 
+    def finds_enough(self, sampling: Sampling) -> bool:
+        """Whether a draw by ``sampling`` needs only what `likeliest` gives."""
+        return self._choice is not None and sampling.temperature > 0 and sampling.enough(TOP_TOKENS)
+
+    def likeliest(self, first: int, count: int) -> list[tuple[Array, Array]]:
+        """Of each of ``count`` rows from ``first``, behind the last run: the likeliest tokens' logits float32 [n], and
+        the tokens int64 [n]. Only where a sampling `finds_enough`."""
+        assert self._choice is not None
+        return list(zip(*self._choice.likeliest(self._logits_at(first, 1), count), strict=True))
+
     def known(self, count: int) -> Array:
         """int64 [count]: tokens of the first rows that need not be sent, where there are such."""
         return np.maximum(self._known[:count], 0)
@@ -159,11 +173,11 @@ class Rows:
 
     def _step_binding(self, count: int) -> Any:
         binding = self._bound(0, count)
-        _bind_input(binding, IDS, _INT64, (count, 1), self._ids)
-        _bind_input(binding, POSITIONS, _INT64, (count, 1), self._positions)
-        _bind_input(binding, INDEX, _INT64, (count, 1, 1), self._index)
-        _bind_output(binding, NEXT, _INT64, (count, 1), self._ids)
-        _bind_output(binding, LOGITS, _FLOAT, (count, 1, self._vocabulary), self._logits)
+        bind_input(binding, IDS, INT64, (count, 1), self._ids)
+        bind_input(binding, POSITIONS, INT64, (count, 1), self._positions)
+        bind_input(binding, INDEX, INT64, (count, 1, 1), self._index)
+        bind_output(binding, NEXT, INT64, (count, 1), self._ids)
+        bind_output(binding, LOGITS, FLOAT, (count, 1, self._vocabulary), self._logits)
         return binding
 
     def _bound(self, first: int, count: int) -> Any:
@@ -171,17 +185,9 @@ class Rows:
         binding = self._graph.binding()
         for cache in self._caches:
             place = (count, *cache.shape), cache.address + first * cache.row
-            _bind_input(binding, cache.name, _BFLOAT16, *place)
+            bind_input(binding, cache.name, BFLOAT16, *place)
             if self.writes_all:
-                _bind_output(binding, PRESENT + cache.name.removeprefix(PAST), _BFLOAT16, *place)
+                bind_output(binding, PRESENT + cache.name.removeprefix(PAST), BFLOAT16, *place)
         if self._shared.count:
-            _bind_input(binding, COUNTERS, _INT32, (self._shared.count,), self._shared.counters)
+            bind_input(binding, COUNTERS, INT32, (self._shared.count,), self._shared.counters)
         return binding
-
-
-def _bind_input(binding: Any, name: str, dtype: int, shape: Sequence[int], address: int) -> None:
-    binding.bind_input(name, "cuda", 0, dtype, list(shape), address)
-
-
-def _bind_output(binding: Any, name: str, dtype: int, shape: Sequence[int], address: int) -> None:
-    binding.bind_output(name, "cuda", 0, dtype, list(shape), address)

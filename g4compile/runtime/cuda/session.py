@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import DATA, DECODER
+from g4compile.bundle.manifest import CHOICE, DATA, DECODER
 from g4compile.errors import G4Error, InputError
 from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
 from g4compile.runtime.cuda.batch import Batch
+from g4compile.runtime.cuda.choice import Choice
 from g4compile.runtime.cuda.graph import MOST_ROWS, Graph
 from g4compile.runtime.cuda.memory import Shared
 from g4compile.runtime.cuda.opening import open_device, open_graph
@@ -27,15 +28,15 @@ from g4compile.runtime.in_place import InPlace
 from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.sampling import Sampling
 
-Open = Callable[[Bundle, Device], Any]
+Open = Callable[[Bundle, Device, str], Any]
 
 
 class CudaSession(Conversation):
     """One conversation with an `onnx-cuda` bundle.
 
-    ``device`` and ``open_session``: where it runs, and what opens the graph in ONNX Runtime there; the first GPU and
-    `open_graph` when not given. Raises MachineError when there is no GPU, no CUDA provider, or for a bundle of kernels
-    no library libg4cuda, or none for this GPU; BundleError for a graph that ONNX Runtime refuses.
+    ``device`` and ``open_session``: where it runs, and what opens the graph of a part in ONNX Runtime there; the first
+    GPU and `open_graph` when not given. Raises MachineError when there is no GPU, no CUDA provider, or for a bundle of
+    kernels no library libg4cuda, or none for this GPU; BundleError for a graph that ONNX Runtime refuses.
     """
 
     def __init__(self, bundle: Bundle, device: Device | None = None, open_session: Open = open_graph) -> None:
@@ -50,13 +51,18 @@ class CudaSession(Conversation):
         self._device = open_device() if device is None else device
         try:
             self._free_before = self._device.free_memory()
-            file = bundle.graph_path(bundle.manifest.graph(DECODER))
-            opened = open_session(bundle, self._device)
-            self._graph = Graph(opened, self._device, file, captures=not spec.host_sizes)
-            self._shared = Shared(self._device, bundle.manifest, spec.counters)
+            self._graph = self._opened(open_session, DECODER, captures=not spec.host_sizes)
+            self._shared, self._choice = Shared(self._device, bundle.manifest, spec.counters), None
+            if CHOICE in bundle.manifest.parts:
+                graph = self._opened(open_session, CHOICE, captures=False)
+                self._choice = Choice(graph, self._device, bundle.manifest)
         except BaseException:
             self._device.close()
             raise
+
+    def _opened(self, open_session: Open, part: str, captures: bool) -> Graph:
+        file = self.bundle.graph_path(self.bundle.manifest.graph(part))
+        return Graph(open_session(self.bundle, self._device, part), self._device, file, captures=captures)
 
     @property
     def length(self) -> int:
@@ -76,7 +82,7 @@ class CudaSession(Conversation):
         with self._alone():
             rows = arguments.integer("rows", rows, 1, MOST_ROWS)
             self._batches = [one for one in self._batches if not one.closed]
-            batch = Batch(Rows(self._graph, self._shared, rows), self._shared, self._chunk, self._alone)
+            batch = Batch(Rows(self._graph, self._shared, rows, self._choice), self._shared, self._chunk, self._alone)
             self._batches.append(batch)
             return batch
 
@@ -87,8 +93,8 @@ class CudaSession(Conversation):
             held = [*(one for one in self._batches if not one.closed), *([self._rows] if self._rows else [])]
             weights = self.bundle.manifest.files[DATA].bytes
             kv, buffers = (sum(getattr(one, name) for one in held) for name in ("kv_bytes", "buffer_bytes"))
-            other = self._free_before - free - weights - kv - buffers - self._shared.memory.bytes
-            return DeviceMemory(weights, kv, buffers + self._shared.memory.bytes, max(0, other), free)
+            buffers += self._shared.memory.bytes + (self._choice.memory.bytes if self._choice is not None else 0)
+            return DeviceMemory(weights, kv, buffers, max(0, self._free_before - free - weights - kv - buffers), free)
 
     def _close(self) -> None:
         for batch in self._batches:
@@ -96,7 +102,7 @@ class CudaSession(Conversation):
         if self._rows is not None:
             self._rows.free()
         self._rows = None
-        del self._graph  # before the stream that ONNX Runtime's session uses
+        del self._graph, self._choice  # before the stream that ONNX Runtime's sessions use
         self._device.close()
 
     def _reset(self) -> None:
@@ -176,5 +182,5 @@ class CudaSession(Conversation):
             if self._rows is not None:
                 self._rows.free()
                 self._rows = None
-            self._rows = Rows(self._graph, self._shared, batch)
+            self._rows = Rows(self._graph, self._shared, batch, self._choice)
         return self._rows

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from g4compile.bundle.manifest import TOP_TOKENS
 from g4compile.targets.kernels.kernel import Grid, Kernel, Way, all_aligned, types
 from g4compile.targets.kernels.product_kernels import Stream
 
 PIECES = 256  # programs that look for the likeliest token of a sequence
+TOP_PIECE = 4096  # tokens of which one program finds the likeliest
 
 
 def _power(size: int) -> int:
@@ -111,6 +113,20 @@ def likeliest() -> Kernel:
     kinds = types(partial="*fp32", token="*i64", PIECES="i32", BATCH="i32")
     constants = {"BLOCK": PIECES}
     return _kernel("lookups", "likeliest", "", kinds, "token PIECES BATCH", constants, ("a1", "1", "1"), ({}, 4, 1))
+
+
+def top_of_pieces() -> Kernel:
+    kinds = types(logits="*fp32", keys="*i64", VOCABULARY="i32", KEPT="i32", BATCH="i32")
+    constants, unaligned = {"PIECE": TOP_PIECE, "TOP": TOP_TOKENS}, "logits VOCABULARY KEPT BATCH"
+    grid = (f"a0/{TOP_PIECE}", "a2", "1")
+    return _kernel("top_tokens", "top_of_pieces", "", kinds, unaligned, constants, grid, ({}, 16, 1))
+
+
+def top_of_all(pieces: int) -> Kernel:
+    kinds = types(keys="*i64", top_logits="*fp32", top_tokens="*i64", COUNT="i32", BATCH="i32")
+    constants = {"BLOCK": _power(pieces) * TOP_TOKENS, "TOP": TOP_TOKENS}
+    word, grid = str(constants["BLOCK"]), ("a1", "1", "1")
+    return _kernel("top_tokens", "top_of_all", word, kinds, "COUNT BATCH", constants, grid, ({}, 16, 1))
 
 
 def choose_experts(experts: int, choices: int, single: bool) -> Kernel:

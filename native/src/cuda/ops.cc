@@ -44,6 +44,7 @@ const std::vector<Op>& table() {
       {"RoutedDown", "hidden row_token tile_expert w0 [s0]", {kHalf}},
       {"ExpertSum", "dense dense_norm out slot_of weights expert_norm", {kHalf}},
       {"NextToken", "logits", {kLong, kFloat}},
+      {"TopTokens", "logits", {kFloat, kLong, kLong}},
   };
   return ops;
 }

@@ -24,7 +24,9 @@ _DTYPES = {1: np.dtype(np.float32), 6: np.dtype(np.int32), 7: np.dtype(np.int64)
 _CACHES = [f"past_key_values.{layer}.{part}" for layer in (0, 3) for part in ("key", "value")]
 
 
-def manifest():
+def manifest(choice=False):
+    """``choice``: whether there is a graph that finds the likeliest tokens."""
+    parts = ("decoder", "choice") if choice else ("decoder",)
     kv = KVSpec(
         "bfloat16",
         REWIND,
@@ -35,8 +37,8 @@ def manifest():
     )
     return Manifest(
         *(3, "test", "gemma4", "tiny", "onnx-cuda", "bf16", ("text",), CONTEXT, VOCABULARY, 2, 0, (1,), ("g4cuda",)),
-        parts={"decoder": PartSpec(kv)},
-        graphs={"decoder": GraphSpec("decoder.onnx", (), (), "decoder")},
+        parts={part: PartSpec(kv if part == "decoder" else None) for part in parts},
+        graphs={part: GraphSpec(f"{part}.onnx", (), (), part) for part in parts},
         source={},
         versions={},
         recipe=(),
@@ -93,9 +95,7 @@ class Runtime:
             self.device.run(lambda: self._execute(number, bound))
 
     def _array(self, bound, name):
-        dtype, shape, address = bound[name]
-        size = int(np.prod(shape)) * _DTYPES[dtype].itemsize
-        return self.device.at(address, size).view(_DTYPES[dtype]).reshape(shape)
+        return array_at(self.device, *bound[name])
 
     def _execute(self, number, bound):
         values = {name: self._array(bound, name) for name in bound}
@@ -137,6 +137,36 @@ class Runtime:
         return answer([tokens[at] for at in range(position + 1)], position)
 
 
+class Choice:
+    """An `InferenceSession` of the graph `choice`. ``runs``: the logits of every run. ``fail``: called with them."""
+
+    def __init__(self, device):
+        self.device, self.runs, self.fail = device, [], lambda logits: None
+
+    def io_binding(self):
+        return Binding()
+
+    def run_with_iobinding(self, binding, options):
+        assert options.get_run_config_entry("gpu_graph_id") == "-1"
+        bound = dict(binding.bound)
+        self.device.run(lambda: self._execute(bound))
+
+    def _execute(self, bound):
+        logits, found, tokens = (array_at(self.device, *bound[one]) for one in ("logits", "top_logits", "top_tokens"))
+        assert logits.shape == (len(found), 1, VOCABULARY) and found.shape == tokens.shape == (len(found), 64)
+        found[:], tokens[:] = -np.inf, -1
+        for row, one in enumerate(logits[:, 0]):
+            order = np.lexsort((np.arange(VOCABULARY), -np.where(np.isnan(one), np.inf, one)))[:64]
+            found[row, : len(order)], tokens[row, : len(order)] = one[order], order
+        self.runs.append(logits[:, 0].copy())
+        self.fail(logits)
+
+
+def array_at(device, dtype, shape, address):
+    size = int(np.prod(shape)) * _DTYPES[dtype].itemsize
+    return device.at(address, size).view(_DTYPES[dtype]).reshape(shape)
+
+
 class Binding:
     def __init__(self):
         self.bound = {}
@@ -148,13 +178,13 @@ class Binding:
     bind_output = bind_input
 
 
-def opened(size=1 << 30, late=True):
-    """A session, its device and its runtime."""
+def opened(size=1 << 30, late=True, choice=True):
+    """A session, its device, its runtime, and the one of the graph `choice`, where it has that."""
     device = (LateDevice if late else HostDevice)(size)
-    runtime = Runtime(device)
+    graphs = {"decoder": Runtime(device), "choice": Choice(device)}
     session = CudaSession(
-        SimpleNamespace(folder=Path("bundle"), manifest=manifest(), graph_path=Path),
+        SimpleNamespace(folder=Path("bundle"), manifest=manifest(choice), graph_path=Path),
         device,
-        lambda bundle, here: runtime,
+        lambda bundle, here, part: graphs[part],
     )
-    return SimpleNamespace(session=session, device=device, runtime=runtime)
+    return SimpleNamespace(session=session, device=device, runtime=graphs["decoder"], choice=graphs["choice"])

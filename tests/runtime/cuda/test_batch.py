@@ -122,8 +122,10 @@ def test_prompts_are_run_in_the_caches_of_their_row():
     ]  # fmt: skip
 
 
-def test_greedy_rows_stay_on_the_device_and_others_bring_their_logits(monkeypatch):
-    here = opened()
+@pytest.mark.parametrize(("choice", "brought"), [(True, [4 * 64, 8 * 64]), (False, [4 * VOCABULARY])])
+def test_greedy_rows_stay_on_the_device_and_others_bring_what_draws_need(choice, brought, monkeypatch):
+    """The likeliest tokens, or all logits where the bundle cannot find those on the device."""
+    here = opened(choice=choice)
     batch, found = here.session.new_batch(4), {}
     options = {"temperature": 3.0, "top_k": 9, "seed": 5}
     for row, prompt in enumerate(PROMPTS[:3]):
@@ -132,7 +134,7 @@ def test_greedy_rows_stay_on_the_device_and_others_bring_their_logits(monkeypatc
     fetched, download = [], here.device.download
     monkeypatch.setattr(here.device, "download", lambda array, at: (fetched.append(array.nbytes), download(array, at)))
     run(batch, found, 12)
-    assert fetched == [8 * 4, 4 * VOCABULARY] * 12
+    assert fetched == [8 * 4, *brought] * 12 and len(here.choice.runs) == 15 * choice
     sampling, tokens = Sampling(**options), list(PROMPTS[1])
     for token in found[1]:
         assert token == sampling.choose(logits_of(fake.answer(tokens, len(tokens) - 1)))
@@ -190,7 +192,7 @@ def test_an_error_in_a_step_or_a_prompt_changes_nothing(error):
 
 
 def test_what_is_not_possible_is_said():
-    here = opened(size=40_000)
+    here = opened(size=40_000, choice=False)
     batch = here.session.new_batch(2)
     batch.join(PROMPTS[0])
     batch.join(PROMPTS[1])
@@ -235,3 +237,52 @@ def test_batches_are_closed_alone_and_with_their_session():
     with pytest.raises(InputError, match="session is closed"):
         last.step()
     last.close()
+
+
+def test_drawn_rows_share_one_run_that_finds_their_likeliest_tokens(monkeypatch):
+    """Of the rows from the first to the last of them; a row that keeps more tokens brings its logits."""
+    here = opened()
+    batch, found = here.session.new_batch(5), {}
+    options = {1: {"top_k": 9}, 2: {}, 3: {"top_k": 64, "top_p": 0.9}, 4: {"top_k": 65}}
+    for row, prompt in enumerate(PROMPTS[:5]):
+        drawn = {"temperature": 3.0, "seed": 5, **options[row]} if row in options else {}
+        batch.join(prompt, max_new_tokens=15, stop_token_ids=[], **drawn)
+    here.choice.runs.clear()
+    run(batch, found, 1)
+    fetched, download = [], here.device.download
+    monkeypatch.setattr(here.device, "download", lambda array, at: (fetched.append(array.nbytes), download(array, at)))
+    run(batch, found, 14)
+    assert [len(logits) for logits in here.choice.runs] == [3] * 14
+    assert fetched == [8 * 5, 3 * 4 * 64, 3 * 8 * 64, 4 * VOCABULARY, 4 * VOCABULARY] * 14
+    for row, drawn in options.items():
+        sampling, tokens = Sampling(temperature=3.0, seed=5, **drawn), list(PROMPTS[row])
+        for token in found[row]:
+            assert token == sampling.choose(logits_of(fake.answer(tokens, len(tokens) - 1)))
+            tokens.append(token)
+    assert found[0] == greedy(PROMPTS[0], 15)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("CUDA error")])
+def test_an_error_where_the_likeliest_tokens_are_found_changes_nothing(error):
+    here = opened(late=False)
+    batch, found = here.session.new_batch(2), {}
+    options = {"temperature": 3.0, "top_k": 9, "seed": 4}
+    batch.join(PROMPTS[0], max_new_tokens=9, stop_token_ids=[], **options)
+    run(batch, found, 3)
+
+    def fail(logits):
+        raise error
+
+    here.choice.fail = fail
+    with pytest.raises((KeyboardInterrupt, BundleError)):
+        batch.step()
+    with pytest.raises((KeyboardInterrupt, BundleError)):
+        batch.join(PROMPTS[1], **options)
+    here.choice.fail = lambda logits: None
+    assert batch.active == (0,)
+    run(batch, found, 6)
+    sampling, tokens = Sampling(**options), list(PROMPTS[0])
+    for token in found[0]:
+        assert token == sampling.choose(logits_of(fake.answer(tokens, len(tokens) - 1)))
+        tokens.append(token)
+    assert len(found[0]) == 9

@@ -127,6 +127,16 @@ def test_kernels_are_given_before_the_graph_is_opened(folder, library, monkeypat
         opening.open_graph(bundle, device)
 
 
+def test_only_the_decoder_brings_kernels(folder, library, monkeypatch):
+    """Those of all graphs of the bundle."""
+    bundle = Bundle.open(folder)
+    manifest = msgspec.structs.replace(bundle.manifest, graphs={"choice": GraphSpec("choice.onnx", (), (), "choice")})
+    none = SimpleNamespace(get_providers=lambda: [packages.PROVIDER], get_inputs=list, get_outputs=list)
+    monkeypatch.setattr(opening.ort, "InferenceSession", lambda *arguments, **options: none)
+    opening.open_graph(Bundle(bundle.folder, manifest), HostDevice(), "choice")
+    assert library == ["register", "load"]
+
+
 def test_a_graph_that_is_refused(folder, library, monkeypatch):
     bundle, device = Bundle.open(folder), HostDevice()
     monkeypatch.setattr(packages, "provider_loads", lambda: True)

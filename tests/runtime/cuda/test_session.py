@@ -158,15 +158,28 @@ def test_what_runs_ahead_changes_nothing():
             act()
 
 
-@pytest.mark.parametrize("options", [{"temperature": 2.0, "seed": 3}, {"temperature": 4.0, "top_k": 5, "seed": 9}])
-def test_drawn_tokens_are_those_of_the_logits(options):
-    here = opened()
+@pytest.mark.parametrize("choice", [True, False])
+@pytest.mark.parametrize(
+    "options", [{"top_k": 0, "seed": 3}, {"top_k": 5, "seed": 9}, {"top_k": 64, "top_p": 0.7, "seed": 1}]
+)
+def test_drawn_tokens_are_those_of_the_logits(options, choice):
+    """Where the likeliest tokens are enough they are found on the device, and no logits are brought."""
+    here, options = opened(choice=choice), {"temperature": 4.0, **options}
     found = list(here.session.generate(PROMPT, max_new_tokens=12, stop_token_ids=[], **options))
     sampling, tokens = Sampling(**options), list(PROMPT)
     for token in found:
         assert token == sampling.choose(logits_of(fake.answer(tokens, len(tokens) - 1)))
         tokens.append(token)
-    assert len(set(found)) > 3
+    assert len(set(found)) > 3 and len(here.choice.runs) == 12 * (choice and options["top_k"] > 0)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.nan, np.inf])
+@pytest.mark.parametrize("choice", [True, False])
+def test_a_draw_from_what_is_not_finite_is_refused(wrong, choice):
+    here = opened(choice=choice)
+    here.runtime.shift = np.where(np.arange(VOCABULARY) == 7, np.float32(wrong), 0)
+    with pytest.raises(BundleError, match="as its greatest logit"):
+        next(here.session.generate(PROMPT, temperature=1.0, top_k=5))
 
 
 def test_generate_stops():
@@ -239,7 +252,7 @@ def test_an_error_changes_nothing(kept, new, error):
 
 def test_lack_of_memory():
     """Of the caches, and of what ONNX Runtime gives out itself; the session goes on with fewer sequences."""
-    here = opened(size=40_000, late=False)
+    here = opened(size=40_000, late=False, choice=False)
     with pytest.raises(MachineError, match="64 sequences of 96 tokens") as raised:
         here.session.forward([[3]] * 64)
     assert "are free" in raised.value.why and here.session.kv_bytes == 0 and here.session.length == 0

@@ -23,7 +23,6 @@ from g4compile.passes.base import expect
 from g4compile.targets.kernels.kernel import Kernel
 from g4compile.targets.onnx.cuda.plans.registry import plan_of
 
-LAUNCHES, SIZES = "launches", "sizes"
 _WIDE, _NARROW, _INDEX = ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.INT32
 _OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or a result that may have no reader
     "CachedAttention": (_NARROW, _NARROW, _WIDE),
@@ -31,6 +30,7 @@ _OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or
     "NormLogits": (_WIDE, _WIDE, _NARROW, _NARROW),
     "NormProduct": (_NARROW, _WIDE, _NARROW, _NARROW),
     "Product": (_NARROW, _NARROW),
+    "TopTokens": (_WIDE, ir.DataType.INT64, ir.DataType.INT64),
     "Router": (_NARROW, _WIDE, _INDEX, _INDEX, _INDEX, _WIDE, _WIDE, _INDEX, _INDEX),
 }
 
@@ -50,8 +50,7 @@ class LowerToLaunches:
             plan = plan_of(whole)
             if plan is None:
                 continue
-            whole.attributes[LAUNCHES] = ir.AttrStrings(LAUNCHES, plan.launches)
-            whole.attributes[SIZES] = ir.AttrStrings(SIZES, plan.sizes)
+            plan.write(whole)
             found += 1
         expect(self.name, "ops with plans", found, self.ops, "no other op is of libg4cuda")
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import onnx_ir as ir
+
 from g4compile.targets.kernels.kernel import Kernel
 
+LAUNCHES, SIZES = "launches", "sizes"  # attributes of a node
 ALWAYS, NOTHING, NULL, UNUSED = "*", "-", "null", "1"
 
 
@@ -19,6 +22,11 @@ class Plan:
     launches: list[str] = field(default_factory=list)
     sizes: list[str] = field(default_factory=list)
     kernels: list[Kernel] = field(default_factory=list)
+
+    def write(self, node: ir.Node) -> None:
+        """Let ``node`` say it."""
+        node.attributes[LAUNCHES] = ir.AttrStrings(LAUNCHES, self.launches)
+        node.attributes[SIZES] = ir.AttrStrings(SIZES, self.sizes)
 
     def launch(self, condition: str, kernel: Kernel, *arguments: str | int) -> None:
         self.launches.append(" ".join((condition, kernel.name, *map(str, arguments))))

@@ -21,8 +21,8 @@ import numpy as np
 import onnx_ir as ir
 
 from g4compile.targets.kernels.kernel import ALIGNED, Kernel
-from g4compile.targets.onnx.cuda.lower_to_launches import LAUNCHES, SIZES, kernels_of
-from g4compile.targets.onnx.cuda.plan import ALWAYS, NOTHING, NULL
+from g4compile.targets.onnx.cuda.lower_to_launches import kernels_of
+from g4compile.targets.onnx.cuda.plan import ALWAYS, LAUNCHES, NOTHING, NULL, SIZES
 
 Array = np.ndarray[Any, Any]
 _GUARD = 4096  # numbers in front of an operand and behind it

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from g4compile.bundle.manifest import TOP_TOKENS as TOP
 from g4compile.ops.expert_routing import route, tile_of
 from g4compile.ops.geglu import gelu_tanh
 from g4compile.weights.formats.blocks import unpack_bits
@@ -276,6 +277,16 @@ def NextToken(logits: Array, *, narrow: Rounding) -> Array:
     return logits[:, -1:].argmax(-1)
 
 
+def TopTokens(logits: Array, *, narrow: Rounding) -> tuple[Array, Array]:
+    """No logit may be no number. Minus infinity and -1 stand behind the last token."""
+    last = logits[:, -1]
+    token = np.broadcast_to(np.arange(last.shape[1]), last.shape)
+    order = np.lexsort((token, -last), axis=-1)[:, :TOP]
+    missing = ((0, 0), (0, TOP - order.shape[1]))
+    greatest = np.pad(np.take_along_axis(last, order, -1), missing, constant_values=-np.inf)
+    return greatest, np.pad(order, missing, constant_values=-1)
+
+
 def GatherND(value: Array, index: Array, *, batch_dims: int, narrow: Rounding) -> Array:
     return np.stack([one[at[:, 0]] for one, at in zip(value, index, strict=True)])
 
@@ -284,7 +295,7 @@ PLAN = ("launches", "sizes")  # attributes that say how kernels compute, and not
 Op = Callable[..., Array | tuple[Array, ...]]
 _NAMED: tuple[Op, ...] = (
     *(EmbedRows, RotaryAngles, PerLayerInputs, NormProduct, Product, CachedAttention),
-    *(Router, RoutedGateUp, RoutedDown, ExpertSum, NextToken, GatherND),
+    *(Router, RoutedGateUp, RoutedDown, ExpertSum, NextToken, TopTokens, GatherND),
 )
 OPS: dict[str, Op] = {one.__name__: one for one in _NAMED}
 OPS |= {"EmbedRowsNarrow": EmbedRows, "NormLogits": NormProduct}  # the same, in another dtype

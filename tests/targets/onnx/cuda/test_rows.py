@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from g4compile.targets.kernels import row_kernels
 from tests.targets.onnx.cuda.nodes import assert_close, case, coded, normal
 
 
@@ -77,3 +78,53 @@ def test_no_token_where_no_position_has_logits(interpreter):
     given = case("NextToken", np.zeros((2, 0, 64), np.float32), dynamic={0: 2})
     outputs, _ = given.run(interpreter)
     assert outputs[0].shape == (2, 1)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces of the vocabulary that the interpreter sorts in no time."""
+    monkeypatch.setattr(row_kernels, "TOP_PIECE", 128)
+
+
+@pytest.mark.parametrize("vocabulary", [40, 64, 100, 128, 129, 1000, 1025])
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_likeliest_tokens_in_order(vocabulary, kept, interpreter, small_pieces):
+    """Ties within a piece of the vocabulary, and between pieces; other positions do not count. The order is total."""
+    logits = normal(1, 3, kept, vocabulary).astype(ml_dtypes.bfloat16).astype(np.float32)
+    logits[:, :-1] += 100
+    logits[1, -1] = 7
+    logits[2, -1, [5, vocabulary // 2, vocabulary - 1]] = 9, np.inf, 9
+    logits[2, -1, 3] = -np.inf
+    given = case("TopTokens", logits, dynamic={0: 2})
+    (found, tokens, _), _ = given.run(interpreter)
+    expected, order = given.reference()
+    np.testing.assert_array_equal(tokens, order)
+    np.testing.assert_array_equal(found, expected)
+    assert tokens[1, :40].tolist() == list(range(40))
+
+
+def test_pieces_as_they_are(interpreter):
+    logits = normal(1, 1, 1, 5000)
+    given = case("TopTokens", logits, dynamic={0: 2})
+    (found, tokens, keys), _ = given.run(interpreter)
+    expected, order = given.reference()
+    np.testing.assert_array_equal(tokens, order)
+    np.testing.assert_array_equal(found, expected)
+    assert keys.shape == (1, 2, 64)
+
+
+def test_zeros_of_both_signs_are_equal(interpreter, small_pieces):
+    logits = np.full((1, 1, 300), -1, np.float32)
+    logits[0, 0, 1::3], logits[0, 0, 2::3] = -0.0, 0.0
+    (found, tokens, _), _ = case("TopTokens", logits, dynamic={0: 2}).run(interpreter)
+    assert tokens[0].tolist() == [at for at in range(96) if at % 3]
+    assert not np.signbit(found).any() and not found.any()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_no_number_comes_first(sign, interpreter, small_pieces):
+    """So a choice sees it, whatever its sign."""
+    logits = normal(1, 2, 1, 500)
+    logits[1, 0, 450] = np.copysign(np.float32(np.nan), sign)
+    (found, tokens, _), _ = case("TopTokens", logits, dynamic={0: 2}).run(interpreter)
+    assert tokens[1, 0] == 450 and np.isnan(found[1, 0]) and np.isfinite(found[0]).all()

@@ -15,8 +15,10 @@ from g4compile.bundle.manifest import CudaSpec
 from g4compile.errors import BundleError
 from g4compile.runtime.cuda.session import CudaSession
 from g4compile.runtime.feeds import past_of
+from g4compile.runtime.sampling import Sampling
 from g4compile.targets.base import REWIND
 from g4compile.targets.onnx.cuda.bundle import _kv_layer
+from g4compile.targets.onnx.cuda.choice import choice_graph
 from g4compile.targets.onnx.cuda.options import KERNELS, cuda_options
 from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from tests.runtime.cuda import fake
@@ -25,6 +27,20 @@ from tests.scenario import STEPS, assert_equal, run_scenario
 from tests.targets.onnx.cuda import stock
 from tests.targets.onnx.cuda.conftest import CHUNK, CONTEXT
 from tests.targets.onnx.cuda.reference import Graph
+
+
+class Choice(fake.Choice):
+    """ONNX Runtime of a graph `choice`."""
+
+    def __init__(self, device, model):
+        super().__init__(device)
+        self._graph = Graph(model)
+
+    def _execute(self, bound):
+        found = self._graph.run({"logits": fake.array_at(self.device, *bound["logits"])})
+        for name in ("top_logits", "top_tokens"):
+            fake.array_at(self.device, *bound[name])[:] = found[name]
+        self.runs.append(bound["logits"][1])
 
 
 class Runtime(fake.Runtime):
@@ -85,8 +101,8 @@ class StockRuntime(Runtime):
 def opened(cuda_graph, stored_narrow):
     def get(variant, kernels="g4cuda"):
         model = cuda_graph(variant, kernels=kernels)
-        facts, base = stored_narrow(variant).facts.text, fake.manifest()
         options = cuda_options(ONNX_CUDA.options(context=CONTEXT, chunk=CHUNK, kernels=kernels))
+        facts, base = stored_narrow(variant).facts.text, fake.manifest(choice=not options.stock)
         stock_spec = CudaSpec(CHUNK, host_sizes=facts.moe is not None)
         layers = (_kv_layer(layer, options) for layer in facts.kv_layers)
         layers = tuple(layer if layer.window else msgspec.structs.replace(layer, slots=None) for layer in layers)
@@ -96,13 +112,16 @@ def opened(cuda_graph, stored_narrow):
             context=CONTEXT,
             vocab_size=facts.vocab_size,
             stop_token_ids=(),
-            parts={"decoder": msgspec.structs.replace(base.parts["decoder"], kv=kv)},
+            parts={**base.parts, "decoder": msgspec.structs.replace(base.parts["decoder"], kv=kv)},
             cuda=stock_spec if options.stock else CudaSpec(CHUNK, 1, "kernels.json"),
         )
         device = HostDevice()
         runtime = (StockRuntime if options.stock else Runtime)(device, model)
+        choice = None if options.stock else Choice(device, choice_graph(model))
         bundle = SimpleNamespace(folder=Path("bundle"), manifest=manifest, graph_path=Path)
-        return SimpleNamespace(session=CudaSession(bundle, device, lambda *_: runtime), runtime=runtime)
+        graphs = {"decoder": runtime, "choice": choice}
+        session = CudaSession(bundle, device, lambda bundle, here, part: graphs[part])
+        return SimpleNamespace(session=session, runtime=runtime, choice=choice)
 
     return get
 
@@ -143,6 +162,21 @@ def test_sizes_on_the_host_capture_nothing(opened, expected_narrow):
     here, want = opened("tiny-26b-a4b", "onnxruntime"), expected_narrow("tiny-26b-a4b", 1)
     assert list(here.session.generate(want.prompt, max_new_tokens=40)) == want.tokens[0, :40].tolist()
     assert not here.runtime.replayed and {run[0] for run in here.runtime.runs} == {-1}
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_drawn_tokens_are_those_of_all_logits(kernels, opened, expected_narrow):
+    """With kernels they are drawn from what is found on the device."""
+    here, prompt = opened("tiny-e2b", kernels), expected_narrow("tiny-e2b", 1).prompt
+    options = {"temperature": 1.5, "top_k": 40, "top_p": 0.95, "seed": 11}
+    found = list(here.session.generate(prompt, max_new_tokens=20, stop_token_ids=[], **options))
+    assert here.choice is None or here.choice.runs == [(1, 1, 1024)] * 20
+    here.session.reset()
+    sampling, logits, drawn = Sampling(**options), here.session.forward(prompt), []
+    for _ in found:
+        drawn.append(sampling.choose(logits[0]))
+        logits = here.session.forward([drawn[-1]])
+    assert found == drawn and len(set(found)) > 5
 
 
 @pytest.mark.parametrize(

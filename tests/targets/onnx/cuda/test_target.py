@@ -31,9 +31,28 @@ def test_what_the_manifest_says(cuda_bundle):
     assert manifest.cuda == CudaSpec(CHUNK, 4096, "kernels.json", (90,))
     sliding, full = manifest.kv.layers[0], manifest.kv.layers[-1]
     assert (sliding.slots, sliding.keep, full.slots) == (sliding.window - 1 + 16 + CHUNK, sliding.window - 1 + 16, None)
-    assert list(manifest.graphs) == ["decoder"]
+    assert list(manifest.graphs) == ["decoder", "choice"] and manifest.parts["choice"].kv is None
     assert [one.name for one in manifest.graphs["decoder"].outputs] == ["logits", "next_token"]
     assert manifest.recipe == ()
+
+
+def test_a_bundle_may_be_without_the_graph_choice(cuda_bundle, tmp_path):
+    folder = linked(cuda_bundle("tiny-e2b").folder, tmp_path / "bundle")
+    rewrite(folder, lambda manifest: (manifest["graphs"].pop("choice"), manifest["parts"].pop("choice")))
+    assert list(Bundle.open(folder).manifest.parts) == ["decoder"]
+
+
+def test_the_graph_file_of_the_choice(cuda_bundle):
+    """One node over the decoder's logits, with its plan."""
+    bundle = cuda_bundle("tiny-e2b")
+    model = onnx.load(str(bundle.folder / "choice.onnx"))
+    (node,) = model.graph.node
+    plan = {one.name: [text.decode() for text in one.strings] for one in node.attribute}
+    assert (node.domain, node.op_type, list(node.input)) == ("g4", "TopTokens", ["logits"])
+    assert plan["launches"] == ["* top_of_pieces i0 o2 1024 i0.1 i0.0", "* top_of_all.64 o2 o0 o1 64 i0.0"]
+    assert plan["sizes"] == ["* o0 i0.0 64", "* o1 i0.0 64", "* o2 i0.0 1 64"]
+    inputs, outputs = (bundle.manifest.graphs[name] for name in ("choice", "decoder"))
+    assert inputs.inputs[0] == outputs.outputs[0]
 
 
 def test_the_graph_file(cuda_bundle):
@@ -99,6 +118,10 @@ CONTRADICTIONS = [
     (("cuda",), None, "requires does not have g4ops"),
     (("cuda", "kernels"), 7, "is not valid"),
     (("graphs", "decoder", "variant"), "decode", "the bundle has the graphs decoder"),
+    (("graphs", "choice", "variant"), "decode", "the bundle has the graphs decoder, choice"),
+    (("graphs", "choice", "inputs", 0, "shape", 2), 7, "logits, an input of choice, is float.., ., 7. in graphs, but"),
+    (("graphs", "choice", "outputs", 1, "dtype"), "int32", "top_tokens, an output of choice, is int32"),
+    (("graphs", "choice", "outputs", 0, "shape", 1), 32, "top_logits, an output of choice, is float.., 32. in graphs"),
     (("graphs", "decoder", "outputs", 1, "dtype"), "int32", "next_token, an output of decoder, is int32"),
 ]
 
@@ -150,3 +173,5 @@ def test_two_compiles_give_the_same_bytes(cuda_bundle, stored_narrow, tmp_path):
     )
     assert json.loads((folder / "g4.json").read_text()) == json.loads((bundle.folder / "g4.json").read_text())
     assert any(name.endswith(".90.cubin") for name in bundle.manifest.files)
+    kernels = json.loads((folder / "kernels.json").read_text())["kernels"]
+    assert {"top_of_pieces", "top_of_all.64", "largest_logits"} <= {one["name"] for one in kernels}

@@ -24,6 +24,7 @@ _PLANS: dict[str, Callable[[ir.Node], Plan]] = {
     "RoutedDown": experts.down,
     "RoutedGateUp": experts.gate_up,
     "Router": experts.router,
+    "TopTokens": rows.top_tokens,
 }
 
 

@@ -1,9 +1,10 @@
-"""Plans of lookups, angles, inputs of layers, and of the likeliest token."""
+"""Plans of lookups, angles, inputs of layers, and of the likeliest tokens."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
+from g4compile.bundle.manifest import TOP_TOKENS
 from g4compile.targets.kernels import row_kernels as kernels
 from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
 from g4compile.targets.onnx.cuda.plans.operands import has, last, sizes, value
@@ -52,4 +53,15 @@ def next_token(node: ir.Node) -> Plan:
     piece = -(-vocabulary // kernels.PIECES)
     plan.launch(ALWAYS, kernels.largest_logits(), "i0", "o1", vocabulary, "i0.1", "i0.0", piece)
     plan.launch(ALWAYS, kernels.likeliest(), "o1", "o0", kernels.PIECES, "i0.0")
+    return plan
+
+
+def top_tokens(node: ir.Node) -> Plan:
+    vocabulary, plan = last(node, 0), Plan()
+    pieces = -(-vocabulary // kernels.TOP_PIECE)
+    plan.size(ALWAYS, 0, "i0.0", TOP_TOKENS)
+    plan.size(ALWAYS, 1, "i0.0", TOP_TOKENS)
+    plan.size(ALWAYS, 2, "i0.0", pieces, TOP_TOKENS)
+    plan.launch(ALWAYS, kernels.top_of_pieces(), "i0", "o2", vocabulary, "i0.1", "i0.0")
+    plan.launch(ALWAYS, kernels.top_of_all(pieces), "o2", "o0", "o1", pieces * TOP_TOKENS, "i0.0")
     return plan
