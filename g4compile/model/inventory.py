@@ -15,6 +15,7 @@ from g4compile.model.config import FULL, LayerFacts, TextFacts
 
 # Roles. A gate is a product whose output goes through GELU and multiplies another; experts are stacked products.
 NORM, GATE, PRODUCT, EXPERTS, LOOKUP, SCALE = "norm", "gate", "product", "experts", "lookup", "scale"
+ROUTER = "router"  # a group
 SMALL = "small"  # how a token reads norms and scales: whole, and in no product
 _USES = {NORM: SMALL, SCALE: SMALL, GATE: PRODUCT, EXPERTS: PRODUCT}
 
@@ -107,9 +108,9 @@ def _layer(text: TextFacts, layer: LayerFacts) -> Iterator[Weight]:
         yield norm("post_per_layer_input_norm", hidden)
     if text.moe:
         moe, share = text.moe, text.moe.top_k / text.moe.experts
-        yield product("router.proj", moe.experts, hidden, "router")
-        yield scale("router.scale", hidden, "router")
-        yield scale("router.per_expert_scale", moe.experts, "router")
+        yield product("router.proj", moe.experts, hidden, ROUTER)
+        yield scale("router.scale", hidden, ROUTER)
+        yield scale("router.per_expert_scale", moe.experts, ROUTER)
         sizes = {"gate_up_proj": (2 * moe.intermediate_size, hidden), "down_proj": (hidden, moe.intermediate_size)}
         for module, size in sizes.items():
             yield Weight(f"{name}.experts.{module}", (moe.experts, *size), "experts", EXPERTS, share, tail)

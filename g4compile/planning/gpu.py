@@ -14,6 +14,7 @@ from g4compile.ops.expert_routing import tile_of
 from g4compile.planning.device import DEVICES, Device
 from g4compile.planning.speeds import OF_DEVICE, Speeds, operations, read_bytes
 from g4compile.planning.storage import FLOAT, Storage
+from g4compile.targets.onnx.cuda.options import CudaOptions
 
 NUMBER = 2  # bytes of a weight that is no code, of a scale, and of most values between ops
 _DEFAULT = "h100"
@@ -44,6 +45,11 @@ def gpu_of(device: Device | None, wanted: bool) -> Device:
         kinds = ("no GPU", "the target runs on one") if wanted else ("a GPU", "the target runs on processors")
         raise InputError(f"{device.name} is {kinds[0]}", why=kinds[1], fix=f"--device {others}")
     return device
+
+
+def gpu_storage(options: CudaOptions) -> Storage:
+    """How weights are stored: in bfloat16, but what ONNX Runtime's own kernels read in float32."""
+    return Storage(options.recipe, number=NUMBER, small=FLOAT if options.stock else NUMBER)
 
 
 def gpu_memory(text: TextFacts, chunk: int, data_bytes: int, kv_bytes: int) -> GpuMemory:

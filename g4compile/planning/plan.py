@@ -18,7 +18,7 @@ from g4compile.model.keys import checkpoint_key
 from g4compile.planning.caches import caches, gpu_caches, kv_read
 from g4compile.planning.device import Device
 from g4compile.planning.encoders import EncoderPlan, encoder_weights, plan_encoder
-from g4compile.planning.gpu import NUMBER, GpuMemory, gpu_memory, gpu_of, gpu_speeds
+from g4compile.planning.gpu import GpuMemory, gpu_memory, gpu_of, gpu_speeds, gpu_storage
 from g4compile.planning.memory import Memory, memory
 from g4compile.planning.speeds import operations, read_bytes, speeds
 from g4compile.planning.storage import FLOAT, Storage, paged
@@ -26,7 +26,7 @@ from g4compile.runtime.session import CHUNK
 from g4compile.targets import target_named
 from g4compile.targets.base import FLOAT32, Target
 from g4compile.targets.choices import kv_of, modalities_of, recipe_of
-from g4compile.targets.onnx.cuda.options import CudaOptions, cuda_options
+from g4compile.targets.onnx.cuda.options import G4CUDA, CudaOptions, cuda_options
 from g4compile.targets.onnx.kernels import kernels_for
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS
 from g4compile.weights.checkpoint import Checkpoint
@@ -43,7 +43,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
     ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
-    ``decode_kv_bytes``: what of ``decode_read_bytes`` attention reads. ``kernels``: whose products read codes.
+    ``decode_kv_bytes``: what of ``decode_read_bytes`` attention reads. ``kernels``: whose products read codes; on a
+    GPU, whose compute all.
     ``speeds_from``: `device`: what reads at the bandwidth, and products at the operations of ``device`` would give;
     `products`: an estimate, at the rates that the products of libg4ops reached on it. ``memory`` is of a process, and
     None where the bundle runs on a GPU, whose memory ``gpu`` says.
@@ -115,14 +116,14 @@ def plan(
     for of_part in (found, *beside.values()):
         if recipe is not None:
             recipe.check(weight.module for weight in of_part if weight.use != SMALL)
-    taken_kernels = "" if cuda else kernels_for(weights, kernels, kv)
+    taken_kernels = cuda.kernels if cuda else kernels_for(weights, kernels, kv)
     rings = taken_kernels == G4OPS
-    storage = Storage(recipe, number=NUMBER) if cuda else Storage(recipe, panels=rings)
+    storage = gpu_storage(cuda) if cuda else Storage(recipe, panels=rings)
     kept = gpu_caches(text, cuda) if cuda else caches(text, tokens, kv, rings)
     parts: dict[str, int] = {}
     for weight in found:
         parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
-    parts["constants"] = _constant_bytes(text, on_gpu=cuda is not None)
+    parts["constants"] = _constant_bytes(text, cuda)
     encoders = {modality: plan_encoder(facts, PARTS[modality], storage) for modality in beside}
     parts |= {PARTS[modality]: encoder.bytes for modality, encoder in encoders.items()}
     read, profile = kv_read(text, tokens, kv), gpu_of(device, wanted=cuda is not None)
@@ -175,13 +176,16 @@ def _for_gpu(target: Target, weights: str, tokens: int, kernels: str | None) -> 
     """The options of a compile for a GPU; None where ``target`` runs on processors."""
     if not issubclass(target.options_class, CudaOptions):
         return None
-    asked = {} if kernels is None else {"kernels": kernels}
-    return cuda_options(target.options(weights=weights, context=tokens, **asked))
+    return cuda_options(target.options(weights=weights, context=tokens, kernels=kernels or G4CUDA))
 
 
-def _constant_bytes(text: TextFacts, on_gpu: bool) -> int:
-    """Scales of ones for scale-free norms, one a width, which kernels of a GPU do without, and the frequencies of each
-    kind of layer."""
-    ones = set() if on_gpu else {layer.head_dim for layer in text.kv_layers}
-    halves = [layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
-    return sum(paged(FLOAT * size) for size in (*ones, *halves) if FLOAT * size > INLINE)
+def _constant_bytes(text: TextFacts, cuda: CudaOptions | None) -> int:
+    """Scales of ones for scale-free norms, one a width, and the frequencies of each kind of layer. Kernels of libg4cuda
+    have no ones; ONNX Runtime's own on CUDA have the places of caches too, and the order of experts."""
+    halves = [FLOAT * layer.head_dim // 2 for layer in {layer.kind: layer for layer in text.layers}.values()]
+    ones = [] if cuda and not cuda.stock else [FLOAT * size for size in {layer.head_dim for layer in text.kv_layers}]
+    others = []
+    if cuda and cuda.stock:
+        others = [8 * slots for slots in {cuda.slots(layer) for layer in text.kv_layers}]
+        others += [FLOAT * text.moe.experts**2] if text.moe else []
+    return sum(paged(size) for size in (*halves, *ones, *others) if size > INLINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from g4compile.model.inventory import PRODUCT, SMALL, Weight
+from g4compile.model.inventory import PRODUCT, ROUTER, SMALL, Weight
 from g4compile.weights.formats.blocks import BFLOAT16, BlockFormat
 from g4compile.weights.formats.channel_panels import fits_panels, panel_bytes
 from g4compile.weights.recipe import Recipe, Rule
@@ -18,11 +18,13 @@ FLOAT = 4
 @dataclass(frozen=True)
 class Storage:
     """How weights are stored: by ``recipe``, None where none are codes; ``panels``: codes that products read lie in
-    panels where they fit them. ``number``: bytes of a number that is no code."""
+    panels where they fit them. ``number``: bytes of a number that is no code; ``small``:
+    of norms, scales and routers."""
 
     recipe: Recipe | None
     panels: bool = False
     number: int = FLOAT
+    small: int = FLOAT
 
     def stored_bytes(self, weight: Weight) -> int:
         """Bytes of the data file: every tensor starts on a page; small ones are in the graph instead."""
@@ -48,7 +50,8 @@ class Storage:
         """Bytes of each tensor that stores ``weight``."""
         rule = self.rule(weight)
         if rule is None or rule.format is None:
-            size = weight.elements * self.number
+            small = weight.use == SMALL or weight.group == ROUTER
+            size = weight.elements * (self.small if small else self.number)
             return [size] if size > INLINE else []
         rows, columns = math.prod(weight.shape[:-1]), weight.shape[-1]
         if self.in_panels(weight):

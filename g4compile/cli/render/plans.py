@@ -11,6 +11,7 @@ from g4compile.planning.memory import Memory
 from g4compile.planning.plan import Plan
 from g4compile.planning.product_rates import ROWS
 from g4compile.planning.speeds import OF_DEVICE
+from g4compile.targets.onnx.cuda.options import G4CUDA
 
 
 def show_plan(source: str, made: Plan) -> None:
@@ -20,7 +21,7 @@ def show_plan(source: str, made: Plan) -> None:
         "parameters": f"{made.parameters / 1e9:.3f} billion",
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
         "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
-        **({"kernels": kernels_row(made.kernels)} if made.kernels and made.weights != "float32" else {}),
+        **({"kernels": _kernels(made)} if made.weights != "float32" else {}),
         "KV": f"{made.kv}: {kv_size(made.kv_bytes_per_token, made.kv_window_bytes)}",
         f"KV at {made.context:,} tokens": size(made.kv_bytes),
         **(_memory(made.memory) if made.memory is not None else {}),
@@ -35,6 +36,12 @@ def show_plan(source: str, made: Plan) -> None:
     table(f"{source} for {made.target}, {made.weights} weights", rows)
     for rule in made.recipe:
         print(f"    {rule}")
+
+
+def _kernels(made: Plan) -> str:
+    if made.gpu is None:
+        return kernels_row(made.kernels)
+    return "those of libg4cuda" if made.kernels == G4CUDA else "ONNX Runtime's own"
 
 
 def _memory(made: Memory) -> dict[str, str]:

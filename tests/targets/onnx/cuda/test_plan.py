@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from g4compile.bundle.kv import kv_bytes
 from g4compile.cli.app import app
+from g4compile.compiler import compile
 from g4compile.errors import InputError
 from g4compile.model.config import load_config, model_facts
 from g4compile.model.inventory import inventory
@@ -29,6 +30,16 @@ def test_bytes_of_weights(variant, weights, cuda_bundle, stored_narrow):
     bundle = cuda_bundle(variant, weights)
     assert planned.data_bytes == planned.gpu.load_bytes == bundle.manifest.files["weights.data"].bytes
     assert planned.recipe == bundle.manifest.recipe and planned.memory is None
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("weights", ["bfloat16", "int4"])
+def test_bytes_of_weights_for_kernels_of_onnx_runtime(variant, weights, stored_narrow, tmp_path):
+    """Norms and routers are float32 there, and constants take the places of kernels."""
+    source, told = stored_narrow(variant).folder, {"weights": weights, "context": CONTEXT, "kernels": "onnxruntime"}
+    planned, bundle = plan(source, "onnx-cuda", **told), compile(source, "onnx-cuda", tmp_path / "out", **told)
+    assert planned.data_bytes == bundle.manifest.files["weights.data"].bytes and planned.kernels == "onnxruntime"
+    assert planned.kv_bytes == gpu_caches(stored_narrow(variant).facts.text, CudaOptions(**told)).held
 
 
 def test_a_decoded_token_reads_the_weights_of_the_graph(cuda_bundle, stored_narrow):
@@ -83,7 +94,7 @@ def test_a_prompt_reads_all_experts_once_a_run():
     [
         ("onnx-cuda", {"device": DEVICES["laptop"]}, "laptop is no GPU"),
         ("onnx-cpu", {"device": DEVICES["h100"]}, "h100 is a GPU"),
-        ("onnx-cuda", {"kernels": "g4ops"}, "--kernels is no option of the target onnx-cuda"),
+        ("onnx-cuda", {"kernels": "g4ops"}, "there are no kernels g4ops for CUDA"),
         ("onnx-cuda", {"weights": "float32"}, "onnx-cuda takes no float32 weights"),
         ("onnx-cuda", {"kv": "float32"}, "onnx-cuda has no KV cache of float32"),
     ],
