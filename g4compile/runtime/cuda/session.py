@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,8 @@ class CudaSession(Conversation):
             self._graph = self._opened(open_session, DECODER, captures=not spec.host_sizes)
             self._shared, self._choice = Shared(self._device, bundle.manifest, spec.counters), None
             if CHOICE in bundle.manifest.parts:
-                graph = self._opened(open_session, CHOICE, captures=False)
-                self._choice = Choice(graph, self._device, bundle.manifest)
+                opens = partial(self._opened, open_session, CHOICE, captures=False)
+                self._choice = Choice(opens, self._device, bundle.manifest)
         except BaseException:
             self._device.close()
             raise

@@ -120,19 +120,19 @@ def _warps_of_one(matrices: Matrices, columns: int) -> int:
 @dataclass(frozen=True)
 class Rows:
     """How rows are multiplied: in tiles of ``tile``; y in float32 where it is ``wide``; rows of x looked up where they
-    are ``gathered``; all in float32, and exact; an up matrix ``stacked`` behind its gate matrix; K in ``parts``, whose
-    sums are float32."""
+    are ``gathered``; x in float32, of which 16 bits count, where it is ``fine``; an up matrix ``stacked`` behind its gate
+    matrix; K in ``parts``, whose sums are float32."""
 
     tile: int
     wide: bool = False
     gathered: bool = False
-    exact: bool = False
+    fine: bool = False
     stacked: bool = False
     parts: int = 1
 
     @property
     def word(self) -> str:
-        flags = "wide", "gathered", "exact", "stacked"
+        flags = "wide", "gathered", "fine", "stacked"
         found = [name for name in flags if getattr(self, name)] + ([f"parts{self.parts}"] if self.parts > 1 else [])
         return ".".join([f"t{self.tile}", *found])
 
@@ -141,7 +141,7 @@ def product_rows(matrices: Matrices, activation: int, form: Rows, cap: float = 0
     """Many rows."""
     weight, y = "*bf16" if matrices.bits == CODES else "*u8", "*fp32" if form.wide or form.parts > 1 else "*bf16"
     kinds = types(
-        x="*fp32" if form.exact else "*bf16", w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16",
+        x="*fp32" if form.fine else "*bf16", w0=weight, w1=weight, w2=weight, s0="*bf16", s1="*bf16", s2="*bf16",
         gate="*bf16", row_token="*i32", tile_expert="*i32", y=y, N0="i32", N1="i32", N2="i32", K="i32", ROWS="i32",
         GATE_ROW="i32", GATE_AT="i32", TILES="i32",
     )  # fmt: skip
@@ -169,8 +169,8 @@ def _way(matrices: Matrices, activation: int, form: Rows, tiling: tuple[int, int
 
 def _tilings(matrices: Matrices, activation: int, form: Rows) -> list[tuple[int, int, int, int]]:
     """Rows of W, columns of K, warps and stages of a tile."""
-    if form.exact:
-        return [(64, 32, 4, 2), (32, 32, 4, 1)]
+    if form.fine:
+        return [(32, 64, 4, 3), (32, 64, 4, 2), (32, 32, 4, 1)]
     if matrices.bits != CODES:
         depth = matrices.block
         if form.tile < 128:

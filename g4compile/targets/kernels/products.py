@@ -206,7 +206,12 @@ def _accumulate(  # noqa: PLR0913 - a Triton kernel
             here, there = here & (at < K)[None, :], there & (at < K)[:, None]
         part_w = tl.load(weight + row.to(tl.int64)[:, None] * K + at[None, :], mask=here, other=0)
         part_x = tl.load(x + stored[None, :] + at[:, None], mask=there, other=0)
-        return tl.dot(part_w.to(part_x.dtype), part_x, total, input_precision="ieee")
+        if part_x.dtype == tl.float32 and part_w.dtype == tl.bfloat16:  # as two numbers of 8 bits each, on matrix units
+            high = part_x.to(tl.bfloat16)
+            total = tl.dot(part_w, (part_x - high.to(tl.float32)).to(tl.bfloat16), total)
+            return tl.dot(part_w, high, total)
+        else:
+            return tl.dot(part_w, part_x, total, input_precision="ieee")
     else:
         PER: tl.constexpr = 8 // BITS
         at = tl.arange(0, BLOCK // PER)

@@ -47,7 +47,7 @@ def router(node: ir.Node) -> Plan:
             condition, row_kernels.stream_rows(width, stream, epsilon, wide=True), "i0", *none, "i1", "i0",
             f"o{NORMED}", width, "r",
         )  # fmt: skip
-        product = product_kernels.product_rows(proj, product_kernels.NONE, Rows(64, wide=True, exact=True))
+        product = product_kernels.product_rows(proj, product_kernels.NONE, Rows(64, wide=True, fine=True))
         plan.launch(condition, product, f"o{NORMED}", "i2", *[NULL] * 8, f"o{LOGITS}", *proj.integers, "r", 0, 0, 0)
         plan.launch(condition, rows, "i0", *none, "i4", "i0", f"o{X}", width, "r")
         plan.launch(condition, row_kernels.choose_experts(experts, choices, single=False), *chosen)
