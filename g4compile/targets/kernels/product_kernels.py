@@ -120,8 +120,8 @@ def _warps_of_one(matrices: Matrices, columns: int) -> int:
 @dataclass(frozen=True)
 class Rows:
     """How rows are multiplied: in tiles of ``tile``; y in float32 where it is ``wide``; rows of x looked up where they
-    are ``gathered``; x in float32, of which 16 bits count, where it is ``fine``; an up matrix ``stacked`` behind its gate
-    matrix; K in ``parts``, whose sums are float32."""
+    are ``gathered``; x in float32, of which 16 bits count, where it is ``fine``; an up matrix ``stacked`` behind its
+    gate matrix; K in ``parts``, whose sums are float32."""
 
     tile: int
     wide: bool = False
