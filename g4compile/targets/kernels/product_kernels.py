@@ -1,7 +1,6 @@
 """The product kernels by what is fixed when they are compiled, and tilings for how many rows there are.
 
-Tilings are those that `benchmarks/gpu/decoder.py --sweep` chose on an H200; the later ones of a ladder take less shared
-memory.
+Tilings were chosen on an H200, at E2B's sizes; the later ones of a ladder take less shared memory.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Before:                            After:
                                            launches = ["* rotary_angles.128 i0 i1 o0 128 i0.0*i0.1"]
                                            sizes = ["* o0 i0.0 i0.1 2 128"]
 
-Scratch becomes outputs that no node reads. Sizes of outputs that depend on the number of tokens in another way than as
-[B, S, ..] are taken from values, since the plan alone knows them. Source: `docs/design/0010-onnx-cuda.md`.
+Scratch becomes outputs that no node reads. How large an output is, the plan alone knows: sizes between ops are not
+written into a bundle. Source: `docs/design/0010-onnx-cuda.md`.
 """
 
 from __future__ import annotations
