@@ -50,6 +50,16 @@ def test_code_loads_many_bytes_at_a_time_and_may_start_early(name, architecture)
     assert found.parameters == parameter_bytes(kernel)
 
 
+@pytest.mark.parametrize("kernel", [row_kernels.top_of_pieces(), row_kernels.top_of_all(64)], ids=lambda one: one.name)
+def test_the_likeliest_tokens_are_found_in_registers(kernel):
+    """At 262,144 tokens; what is exchanged between warps takes less shared memory than any GPU gives unasked."""
+    (made,) = ladder(kernel, 90).values()
+    assert ".local" not in made.ptx and made.shared <= 48 * KB
+    found = cubin.parse(assemble(made.ptx, 90))
+    assert (found.entry, found.threads) == (kernel.function, 512)
+    assert found.parameters == parameter_bytes(kernel)
+
+
 def parameter_bytes(kernel):
     at = 0
     for _, kind in kernel.types:
