@@ -1,6 +1,6 @@
-"""What the fields of a bundle for ONNX Runtime on CUDA say of each other: graphs, their inputs, rings and counters.
+"""What the fields of a bundle for ONNX Runtime on CUDA say of each other: graphs, their inputs and rings.
 
-Without kernels of ours there are no counters, and the caches are outputs too: they are bound to the same memory.
+Without kernels of ours the caches are outputs too: they are bound to the same memory.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ def cuda_faults(manifest: Manifest) -> Faults:
             f"activations is {manifest.activations} and kv.dtype {manifest.kv.dtype}",
             f"both are {BFLOAT16} on CUDA",
         )
-    if (cuda.kernels is None) != (cuda.counters == 0) or (cuda.kernels is None and cuda.compute_capabilities):
+    if cuda.kernels is None and cuda.compute_capabilities:
         yield (
-            f"cuda has the kernels {cuda.kernels}, {cuda.counters} counters and machine code for "
-            f"{list(cuda.compute_capabilities)}",
-            "counters and machine code are of kernels",
+            f"cuda has no kernels, and machine code for {list(cuda.compute_capabilities)}",
+            "machine code is of kernels",
         )
     graphs = {(graph.part, graph.variant, graph.rank): graph for graph in manifest.graphs.values()}
     decoder, choice = (graphs.pop((part, ANY, 0), None) for part in (DECODER, CHOICE))
@@ -62,10 +61,8 @@ def _decoder_faults(manifest: Manifest, cuda: CudaSpec, graph: GraphSpec) -> Fau
         batch, heads, slots, width = shape
         full = any(name.startswith(begin) for begin in whole)
         caches[name] = dtype, (batch, heads, manifest.context if full else slots, width)
-    counters: Expected = {"counters": ("int32", (cuda.counters,))}
     inputs: Expected = {
         **caches,
-        **({} if cuda.kernels is None else counters),
         "input_ids": ("int64", (None, None)),
         "position_ids": ("int64", (None, None)),
         "logit_index": ("int64", (None, None, 1)),

@@ -208,13 +208,12 @@ class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CudaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``counters``: how many the input of
-    that name has. ``kernels``: the file that lists the compiled kernels, and ``compute_capabilities`` the GPUs whose
-    machine code is among them (89 for 8.9). Where ONNX Runtime's own ops compute all, there are no counters and no
-    kernels, and caches are outputs too. ``host_sizes``: of such ops some compute sizes on the host."""
+    """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``kernels``: the file that lists the
+    compiled kernels, and ``compute_capabilities`` the GPUs whose machine code is among them (89 for 8.9). Where ONNX
+    Runtime's own ops compute all, there are no kernels, and caches are outputs too. ``host_sizes``: of such ops some
+    compute sizes on the host."""
 
     chunk: Count
-    counters: Index = 0
     kernels: str | None = None
     compute_capabilities: tuple[Count, ...] = ()
     host_sizes: bool = False

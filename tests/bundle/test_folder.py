@@ -272,7 +272,7 @@ def test_what_is_required(engine_bundle):
     assert required(KVSpec("float32", 16, ()), layouts={"blocks"}) == ("onnxruntime-ops",)
     assert required(KVSpec("float32", 16, ()), layouts={"panels-1"}) == ("g4ops", "panels-1")
     two = msgspec.structs.replace(manifest.engine, ranks=2)
-    cuda = CudaSpec(16, 1, "kernels.json")
+    cuda = CudaSpec(16, "kernels.json")
     assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=cuda) == ("bfloat16-kv", "g4cuda")
     stock = ("bfloat16-kv", "onnxruntime-ops")
     assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=CudaSpec(16)) == stock

@@ -33,7 +33,7 @@ OPS = {
     "NormProduct": ("+....+......", [HALF, FLOAT, HALF, HALF]),
     "NormLogits": ("+....+......", [FLOAT, FLOAT, HALF, HALF]),
     "Product": ("++.....", [HALF, HALF]),
-    "CachedAttention": ("++++.+++", [HALF, HALF, FLOAT]),
+    "CachedAttention": ("++++.++", [HALF, HALF, FLOAT]),
     "Router": ("+++++", [HALF, FLOAT, INT, INT, INT, FLOAT, FLOAT, INT, INT]),
     "RoutedGateUp": ("++++.", [HALF]),
     "RoutedDown": ("++++.", [HALF]),

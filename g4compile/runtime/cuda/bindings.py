@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-FLOAT, INT32, INT64, BFLOAT16 = 1, 6, 7, 16  # as ONNX numbers them
+FLOAT, INT64, BFLOAT16 = 1, 7, 16  # as ONNX numbers them
 
 
 def bind_input(binding: Any, name: str, dtype: int, shape: Sequence[int], address: int) -> None:

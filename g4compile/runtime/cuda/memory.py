@@ -72,13 +72,10 @@ class Memory:
 
 
 class Shared:
-    """What all sequences of a session use in turn: the ``counters``, if kernels count in any, and host memory that the
-    device reads and writes."""
+    """What all sequences of a session use in turn: host memory that the device reads and writes."""
 
-    def __init__(self, device: Device, manifest: Manifest, counters: int) -> None:
-        self.device, self.manifest, self.count = device, manifest, counters
-        self.memory = Memory(device, "this bundle")
-        self.counters = self.memory.allocate(4 * counters, zero=True) if counters else 0
+    def __init__(self, device: Device, manifest: Manifest) -> None:
+        self.device, self.manifest = device, manifest
         self.tokens = device.staging(8 * MOST_ROWS).view(np.int64)
         self.positions = self._positions(device.staging(8 * MOST_ROWS * _SLOTS).view(np.int64))
         self.logits = device.staging(4 * manifest.vocab_size).view(np.float32)
@@ -91,10 +88,8 @@ class Shared:
             yield from staged.reshape(_SLOTS, MOST_ROWS)
 
     def settle(self) -> None:
-        """Behind an error: wait for what is still running, and put the counters in order."""
+        """Behind an error: wait for what is still running."""
         self.device.synchronize()
-        if self.count:
-            self.device.zero(self.counters, 4 * self.count)
 
 
 @dataclass(frozen=True)

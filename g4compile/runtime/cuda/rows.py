@@ -15,14 +15,14 @@ import numpy as np
 
 from g4compile.bundle.manifest import TOP_TOKENS
 from g4compile.errors import MachineError
-from g4compile.runtime.cuda.bindings import BFLOAT16, FLOAT, INT32, INT64, bind_input, bind_output
+from g4compile.runtime.cuda.bindings import BFLOAT16, FLOAT, INT64, bind_input, bind_output
 from g4compile.runtime.cuda.choice import Choice
 from g4compile.runtime.cuda.graph import Graph
 from g4compile.runtime.cuda.memory import Array, Memory, Shared, caches
 from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, PRESENT
 from g4compile.runtime.sampling import Sampling, check_greatest
 
-IDS, INDEX, COUNTERS, NEXT = "input_ids", "logit_index", "counters", "next_token"
+IDS, INDEX, NEXT = "input_ids", "logit_index", "next_token"
 UNUSED = -1  # the position of a row that is not in use
 _MOST_LOGITS = 256 << 20  # bytes of logits that one run gives
 
@@ -35,7 +35,7 @@ class Rows:
         manifest, self._choice = shared.manifest, choice
         self.count, self._graph, self._shared, self._device = count, graph, shared, shared.device
         self._vocabulary, self._first_id = manifest.vocab_size, graph.take_ids()
-        self.writes_all = shared.count == 0
+        self.writes_all = manifest.cuda is not None and manifest.cuda.kernels is None
         self._steps: dict[int, Any] = {}
         self._prompts: dict[tuple[int, int], Any] = {}
         self._known = np.full(count, -1, np.int64)  # the tokens at `_ids`, where the host knows them
@@ -181,13 +181,11 @@ class Rows:
         return binding
 
     def _bound(self, first: int, count: int) -> Any:
-        """A binding of what does not change: the caches of ``count`` rows from ``first``, and the counters."""
+        """A binding of what does not change: the caches of ``count`` rows from ``first``."""
         binding = self._graph.binding()
         for cache in self._caches:
             place = (count, *cache.shape), cache.address + first * cache.row
             bind_input(binding, cache.name, BFLOAT16, *place)
             if self.writes_all:
                 bind_output(binding, PRESENT + cache.name.removeprefix(PAST), BFLOAT16, *place)
-        if self._shared.count:
-            bind_input(binding, COUNTERS, INT32, (self._shared.count,), self._shared.counters)
         return binding

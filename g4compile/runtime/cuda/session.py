@@ -53,7 +53,7 @@ class CudaSession(Conversation):
         try:
             self._free_before = self._device.free_memory()
             self._graph = self._opened(open_session, DECODER, captures=not spec.host_sizes)
-            self._shared, self._choice = Shared(self._device, bundle.manifest, spec.counters), None
+            self._shared, self._choice = Shared(self._device, bundle.manifest), None
             if CHOICE in bundle.manifest.parts:
                 opens = partial(self._opened, open_session, CHOICE, captures=False)
                 self._choice = Choice(opens, self._device, bundle.manifest)
@@ -94,7 +94,7 @@ class CudaSession(Conversation):
             held = [*(one for one in self._batches if not one.closed), *([self._rows] if self._rows else [])]
             weights = self.bundle.manifest.files[DATA].bytes
             kv, buffers = (sum(getattr(one, name) for one in held) for name in ("kv_bytes", "buffer_bytes"))
-            buffers += self._shared.memory.bytes + (self._choice.memory.bytes if self._choice is not None else 0)
+            buffers += self._choice.memory.bytes if self._choice is not None else 0
             return DeviceMemory(weights, kv, buffers, max(0, self._free_before - free - weights - kv - buffers), free)
 
     def _close(self) -> None:

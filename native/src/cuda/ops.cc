@@ -38,7 +38,7 @@ const std::vector<Op>& table() {
       {"NormProduct", "h [p] [post] [scalar] [pre] w0 [w1] [w2] [s0] [s1] [s2] [gate]", {kHalf, kFloat, kHalf, kHalf}},
       {"NormLogits", "h [p] [post] [scalar] [pre] w0 [w1] [w2] [s0] [s1] [s2] [gate]", {kFloat, kFloat, kHalf, kHalf}},
       {"Product", "x w0 [w1] [w2] [s0] [s1] [s2]", {kHalf, kHalf}},
-      {"CachedAttention", "qkv positions angles q_norm [k_norm] keys values counters", {kHalf, kHalf, kFloat}},
+      {"CachedAttention", "qkv positions angles q_norm [k_norm] keys values", {kHalf, kHalf, kFloat}},
       {"Router", "v scale w0 expert_scale pre", {kHalf, kFloat, kInt, kInt, kInt, kFloat, kFloat, kInt, kInt}},
       {"RoutedGateUp", "x row_token tile_expert w0 [s0]", {kHalf}},
       {"RoutedDown", "hidden row_token tile_expert w0 [s0]", {kHalf}},

@@ -32,7 +32,7 @@ def folder(tmp_path):
         for part in ("key", "value")
     ]
     rows = [TensorSpec(name, "int64", ("batch", "new")) for name in ("input_ids", "position_ids")]
-    index, counters = TensorSpec("logit_index", "int64", ("batch", "kept", 1)), fake.COUNTERS
+    index = TensorSpec("logit_index", "int64", ("batch", "kept", 1))
     logits = TensorSpec("logits", "float", ("batch", "kept", fake.VOCABULARY))
     kernel = record("one", "sm_90a")
     files = {
@@ -51,7 +51,7 @@ def folder(tmp_path):
         graphs={
             "decoder": GraphSpec(
                 "decoder.onnx",
-                (*rows, index, TensorSpec("counters", "int32", (counters,)), *caches),
+                (*rows, index, *caches),
                 (logits, TensorSpec("next_token", "int64", ("batch", 1))),
                 "decoder",
             )

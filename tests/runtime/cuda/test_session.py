@@ -230,7 +230,7 @@ def fails_at(here, run, error):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("CUDA error: unspecified launch failure")])
 @pytest.mark.parametrize(("kept", "new"), [(0, 19), (19, 12), (19, 1)])
 def test_an_error_changes_nothing(kept, new, error):
-    """Where rings still hold what the earlier state sees; counters of a kernel that did not end are put in order."""
+    """Where rings still hold what the earlier state sees."""
     here = opened(late=False)
     if kept:
         here.session.forward(PROMPT)

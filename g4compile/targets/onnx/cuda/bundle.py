@@ -14,7 +14,7 @@ from g4compile.targets.kernels.bundled import MANIFEST, write_kernels
 from g4compile.targets.onnx.bundle import kept_tokens, quantized_specs
 from g4compile.targets.onnx.cuda.choice import choice_graph
 from g4compile.targets.onnx.cuda.lower_to_launches import kernels_of
-from g4compile.targets.onnx.cuda.options import COUNTERS, CudaOptions, cuda_options
+from g4compile.targets.onnx.cuda.options import CudaOptions, cuda_options
 from g4compile.weights.writer import write_graphs
 
 
@@ -52,7 +52,7 @@ def specs(
 def _cuda(options: CudaOptions, decoder: ir.Model) -> CudaSpec:
     if options.stock:
         return CudaSpec(options.chunk, host_sizes=any(node.op_type == "Shape" for node in decoder.graph))
-    return CudaSpec(options.chunk, COUNTERS, MANIFEST, options.compute_capabilities)
+    return CudaSpec(options.chunk, MANIFEST, options.compute_capabilities)
 
 
 def _kv_layer(layer: LayerFacts, options: CudaOptions) -> KVLayer:

@@ -4,7 +4,7 @@ Before:                                                 After:
     q, k, v = g4.Linear (x, ..)                             a = g4.RotaryAngles (position_ids, inv_freq)
     cos = Cos (f);  sin = Sin (f)                           p = g4.Product (x, wq, wk, wv)
     nk, nv = g4.RopeKeyValue (k, v, k_norm, cos, sin)       y = g4.CachedAttention <writes = 1> (p, position_ids, a,
-    keys = TensorScatter <circular> (past.key, nk, at)          q_norm, k_norm, past.key, past.value, counters)
+    keys = TensorScatter <circular> (past.key, nk, at)          q_norm, k_norm, past.key, past.value)
     mask = g4.RingMask (position_ids, keys)
     y = g4.DualRopeAttention (q, q_norm, cos, sin, keys, values, mask)
 
@@ -35,10 +35,10 @@ from g4compile.ops.linear import Linear
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import INDEX, NARROW, WIDE, insert, leading, narrow
+from g4compile.targets.onnx.cuda.operands import NARROW, WIDE, insert, leading, narrow
 from g4compile.targets.onnx.cuda.products import side_by_side
 
-_POSITIONS, COUNTERS = "position_ids", "counters"
+_POSITIONS = "position_ids"
 _TOKENS = 2  # the axis of slots in a cache
 _WIDENED = Node("Cast", Node("Unsqueeze", Any_("positions"), Ints(value=(-1,))))
 _FREQUENCIES = Node("Mul", _WIDENED, Any_("inv_freq"), name="product")
@@ -49,26 +49,22 @@ _IN_RING = Node("Mod", _FIRST, Ints("slots"))
 
 @dataclass(frozen=True)
 class FuseCachedAttention:
-    """``layers``: how many attentions there are, or None. ``slots`` of full layers' caches; 0 leaves them free.
-    ``counters``: how many integers kernels count in."""
+    """``layers``: how many attentions there are, or None. ``slots`` of full layers' caches; 0 leaves them free."""
 
     name: ClassVar[str] = "fuse-cached-attention"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
     layers: int | None = None
     slots: int = 0
-    counters: int = 1
 
     def apply(self, model: ir.Model) -> None:
         graph = model.graph
         positions = next((value for value in graph.inputs if value.name == _POSITIONS), None)
         if positions is None:
             raise MatchError(f"the graph has no input {_POSITIONS} to place keys by", where=self.name)
-        counters = ir.Value(name=COUNTERS, shape=ir.Shape([self.counters]), type=ir.TensorType(INDEX))
-        fusion = _Fusion(positions, counters, self.slots)
+        fusion = _Fusion(positions, self.slots)
         sites = DualRopeAttention.all_in(graph)
         for site in sites:
             fusion.fuse(site)
-        graph.inputs.append(counters)
         expect(self.name, "attentions", len(sites), self.layers, f"no {DualRopeAttention.name()} is left")
 
 
@@ -89,7 +85,6 @@ class _Fusion:
     """``written``: caches by their keys, as attentions read those. ``angles``: by the products with frequencies."""
 
     positions: ir.Value
-    counters: ir.Value
     slots: int
     written: dict[ir.Value, _Cache] = field(default_factory=dict)
     angles: dict[ir.Value, ir.Value] = field(default_factory=dict)
@@ -113,7 +108,6 @@ class _Fusion:
                 narrow(cache.writer.key_norm, FuseCachedAttention.name) if writes else None,
                 cache.key,
                 cache.value,
-                self.counters,
             ],
             [(NARROW, out.shape), (NARROW, None), (WIDE, None)],
             heads=site.heads,

@@ -13,7 +13,6 @@ from g4compile.targets.base import REWIND, Options
 from g4compile.targets.kernels.architectures import ARCHITECTURES
 from g4compile.targets.onnx.lower_quantized_weights import ONNXRUNTIME
 
-COUNTERS = 4096  # integers in which the blocks of a kernel count: one for each head of each sequence of a run
 CHUNKS = (16, 8192)
 G4CUDA = "g4cuda"
 KERNELS = (G4CUDA, ONNXRUNTIME)

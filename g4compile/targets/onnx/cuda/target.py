@@ -37,7 +37,7 @@ from g4compile.targets.onnx.cuda.lower_embeddings import LowerEmbeddings
 from g4compile.targets.onnx.cuda.lower_experts_to_kernels import LowerExpertsToKernels
 from g4compile.targets.onnx.cuda.lower_to_launches import LowerToLaunches
 from g4compile.targets.onnx.cuda.narrow_scales import NarrowScales
-from g4compile.targets.onnx.cuda.options import COUNTERS, CudaOptions, cuda_options, kernels_for
+from g4compile.targets.onnx.cuda.options import CudaOptions, cuda_options, kernels_for
 from g4compile.targets.onnx.cuda.schedule_logit_index import ScheduleLogitIndex
 from g4compile.targets.onnx.cuda.schedule_logit_positions import ScheduleLogitPositions
 from g4compile.targets.onnx.cuda.stock_lowerings import BETWEEN, STOCK_LOWERINGS
@@ -93,7 +93,7 @@ class OnnxCudaTarget(Target):
         layers = len(facts.layers)
         passes = (
             LowerEmbeddings(tables=1 + bool(facts.ple_dim)),
-            FuseCachedAttention(layers=layers, slots=options.context, counters=COUNTERS),
+            FuseCachedAttention(layers=layers, slots=options.context),
             LowerExpertsToKernels(layers=layers if facts.moe else 0),
             CanonicalizeDeadCode(),
             FuseStreamProducts(sums=layers * (3 if facts.ple_dim else 2)),

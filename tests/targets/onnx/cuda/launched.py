@@ -174,8 +174,8 @@ def run_step(step: Step, inputs: Sequence[Array | None], way: int = 0) -> tuple[
 def run_graph(
     steps: Sequence[Step], weights: Mapping[str, Array], runs: Sequence[Mapping[str, Array]], results: Sequence[str]
 ) -> list[dict[str, Array]]:
-    """``results`` of each of ``runs``, one behind the other: feeds by name. What the first run alone feeds (caches,
-    counters) is kept between them, and may change."""
+    """``results`` of each of ``runs``, one behind the other: feeds by name. What the first run alone feeds (caches)
+    is kept between them, and may change."""
     kept = {name: Guarded(array) for name, array in {**weights, **runs[0]}.items()}
     answers = []
     for number, feeds in enumerate(runs):

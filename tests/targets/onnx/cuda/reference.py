@@ -145,7 +145,6 @@ def CachedAttention(
     k_norm: Array | None,
     key_cache: Array,
     value_cache: Array,
-    counters: Array,
     *,
     heads: int,
     kv_heads: int,

@@ -36,5 +36,5 @@ class Runner:
             shapes = {str(value.name): (len(input_ids), *list(value.shape or ())[1:]) for value in pasts}
             self._caches = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         feeds = {"input_ids": input_ids, "position_ids": positions, "logit_index": index[..., None]}
-        outputs = self.graph.run({**feeds, "counters": np.zeros(1, np.int32), **self._caches})
+        outputs = self.graph.run({**feeds, **self._caches})
         return outputs["logits"], outputs["next_token"]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from g4compile.bundle.kv import PAST
-from g4compile.targets.onnx.cuda.options import COUNTERS
 from tests.targets.onnx.cuda.launched import run_graph, step_of
 from tests.targets.onnx.cuda.nodes import assert_close
 from tests.targets.onnx.cuda.reference import Graph, as_array
@@ -39,7 +38,7 @@ def compare(model, batch, chunks, steps, interpreter):
     caches = {str(value.name): np.zeros((batch, *list(value.shape)[1:]), np.float32) for value in pasts}
     vocabulary = model.graph.outputs[0].shape[-1]
     runs, reference = runs_of(batch, chunks, steps, vocabulary), Graph(model, exact=True)
-    first = {**runs[0], **caches, "counters": np.zeros(COUNTERS, np.int32)}
+    first = {**runs[0], **caches}
     weights = {str(value.name): as_array(value) for value in model.graph.initializers.values()}
     kept = {name: array.copy() for name, array in first.items() if name not in runs[0]}
     answers = interpreter(run_graph, [step_of(node) for node in model.graph], weights, [first, *runs[1:]], RESULTS)

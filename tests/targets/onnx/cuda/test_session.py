@@ -54,7 +54,7 @@ class Runtime(fake.Runtime):
     def _execute(self, number, bound):
         caches = {name: list(self._rows(*bound[name])) for name in bound if name.startswith(PAST)}
         fed = {name: np.stack(rows) for name, rows in caches.items()}
-        for name in ("input_ids", "position_ids", "logit_index", "counters"):
+        for name in ("input_ids", "position_ids", "logit_index"):
             fed[name] = self._array(bound, name).copy()
         found = self._graph.run(fed)
         for name, rows in caches.items():
@@ -86,7 +86,7 @@ class StockRuntime(Runtime):
         assert all(bound[name] == bound[past_of(name)] for name in bound if name.startswith(PRESENT))
         fed = {name: np.stack(rows) for name, rows in caches.items()}
         fed |= {name: self._array(bound, name).copy() for name in ("input_ids", "position_ids", "logit_index")}
-        assert fed["position_ids"].min() >= 0 and "counters" not in bound and bound["logit_index"][1][1]
+        assert fed["position_ids"].min() >= 0 and bound["logit_index"][1][1]
         names = [output.name for output in self._session.get_outputs()]
         for name, array in zip(names, self._session.run(names, fed), strict=True):
             if name.startswith(PRESENT):
@@ -113,7 +113,7 @@ def opened(cuda_graph, stored_narrow):
             vocab_size=facts.vocab_size,
             stop_token_ids=(),
             parts={**base.parts, "decoder": msgspec.structs.replace(base.parts["decoder"], kv=kv)},
-            cuda=stock_spec if options.stock else CudaSpec(CHUNK, 1, "kernels.json"),
+            cuda=stock_spec if options.stock else CudaSpec(CHUNK, "kernels.json"),
         )
         device = HostDevice()
         runtime = (StockRuntime if options.stock else Runtime)(device, model)
@@ -143,7 +143,6 @@ def test_generate_gives_hf_s_tokens(kernels, opened, expected_narrow):
 
 
 def test_an_error_leaves_the_state_as_it_was(opened, expected_narrow, monkeypatch):
-    """There are no counters to put in order."""
     here, want = opened("tiny-e2b", "onnxruntime"), expected_narrow("tiny-e2b", 1)
     here.session.forward(want.prompt)
 

@@ -86,7 +86,6 @@ def test_what_the_manifest_says(stock_bundle):
     assert stock_bundle("tiny-26b-a4b").manifest.cuda == CudaSpec(CHUNK, host_sizes=True)
     assert (manifest.activations, manifest.kv.dtype) == ("bfloat16", "bfloat16")
     (graph,) = manifest.graphs.values()
-    assert "counters" not in {one.name for one in graph.inputs}
     assert {one.name for one in graph.outputs} > {"logits", "next_token", "present.0.key", "present.2.value"}
     assert "kernels.json" not in manifest.files and not any(name.endswith(".cubin") for name in manifest.files)
 
@@ -120,7 +119,6 @@ def test_the_file_is_a_valid_graph(stock_bundle):
 
 
 CONTRADICTIONS = [
-    (("cuda", "counters"), 4, "4 counters and machine code for"),
     (("cuda", "compute_capabilities"), [90], "machine code for .90."),
     (("cuda", "kernels"), "kernels.json", "requires does not have g4cuda"),
     (("requires",), ["ring-kv", "bfloat16-kv"], "requires does not have onnxruntime-ops"),

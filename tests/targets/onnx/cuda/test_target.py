@@ -28,7 +28,7 @@ def test_what_the_manifest_says(cuda_bundle):
     manifest = cuda_bundle("tiny-e2b").manifest
     assert manifest.requires == ("ring-kv", "bfloat16-kv", "g4cuda")
     assert (manifest.activations, manifest.kv.dtype, manifest.context) == ("bfloat16", "bfloat16", CONTEXT)
-    assert manifest.cuda == CudaSpec(CHUNK, 4096, "kernels.json", (90,))
+    assert manifest.cuda == CudaSpec(CHUNK, "kernels.json", (90,))
     sliding, full = manifest.kv.layers[0], manifest.kv.layers[-1]
     assert (sliding.slots, sliding.keep, full.slots) == (sliding.window - 1 + 16 + CHUNK, sliding.window - 1 + 16, None)
     assert list(manifest.graphs) == ["decoder", "choice"] and manifest.parts["choice"].kv is None
@@ -110,7 +110,6 @@ def test_codes_in_the_file_are_those_of_the_graph(variant, cuda_bundle, cuda_gra
 
 
 CONTRADICTIONS = [
-    (("cuda", "counters"), 1, "counters, an input of decoder, is int32.4096. in graphs, but"),
     (("cuda", "chunk"), 25, "kv layer 0 has 47 slots and keep 23"),
     (("context",), 512, "past_key_values.2.key, an input of decoder"),
     (("activations",), "float32", "activations is float32 and kv.dtype bfloat16"),
