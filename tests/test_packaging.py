@@ -141,7 +141,7 @@ def test_what_comes_beside_the_package(sources, tmp_path):
     )
     said = run(sys.executable, "-c", f"import sys\n{code}", target, cwd=tmp_path, PYTHONPATH=str(target))
     groups, _, licence = said.partition("\n")
-    extras = ["compile", "dev", "gpu", "media", "polygraphy", "tensorrt", "tensorrt-rtx"]
+    extras = ["compile", "cuda", "dev", "gpu", "media", "polygraphy", "tensorrt", "tensorrt-rtx"]
     assert sorted(groups.split()) == sorted(["console_scripts", "polygraphy.run.plugins", *extras])
     assert licence.strip() == (ROOT / "LICENSE").read_text().strip()
 

@@ -9,7 +9,7 @@ from g4compile.compare.parity import LIMITS
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
-from g4compile.planning.plan import kv_bytes
+from g4compile.planning.caches import kv_bytes
 from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS, once
 from tests.scenario import chunk_sizes, compare_session, window_of
