@@ -6,7 +6,8 @@ The judge is Hugging Face eager in float32, which also chooses the tokens that a
 holds what they stand for. The mean error of logits is told beside that of Hugging Face in bfloat16; the greedy token
 beside its own, with the gap of the two likeliest logits where they differ. Rows of a batch of unequal lengths, which
 join while others decode, choose for themselves: told is how far the judge's logit of a chosen token is from its
-greatest. `--replay N` compares N captured steps with N uncaptured ones, bit for bit.
+greatest. Draws from the likeliest tokens, which the device finds, are compared with draws from all logits.
+`--replay N` compares N captured steps with N uncaptured ones, bit for bit.
 """
 
 from __future__ import annotations
@@ -134,6 +135,24 @@ def _gap(judge: Any, ids: np.ndarray, tokens: list[int]) -> float:
     return float((logits.max(-1).values - chosen).max())
 
 
+def draws(session: Any, steps: int) -> dict[str, Any]:
+    """Tokens of one seed, drawn from what the device finds, beside those drawn from all logits."""
+    from g4compile.runtime.sampling import Sampling
+
+    settings = {"temperature": 1.5, "top_k": 20, "top_p": 0.9, "seed": 7}
+    vocabulary = min(session.bundle.manifest.vocab_size, 900)
+    ids = np.random.default_rng(3).integers(10, vocabulary, (1, PROMPT))
+    session.reset()
+    found = list(session.generate(ids, max_new_tokens=steps, stop_token_ids=(), **settings))
+    session.reset()
+    sampling, logits, chosen = Sampling(**settings), session.forward(ids), []
+    for _ in range(steps):
+        chosen.append(sampling.choose(logits[0]))
+        logits = session.forward(np.array([chosen[-1:]]))
+    return {"steps": steps, "tokens_equal": sum(a == b for a, b in zip(found, chosen, strict=True)),
+            "different_tokens": len(set(found))}  # fmt: skip
+
+
 def replay(bundle: Path, steps: int) -> dict[str, Any]:
     import g4compile
     from g4compile.runtime.cuda.graph import Graph
@@ -181,6 +200,8 @@ def main() -> None:
         print(json.dumps(found[f"batch_{batch}"]), flush=True)
     found["rows"] = alone(given.checkpoint, session, min(given.steps, 60))
     print(json.dumps(found["rows"]), flush=True)
+    found["draws"] = draws(session, given.steps)
+    print(json.dumps(found["draws"]), flush=True)
     session.close()
     if given.replay:
         found["replay"] = replay(given.bundle, given.replay)

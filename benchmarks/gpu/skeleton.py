@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-DATA, GRAPH, FILL, PAGE = "weights.data", "decoder.onnx", "fill.json", 4096
+DATA, FILL, PAGE = "weights.data", "fill.json", 4096
 
 
 def config_of(source: str, layers: int) -> dict[str, Any]:
@@ -35,11 +35,11 @@ def config_of(source: str, layers: int) -> dict[str, Any]:
 
 
 def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa: PLR0915
-    """Write the graph, the kernels, the manifest, and what `fill` must make."""
+    """Write the graphs, the kernels, the manifest, and what `fill` must make."""
     import msgspec
     import onnx_ir as ir
 
-    from g4compile.bundle.manifest import FileSpec, encode
+    from g4compile.bundle.manifest import CHOICE, DECODER, FileSpec, encode
     from g4compile.graph.references import Reference
     from g4compile.graph.text import renumber
     from g4compile.model.config import model_facts
@@ -49,6 +49,7 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
     from g4compile.targets.lower import lower
     from g4compile.targets.manifest import manifest_of
     from g4compile.targets.onnx.cuda import bundle
+    from g4compile.targets.onnx.cuda.choice import choice_graph
     from g4compile.targets.onnx.cuda.lower_to_launches import kernels_of
     from g4compile.targets.onnx.cuda.target import ONNX_CUDA
     from g4compile.trace.trace import trace
@@ -57,10 +58,11 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
     config = config_of(source, layers)
     facts = model_facts(config)
     options = ONNX_CUDA.options(**given)
-    program = Program.of({"decoder": trace(facts, part="decoder")}, facts)
+    program = Program.of({DECODER: trace(facts, part=DECODER)}, facts)
     (lowered,) = lower(program, ONNX_CUDA, options)
     graph = lowered.model.graph
     renumber(lowered.model)
+    models = {DECODER: lowered.model, CHOICE: choice_graph(lowered.model)}
     folder.mkdir(parents=True, exist_ok=True)
     at, wanted, places = 0, [], {}
     for name, value in graph.initializers.items():
@@ -78,11 +80,13 @@ def make(source: str, folder: Path, layers: int, **given: Any) -> None:  # noqa:
         tensor = value.const_value
         shape = ir.Shape([int(size) for size in tensor.shape])
         value.const_value = ir.ExternalTensor(DATA, place, tensor.nbytes, tensor.dtype, shape=shape, name=name)
-    proto = ir.serde.serialize_model(lowered.model)
-    del proto.graph.value_info[:]
-    (folder / GRAPH).write_bytes(proto.SerializeToString(deterministic=True))
-    write_kernels(folder, kernels_of(list(graph)), options.compute_capabilities)
-    spec = bundle.specs(facts, options, {"decoder": lowered.model}, quantized)
+    for part, model in models.items():
+        proto = ir.serde.serialize_model(model)
+        del proto.graph.value_info[:]
+        (folder / f"{part}.onnx").write_bytes(proto.SerializeToString(deterministic=True))
+    nodes = [node for model in models.values() for node in model.graph]
+    write_kernels(folder, kernels_of(nodes), options.compute_capabilities)
+    spec = bundle.specs(facts, options, models, quantized)
     assert isinstance(spec, Emitted)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "config.json").write_text(json.dumps(config))

@@ -15,6 +15,8 @@ CODES = 16  # bits of a weight that is no code
 _PART = 2048  # numbers of K that a program of one row has in registers, where it need not have all
 _WHOLE_TO = 4096
 _HEAD = 1 << 17  # rows of a matrix that is read at the speed of memory in any way
+_MANY = 1 << 14  # rows of a matrix that give a GPU enough programs, however small
+_FULL = 1.25  # of K, what pieces of it may have together
 _PROGRAMS, _LONG = 132, 2048  # below so many programs, and from so many columns on, K is cut into parts
 _MOST_PARTS = 8
 
@@ -66,13 +68,8 @@ def product_one(
     matrices: Matrices, activation: int, stream: Stream | None, wide: bool, cap: float, epsilon: float
 ) -> Kernel:
     """One row. ``wide``: y is float32. Of ``grouped`` matrices, a row each: x is one, or (without GeGLU) one a tile."""
-    whole = stream is not None or matrices.columns <= _WHOLE_TO
-    columns = 1 << (matrices.columns - 1).bit_length() if whole else _PART
-    if matrices.bits != CODES and matrices.columns >= 4 * _PART and not whole:
-        columns = 2 * _PART
-    if matrices.bits != CODES:
-        columns = max(columns, matrices.block)
-    rows = _rows_of_one(matrices, activation, columns)
+    rows, columns, warps = _tile_of_one(matrices, activation, stream)
+    whole = columns >= matrices.columns
     weight, before = ("*bf16" if matrices.bits == CODES else "*i32"), stream or Stream(False, False, False)
     kinds = types(
         h="*fp32" if stream else "*bf16", p="*bf16", post="*bf16", scalar="*bf16", pre="*bf16", w0=weight, w1=weight,
@@ -86,8 +83,7 @@ def product_one(
         "ROW_OF_TILE": int(matrices.grouped and activation == NONE), "BLOCK_N": rows, "BLOCK_K": columns,
         "WHOLE": int(whole),
     }  # fmt: skip
-    warps, part = _warps_of_one(matrices, columns), "" if whole else ".part"
-    front, width = before.word if stream else "row", ".wide" if wide else ""
+    part, front, width = "" if whole else ".part", before.word if stream else "row", ".wide" if wide else ""
     name = f"product_one.{matrices.word}.a{activation}.{front}.n{rows}.k{columns}{part}.w{warps}{width}"
     across = f"a0/{rows}" if activation == GEGLU else f"a0/{rows}+a1/{rows}+a2/{rows}"
     way = Way((), (across, "a5", "1"), warps)
@@ -97,23 +93,44 @@ def product_one(
     )
 
 
-def _rows_of_one(matrices: Matrices, activation: int, columns: int) -> int:
-    """Rows of W that a program multiplies: a divisor of every size."""
+def norms_itself(matrices: Matrices) -> bool:
+    """Whether a program of one row norms it, which needs all of it at once: what is left of a power of two costs
+    nothing where numbers are read, but time where numbers are made of codes."""
+    return matrices.bits == CODES or matrices.columns <= _PART
+
+
+def _tile_of_one(matrices: Matrices, activation: int, stream: Stream | None) -> tuple[int, int, int]:
+    """Rows of W that a program multiplies, a divisor of every size; numbers of K at once; and warps."""
+    whole = 1 << (matrices.columns - 1).bit_length()
+    if matrices.bits != CODES and stream is None:
+        return _tile_of_codes(matrices, activation)
+    columns = whole if stream is not None or matrices.columns <= _WHOLE_TO else _PART
     if matrices.bits != CODES:
+        columns = max(columns, matrices.block)
         wanted = 16 if activation == GEGLU or matrices.sizes[0] >= _HEAD else 8
-    elif matrices.sizes[0] >= _HEAD or columns < 512:
-        wanted = 8
+        warps = 8 if len(matrices.sizes) == 2 else 4
+    elif matrices.sizes[0] >= _HEAD:
+        wanted, warps = 8, 2 if columns <= _PART else 4
     else:
-        wanted = 2 if columns > _WHOLE_TO or (activation == NONE and matrices.columns == _PART) else 4
-    return gcd(wanted, *matrices.sizes)
+        few = columns > _WHOLE_TO or (activation == NONE and matrices.columns == _PART)
+        wanted = 8 if columns < 512 else 2 if few else 4
+        warps = 8 if columns > _WHOLE_TO or matrices.columns > 8192 else 4
+    return gcd(wanted, *matrices.sizes), columns, warps
 
 
-def _warps_of_one(matrices: Matrices, columns: int) -> int:
-    if matrices.bits != CODES:
-        return 4 if columns <= _PART and len(matrices.sizes) != 2 and matrices.columns <= _WHOLE_TO else 8
-    if matrices.sizes[0] >= _HEAD:
-        return 2 if columns <= _PART else 4
-    return 8 if columns > _WHOLE_TO or matrices.columns > 8192 else 4
+def _tile_of_codes(matrices: Matrices, activation: int) -> tuple[int, int, int]:
+    """The same of codes whose row of x is normed already: pieces of K that leave little of their last one empty."""
+    if activation == GEGLU:
+        most = 512 if matrices.sizes[0] >= _MANY else 1024
+    elif sum(matrices.sizes) >= _MANY // 4:
+        most = 1024
+    else:
+        most = 2 * _PART if matrices.columns >= 4 * _PART and sum(matrices.sizes) < _PART else _PART
+    piece = max(least := 256, matrices.block)
+    while piece < most and -(-matrices.columns // (2 * piece)) * 2 * piece <= matrices.columns * _FULL:
+        piece *= 2
+    warps = max(2, piece // (256 if activation == GEGLU else 512))
+    return gcd(32 if piece == least else 8, *matrices.sizes), piece, warps
 
 
 @dataclass(frozen=True)

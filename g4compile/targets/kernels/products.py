@@ -26,49 +26,48 @@ NONE, GEGLU, GATE, SOFTCAP = (tl.constexpr(number) for number in range(4))
 
 
 @triton.jit
-def _add_term(total, bits, x, NUMBER: tl.constexpr, BITS: tl.constexpr):
-    """``total`` plus code ``NUMBER`` of each word times x. The code is put into the mantissa of a number in [1, 2)."""
-    if BITS * NUMBER > 23 - BITS:
-        moved = bits >> (BITS * NUMBER - (23 - BITS))
+def _add_codes(total, moved, low, high, one, BITS: tl.constexpr):
+    """``total`` plus the codes of a byte, at bits 15 to 22 of ``moved``, times x: of one code, or ``low`` and ``high``.
+
+    An instruction makes a number of a code: it is put into the mantissa of 1. The number is 1 + code / 256, or, of the
+    high half of a byte, 1 + code / 16."""
+    if BITS == 8:
+        return total + ((moved & 0x7F8000) | one).to(tl.float32, bitcast=True) * low[None, :]
     else:
-        moved = bits << (23 - BITS - BITS * NUMBER)
-    number = ((moved & (((1 << BITS) - 1) << (23 - BITS))) | 0x3F800000).to(tl.float32, bitcast=True)
-    return total + number * x[None, :]
+        total += ((moved & 0x078000) | one).to(tl.float32, bitcast=True) * low[None, :]
+        return total + ((moved & 0x780000) | one).to(tl.float32, bitcast=True) * high[None, :]
 
 
 @triton.jit
-def _sums_of_codes(bits, factors, x, BITS: tl.constexpr):
-    """Sums over words ``bits`` int32 [rows, words], each word times its factor, by float32 x, a number for each code:
-    float32 [rows]. Two instructions make a number of a code; it is 1.5 too much by the middle of the codes."""
+def _sums_of_words(bits, factors, x, BITS: tl.constexpr):
+    """Of each word of ``bits`` int32 [rows, words] the sum of its codes, times its factor, by float32 x, a number for
+    each code: float32 [rows, words], in units of `_add_codes`. What a code's number is too much by is taken off at the
+    end of a word."""
     WORDS: tl.constexpr = bits.shape[1]
-    total = tl.zeros(bits.shape, tl.float32)
+    # The bits of 1.0, in a way that no compiler knows them: it then joins the two steps of `_add_codes` in one.
+    one = 0x3F800000 + tl.program_id(2)
     if BITS == 8:
         even, odd = tl.split(tl.reshape(x, (WORDS, 2, 2)))
-        x0, x2 = tl.split(even)
-        x1, x3 = tl.split(odd)
-        middle = (x0 + x2) + (x1 + x3)
-        total = _add_term(total, bits, x0, 0, BITS)
-        total = _add_term(total, bits, x1, 1, BITS)
-        total = _add_term(total, bits, x2, 2, BITS)
-        total = _add_term(total, bits, x3, 3, BITS)
+        low0, low2 = tl.split(even)
+        low1, low3 = tl.split(odd)
+        high0, high1, high2, high3 = low0, low1, low2, low3
+        middle = 1.5 * ((low0 + low2) + (low1 + low3))
     else:
-        even, odd = tl.split(tl.reshape(x, (WORDS, 2, 2, 2)))
-        first, third = tl.split(even)
-        second, fourth = tl.split(odd)
-        x0, x4 = tl.split(first)
-        x1, x5 = tl.split(second)
-        x2, x6 = tl.split(third)
-        x3, x7 = tl.split(fourth)
-        middle = ((x0 + x4) + (x1 + x5)) + ((x2 + x6) + (x3 + x7))
-        total = _add_term(total, bits, x0, 0, BITS)
-        total = _add_term(total, bits, x1, 1, BITS)
-        total = _add_term(total, bits, x2, 2, BITS)
-        total = _add_term(total, bits, x3, 3, BITS)
-        total = _add_term(total, bits, x4, 4, BITS)
-        total = _add_term(total, bits, x5, 5, BITS)
-        total = _add_term(total, bits, x6, 6, BITS)
-        total = _add_term(total, bits, x7, 7, BITS)
-    return tl.sum((total - 1.5 * middle[None, :]) * factors, 1) * (1 << BITS)
+        low, high = tl.split(tl.reshape(x, (WORDS, 4, 2)))
+        low *= 16.0  # so that both halves of a byte weigh the same
+        middle = tl.sum((1 + 0.5 / 16) * low + 1.5 * high, 1)
+        low_even, low_odd = tl.split(tl.reshape(low, (WORDS, 2, 2)))
+        low0, low2 = tl.split(low_even)
+        low1, low3 = tl.split(low_odd)
+        high_even, high_odd = tl.split(tl.reshape(high, (WORDS, 2, 2)))
+        high0, high2 = tl.split(high_even)
+        high1, high3 = tl.split(high_odd)
+    total = tl.zeros(bits.shape, tl.float32)
+    total = _add_codes(total, bits << 15, low0, high0, one, BITS)
+    total = _add_codes(total, bits << 7, low1, high1, one, BITS)
+    total = _add_codes(total, bits >> 1, low2, high2, one, BITS)
+    total = _add_codes(total, bits >> 9, low3, high3, one, BITS)
+    return (total - middle[None, :]) * factors
 
 
 @triton.jit
@@ -181,14 +180,24 @@ def product_one(  # noqa: PLR0913 - a Triton kernel
             tl.store(v + at, x, mask=inside)
         if NORMED:
             x = x * (inverse_root(tl.sum(x * x), K, EPSILON) * FACTOR) * before
-        sums = _sums_of_codes(bits, factors, x, BITS)
+        total = _sums_of_words(bits, factors, x, BITS)
+        total_u = total
         if ACTIVATION == GEGLU:
-            others = _sums_of_codes(bits_u, factors_u, x, BITS)
+            total_u = _sums_of_words(bits_u, factors_u, x, BITS)
         if not WHOLE:
             for start in tl.range(BLOCK_K, K, BLOCK_K):
                 bits, factors = _codes(weight, scale, row, start // PER + word, words, blocks, BITS, BLOCK)
                 x = tl.load(h + start + at, mask=start + at < K, other=0).to(tl.float32)
-                sums += _sums_of_codes(bits, factors, x, BITS)
+                total += _sums_of_words(bits, factors, x, BITS)
+                if ACTIVATION == GEGLU:
+                    bits_u, factors_u = _codes(
+                        other_weight, other_scale, second, start // PER + word, words, blocks, BITS, BLOCK
+                    )
+                    total_u += _sums_of_words(bits_u, factors_u, x, BITS)
+        UNIT: tl.constexpr = 1 << BITS  # what a code of 1 is less in `_add_codes`
+        sums = tl.sum(total, 1) * UNIT
+        if ACTIVATION == GEGLU:
+            others = tl.sum(total_u, 1) * UNIT
     result = _finish(sums, others, beside, CAP, ACTIVATION)
     tl.store(y + at_y, result.to(y.dtype.element_ty))
 

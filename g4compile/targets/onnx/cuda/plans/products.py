@@ -1,6 +1,7 @@
 """Plans of products: one row by itself, few rows in small tiles, many in large ones.
 
-One row is normed by every program for itself, which costs less than a launch. More rows are normed once.
+One row is normed by every program for itself, which costs less than a launch; not where it is long and the weights are
+codes. More rows are normed once.
 """
 
 from __future__ import annotations
@@ -30,21 +31,23 @@ def norm_product(node: ir.Node) -> Plan:
     cap = value(node, "cap") if activation == kernels.SOFTCAP else 0.0
     weights = matrices(node, _WEIGHTS, columns, 3)
     stream = Stream(adds=has(node, 1), scaled=has(node, 3), normed=has(node, 4))
-    made = stream.adds or stream.scaled
+    made, alone = stream.adds or stream.scaled, kernels.norms_itself(weights)
     gate = ("i11", *_gate(node)) if activation == kernels.GATE else (NULL, 0, 0)
     form = _Form(weights, activation, wide, cap, _WEIGHTS, gate, scratch=3)
     plan = Plan()
     for condition, _ in (ONE_ROW, *TILES):
         plan.size(condition, 0, "i0.0", "i0.1", form.width)
         plan.size(condition, 1, *(("i0.0", "i0.1", columns) if made else ()))
-        plan.size(condition, 2, *(("i0.0", "i0.1", columns) if condition != ONE else ()))
+        plan.size(condition, 2, *(("i0.0", "i0.1", columns) if condition != ONE or not alone else ()))
         plan.size(condition, 3, *form.numbers(condition))
     before = [f"i{index}" for index in range(5)]
     stream_out = "o1" if made else NULL  # not written where nothing is added
-    one = kernels.product_one(weights, activation, stream, wide, cap, epsilon)
-    operands = (*form.weights_and_scales, gate[0], NULL)
-    plan.launch(ONE, one, *before, *operands, "o0", stream_out, *weights.integers, gate[2], "r")
-    rows = stream_rows(columns, stream, epsilon)
+    rows, normed = stream_rows(columns, stream, epsilon), ["o2", *[NULL] * 4]
+    one = kernels.product_one(weights, activation, stream if alone else None, wide, cap, epsilon)
+    if not alone:
+        plan.launch(ONE, rows, *before, stream_out, "o2", columns, "r")
+    operands = (*form.weights_and_scales, gate[0], NULL, "o0", stream_out if alone else NULL)
+    plan.launch(ONE, one, *(before if alone else normed), *operands, *weights.integers, gate[2], "r")
     for condition, tile in TILES:
         plan.launch(condition, rows, *before, stream_out, "o2", columns, "r")
         form.launch(plan, condition, tile, "o2")
