@@ -8,10 +8,12 @@ import torch
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
+from g4compile.targets.tensorrt.attention_forms import FOLDED, FORMS, FUSED, SELECT
 from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.interpreter.plugged import PluginLayer
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
+from tests.targets.tensorrt.nightly import with_nightly
 
 STEPS, EXACT, SHARE = 60, 5e-4, 1.1
 
@@ -25,14 +27,24 @@ def difference(session, want):
     return found
 
 
-# A head limit of 16 makes the tiny models' full layers (32) what those of the published ones (512) are: folded.
-FOLDED = [*((variant, 256) for variant in VARIANTS), ("tiny-e2b", 16), ("tiny-31b", 16)]
+# Variant, form of attention, and the widest head of a fused layer: 16 makes full layers of tiny models (32) what those
+# of the published ones (512) are.
+IN_FORMS = [
+    *((variant, FUSED, 256) for variant in VARIANTS),
+    ("tiny-e2b", FUSED, 16),
+    ("tiny-31b", FUSED, 16),
+    ("tiny-12b", SELECT, 256),
+    ("tiny-26b-a4b", SELECT, 256),
+    ("tiny-e4b", FOLDED, 256),
+    ("tiny-31b", FOLDED, 256),
+]
+ALL_FORMS = [(variant, form, 256) for variant in VARIANTS for form in FORMS]
 
 
-@pytest.mark.parametrize(("variant", "fused_head"), FOLDED)
-def test_exact_network_equals_hf_float32(variant, fused_head, emit, expected):
+@pytest.mark.parametrize(("variant", "form", "fused_head"), with_nightly(IN_FORMS, ALL_FORMS))
+def test_exact_network_equals_hf_float32(variant, form, fused_head, emit, expected):
     want = expected(variant, 1)
-    session = emit(variant, fused_head=fused_head).session(exact=True)
+    session = emit(variant, attention=form, fused_head=fused_head).session(exact=True)
     worst = max(float(part.max()) for part in difference(session, want))
     assert worst <= EXACT, worst
     session.reset()  # the prefill network keeps the last position alone
