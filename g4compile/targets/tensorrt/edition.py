@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
@@ -31,7 +33,8 @@ class Edition:
     """``lowest``: the oldest version that is taken. ``too_old``: by how their versions begin, releases before it, and
     ``doubtful`` ones behind it, with what is known of them. ``capabilities``: GPUs it builds for without having one;
     empty when it builds for the GPU at hand. ``fused``: what its layer of attention takes. ``plugins``: whether kernels
-    of ours can stand in its networks. ``refuses``: weights that are not offered, and why."""
+    of ours can stand in its networks; from ``numpy_2_4`` on they go with NumPy 2.4. ``refuses``: weights that are not
+    offered, and why."""
 
     target: str
     module: str
@@ -41,6 +44,7 @@ class Edition:
     capabilities: tuple[int, ...]
     fused: FusedLayer
     plugins: bool = False
+    numpy_2_4: tuple[int, int] = (0, 0)
     too_old: Mapping[str, str] = field(default_factory=dict, hash=False)
     doubtful: Mapping[str, str] = field(default_factory=dict, hash=False)
     refuses: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -65,7 +69,7 @@ class Edition:
 
     def check_version(self, version: str) -> None:
         """Raise MachineError for a version that is too old, and warn of one that is known to be doubtful."""
-        if tuple(int(part) for part in version.split(".")[:2]) < self.lowest:
+        if _numbers(version) < self.lowest:
             raise MachineError(
                 f"{self.name} {version} is too old: {self.lowest_text} is needed",
                 why=_known(self.too_old, version),
@@ -84,11 +88,19 @@ class Edition:
         if capability is None:
             raise MachineError(f"{self.name} builds kernels for the GPU at hand, and there is none here")
         architecture = architecture_of(capability)
-        self.load()
+        self._check_numpy(str(self.load().__version__))
         try:
             return register(importlib.import_module(f"{self.module}.plugin"), architecture)
         except ImportError as error:
             raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
+
+    def _check_numpy(self, version: str) -> None:
+        if _numbers(version) < self.numpy_2_4 and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+            raise MachineError(
+                f"{self.name} {version} cannot make plugins with NumPy {np.__version__}",
+                why="it turns arrays of one number into numbers, which NumPy 2.4 no longer does",
+                fix=f"pip install 'numpy<2.4', or {self.name} {'.'.join(map(str, self.numpy_2_4))} or newer",
+            )
 
     def check(self, facts: ModelFacts, options: EngineOptions) -> None:
         """Raise InputError or MachineError for what this edition cannot build."""
@@ -142,6 +154,10 @@ class Edition:
             raise InputError(f"--sm {','.join(map(str, wanted))} names a GPU twice", fix="name each once")
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
 def _known(releases: Mapping[str, str], version: str) -> str:
     return next((why for begin, why in releases.items() if f"{version}.".startswith(begin)), "")
 
@@ -191,6 +207,7 @@ FULL = Edition(
     capabilities=(),
     fused=FusedLayer(head=256, heads=(4, 2), slots=(16_384, 16_384), otherwise=SELECT),
     plugins=True,
+    numpy_2_4=(11, 2),
     too_old={
         "10.": "of TensorRT 10 it is known that no attention with a mask builds; 11.1 is the oldest release whose "
         "bindings are compared with what is used of them",

@@ -189,12 +189,16 @@ def test_kernels_are_for_what_the_gpu_runs(capability, architecture):
     assert architecture_of(capability) == architecture
 
 
-def test_kernels_need_an_ampere_gpu_and_triton(monkeypatch):
+def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
     monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 75)
     with pytest.raises(MachineError, match="kernels are compiled for sm80"):
         FULL.load_plugins()
     monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
-    monkeypatch.setattr(type(FULL), "load", lambda self: SimpleNamespace(__version__="11.2.1.2"))
+    monkeypatch.setattr(type(FULL), "load", lambda self: SimpleNamespace(__version__="11.1.0.106"))
+    monkeypatch.setattr("numpy.__version__", "2.4.1")
+    with pytest.raises(MachineError, match=r"cannot make plugins with NumPy 2\.4\.1") as wrong:
+        FULL.load_plugins()
+    assert "or TensorRT 11.2 or newer" in wrong.value.fix
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else find(name))
     with pytest.raises(MachineError, match="Triton is not installed"):
