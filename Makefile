@@ -12,6 +12,11 @@ EDITABLE := --config-settings wheel.cmake=false --editable
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(EDITABLE)
 NO_TORCH := echo 'If pip cannot find torch 2.13.0+cpu, point PIP_EXTRA_INDEX_URL at the CPU wheels that the PyTorch install page names.'
 
+# Releases of TensorRT whose bindings the tests compare ours with: they cannot stand in one environment.
+BINDINGS := tests/targets/tensorrt/bindings.txt
+OTHERS := $(BIN)/python -m pip install --quiet --no-deps --upgrade --target
+NO_BINDINGS := echo 'These bindings are not to be had here; tests that compare with them are skipped.'
+
 NO_LIBRARY := echo 'libg4ops and libg4cuda are not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
 
 .venv/bin/python:
@@ -23,8 +28,10 @@ NO_LIBRARY := echo 'libg4ops and libg4cuda are not built: there is no cmake, or 
 	if command -v cmake >/dev/null && command -v c++ >/dev/null; then $(MAKE) native; else $(NO_LIBRARY); fi
 	touch $@
 
-.venv/dev: .venv/compile
+.venv/dev: .venv/compile $(BINDINGS)
 	$(PIP) '.[dev]'
+	grep -v '#' $(BINDINGS) | while read -r one beside; do \
+	  $(OTHERS) .venv/tensorrt-bindings/$$one "tensorrt-cu13-bindings==$$one" $$beside || $(NO_BINDINGS); done
 	touch $@
 
 demo: .venv/compile

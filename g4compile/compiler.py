@@ -41,6 +41,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     chunk: int | None = None,
     compute_capabilities: tuple[int, ...] | None = None,
     tensor_parallel: int | None = None,
+    attention: str | None = None,
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
@@ -59,8 +60,9 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     are `g4cuda`, which Triton compiles, or `onnxruntime`; the default is g4cuda where Triton is installed, and else a
     warning says so.
     Of engines and onnx-cuda: ``chunk`` tokens per prefill step, or of a run at most, and the ``compute_capabilities``
-    (89 for 8.9) of the GPUs they are for. Of engines alone: ``batch`` sequences at most, and ``tensor_parallel`` ranks
-    that share a model out. Another target refuses them.
+    (89 for 8.9) of the GPUs they are for. Of engines alone: ``batch`` sequences at most, ``tensor_parallel`` ranks
+    that share a model out, and the form of ``attention`` (fused, select or folded; the default is the first that
+    TensorRT builds, and a warning says so where it refused one before). Another target refuses them.
     ``max_memory``: bytes for weights in flight. A compile that was killed is
     taken up where it stopped.
 
@@ -83,6 +85,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         chunk=chunk,
         compute_capabilities=compute_capabilities,
         tensor_parallel=tensor_parallel,
+        attention=attention,
     )
     chosen.check(source.facts, options)
     check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))

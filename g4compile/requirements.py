@@ -90,7 +90,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     _require("soundfile", "0.13", "audio in prompts", MEDIA),
     _require("soxr", "0.5", "audio in prompts", MEDIA),
     _require("polygraphy", "0.49", "compare backends", "polygraphy"),
-    _require("tensorrt", "10.16", "target tensorrt: engines", "tensorrt", "tensorrt-cu13", "tensorrt"),
+    _require("tensorrt", "11.1", "target tensorrt: engines", "tensorrt", "tensorrt-cu13", "tensorrt"),
     _require("triton", "3.6", "target tensorrt: kernels in the engines", "tensorrt"),
     _require("tensorrt_rtx", "1.7", "target tensorrt-rtx: engines", "tensorrt-rtx", "tensorrt-rtx-cu13"),
 )

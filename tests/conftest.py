@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -297,13 +298,13 @@ def emit(trt, traced, traces, checkpoints) -> Callable[..., SimpleNamespace]:
     @functools.cache
     def make(
         variant: str, capacities: Capacities = CAPACITIES, ranks: int = 1, edition=RTX, weights="bfloat16",
-        sounds: bool = False, **changes,
+        sounds: bool = False, fused_head: int = 256, attention: str | None = None,
     ) -> SimpleNamespace:  # fmt: skip
-        target = EngineTarget(edition, **changes)
+        target = EngineTarget(replace(edition, fused=replace(edition.fused, head=fused_head)))
         parts = [part for kind, part in PARTS.items() if (capacities.images if kind == "image" else sounds)]
         options = target.options(
             weights=weights, context=capacities.context, batch=capacities.batch, chunk=capacities.chunk,
-            compute_capabilities=(89,), tensor_parallel=ranks,
+            compute_capabilities=(89,), tensor_parallel=ranks, attention=attention,
             modalities=("text", *(kind for kind, part in PARTS.items() if part in parts)),
         )  # fmt: skip
         facts, graphs = checkpoints(variant).facts, {"decoder": traced(variant)}

@@ -42,6 +42,7 @@ HeadDim = Annotated[int, Meta(ge=1, le=1 << 14)]
 Rank = Annotated[int, Meta(ge=0, lt=1 << 10)]
 DType = Annotated[str, _one_of("float", "bfloat16", "int8", "int32", "int64")]  # of a graph's input or output
 KVDType = Annotated[str, _one_of("float32", "bfloat16", "int8")]
+Form = Annotated[str, _one_of("fused", "select", "folded")]  # of attention in an engine
 Activations = Annotated[str, _one_of("float32", "int8", "bfloat16")]
 
 
@@ -160,13 +161,16 @@ class WeightSpec(msgspec.Struct, frozen=True):
 class EngineStep(msgspec.Struct, frozen=True):
     """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. Its plans are the
     decoder's graphs whose variant has the step's name. ``activation_bytes``: of values between layers at the most
-    tokens, as planned; the engine says its own.
+    tokens, as planned; the engine says its own. ``attention``: the form in which it was built; ``refused``: the forms
+    that the builder did not take before, with its words.
     """
 
     name: Annotated[str, _one_of("decode", "verify", "prefill")]
     tokens: tuple[Count, Count, Count]
     keep: Annotated[str, _one_of("last", "all")]
     activation_bytes: Bytes
+    attention: Form = "fused"
+    refused: dict[Form, str] = {}
 
     @property
     def counts(self) -> str:

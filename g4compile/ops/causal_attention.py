@@ -21,9 +21,11 @@ def softmax(scores: Array) -> Array:
 
 
 def attend(query: Array, key: Array, value: Array, allowed: Array, scale: float) -> Array:
-    """Masked attention over [B, N, S, D] and [B, K, T, D]; ``allowed`` is boolean, broadcast to [B, N, S, T]."""
+    """Masked attention over [B, N, S, D] and [B, K, T, D]; ``allowed`` is boolean, broadcast to [B, N, S, T]. What
+    stands in keys and values that no query may see does not matter, be it a NaN."""
     groups = query.shape[1] // key.shape[1]
-    key, value = np.repeat(key, groups, axis=1), np.repeat(value, groups, axis=1)
+    seen: Array = np.logical_or.reduce(np.broadcast_to(allowed, (*query.shape[:3], key.shape[2])), 2)[..., None]
+    key, value = (np.where(seen, np.repeat(one, groups, axis=1), 0).astype(one.dtype) for one in (key, value))
     scores = np.float32(scale) * (query @ key.swapaxes(-1, -2)).astype(np.float32)
     out: Array = (softmax(np.where(allowed, scores, -np.inf)) @ value).astype(query.dtype)
     return out

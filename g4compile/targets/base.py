@@ -21,7 +21,7 @@ import onnx_ir as ir
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import CudaSpec, EngineSpec, GraphSpec, KVSpec, QuantizedSpec, TensorSpec
 from g4compile.bundle.media import MediaSpec
-from g4compile.errors import InputError
+from g4compile.errors import Defect, InputError
 from g4compile.graph.stage import LEGAL
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.towers import TowerFacts
@@ -56,19 +56,27 @@ class Options:
 
 @dataclass(frozen=True)
 class Variant:
-    """One graph that a target makes of a part of the model: by its ``name`` (`any`, `decode`), of one ``rank``."""
+    """One graph that a target makes of a part of the model: by its ``name`` (`any`, `decode`), of one ``rank``.
+    ``form``: in which of several ways it computes the same; empty where there is one way."""
 
     part: str = "decoder"
     name: str = "any"
     rank: int = 0
+    form: str = ""
+
+
+def _once(variant: Variant) -> Lowered:
+    raise Defect(f"the part {variant.part} is lowered in one form alone")
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """The legal graph of ``variant``."""
+    """The legal graph of ``variant``. ``again``: lowers the same part as another variant, from where the phases of
+    variants differ: for a target that finds, when it writes one, that this form cannot be."""
 
     variant: Variant
     model: ir.Model
+    again: Callable[[Variant], Lowered] = _once
 
 
 @dataclass(frozen=True)

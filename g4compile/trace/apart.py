@@ -34,7 +34,7 @@ def trace_apart(source: Checkpoint, part: str = DECODER) -> ir.Model:
     Raises what that process raised; MachineError when a signal ended it, Defect when it failed without a word.
     """
     done = subprocess.run(
-        [*COMMAND, str(source.folder), part], capture_output=True, encoding="utf-8", env=_environment(), check=False
+        [*COMMAND, str(source.folder), part], capture_output=True, encoding="utf-8", env=environment(), check=False
     )
     if done.returncode < 0:
         raise MachineError(
@@ -50,7 +50,7 @@ def trace_apart(source: Checkpoint, part: str = DECODER) -> ir.Model:
     return model
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, with a path on which the same g4compile is found, and the current folder is not."""
     inherited = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
     path = [entry for entry in inherited.split(os.pathsep) if Path(entry).is_absolute()]

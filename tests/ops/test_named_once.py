@@ -25,6 +25,7 @@ LOWERINGS = {
     },
     "both": {"targets/lowering/fixed_caches.py"},
     "tensorrt": {
+        "targets/tensorrt/attention.py",
         "targets/tensorrt/lowerings.py",
         "targets/tensorrt/relative.py",
         "targets/tensorrt/network/layers.py",

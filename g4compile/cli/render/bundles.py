@@ -7,7 +7,7 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
-from g4compile.bundle.manifest import CudaSpec, EngineSpec, Manifest
+from g4compile.bundle.manifest import CudaSpec, EngineSpec, EngineStep, Manifest
 from g4compile.bundle.requires import IMAGE_BLOCKS
 from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
@@ -114,6 +114,10 @@ def _cuda_rows(cuda: CudaSpec) -> dict[str, str]:
     return {"CUDA": f"machine code for {capabilities}; at most {cuda.chunk:,} new tokens a run"}
 
 
+def _refused(step: EngineStep) -> str:
+    return f" (refused: {', '.join(step.refused)})" if step.refused else ""
+
+
 def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
     planned = [step.activation_bytes for step in engine.steps]
@@ -122,6 +126,7 @@ def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     rows = {
         "engine": f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here",
         "steps": ", ".join(f"{step.name} ({step.counts})" for step in engine.steps),
+        "attention": ", ".join(f"{step.name} {step.attention}{_refused(step)}" for step in engine.steps),
     }
     if engine.ranks > 1:
         rows["ranks"] = f"{engine.ranks}, each with plans, weights and KV of its own; bytes below are of one"

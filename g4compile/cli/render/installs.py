@@ -49,6 +49,15 @@ def cuda_rows() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     return rows, found
 
 
+def builder_rows(builders: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Whether each product of TensorRT that is installed makes a builder (`targets/tensorrt/probe.py`)."""
+    rows = {}
+    for name, one in builders.items():
+        why = f": {one['why']}" if "why" in one else ""
+        rows[f"{name}: builder"] = one.get("found") or f"{one['error']}{why}  {one['try']}"
+    return rows
+
+
 def kernels_row(kernels: str) -> str:
     """Whose ``kernels`` read the codes of a bundle."""
     if kernels == G4OPS:

@@ -62,6 +62,13 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
     tensor_parallel: Annotated[
         int | None, typer.Option(help="Engines: ranks that share the model out, a GPU each. Default: 1.")
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            help="Engines: fused (a layer of TensorRT's), select or folded (products). Default: the first of them that "
+            "TensorRT builds."
+        ),
+    ] = None,
     max_memory: Annotated[str, typer.Option(help="Bound on memory for weights in flight.")] = "2GiB",
     dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
@@ -94,6 +101,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             chunk=chunk,
             compute_capabilities=capabilities or None,
             tensor_parallel=tensor_parallel,
+            attention=attention,
             dump_dir=dump_dir,
             force=force,
             max_memory=memory,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.render.installs import cuda_rows, install_rows, library_row
+from g4compile.cli.render.installs import builder_rows, cuda_rows, install_rows, library_row
 from g4compile.cli.render.tables import table
 from g4compile.cli.verb import Answer, Json, verb
 
@@ -24,13 +24,15 @@ def doctor(
     from g4compile.runtime import packages
 
     kind, runtime = install_kind(), packages.fault()
-    found, targets = fixes(kind), dict[str, bool]()
+    found, targets, builders = fixes(kind), dict[str, bool](), dict[str, dict[str, str]]()
     if runtime is not None:  # its records say that it is here
         kind, found = BROKEN, {packages.PLAIN: runtime.fix, **found}
     if kind == COMPILE:
         from g4compile.targets import compiles_here
+        from g4compile.targets.tensorrt.probe import builders as builders_here
 
-        targets = compiles_here()
+        builders = builders_here()
+        targets = {name: ready and "error" not in builders.get(name, {}) for name, ready in compiles_here().items()}
     versions = {one: one.version or "unknown" if one.present else None for one in REQUIREMENTS}
     data = {
         "g4compile": g4compile.__version__,
@@ -43,6 +45,7 @@ def doctor(
     }
     library, data["libg4ops"] = library_row()
     cuda, data["cuda"] = cuda_rows()
+    data["builders"] = builders
     failed = None
     if strict and found:
         failed = MachineError(f"the install is broken: {', '.join(found)}", fix="; ".join(found.values()))
@@ -50,6 +53,7 @@ def doctor(
         "g4compile": g4compile.__version__,
         "python": f"{platform.python_version()} on {platform.machine()}",
         **install_rows(kind, versions, found, targets),
+        **builder_rows(builders),
         "libg4ops": library,
         **cuda,
     }

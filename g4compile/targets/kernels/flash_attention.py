@@ -26,16 +26,16 @@ def _block(  # noqa: PLR0913 - a Triton kernel
     slot = block + tl.arange(0, BLOCK_N)
     key_at = k + slot[None, :].to(tl.int64) * WIDTH + at[:, None]
     value_at = v + slot[:, None].to(tl.int64) * WIDTH + at[None, :]
-    stored = slot < SLOTS
+    held = slot
+    if RING:
+        age = (last - slot) % SLOTS
+        age = tl.where(age < 0, age + SLOTS, age)
+        held = last - age
+    stored = (slot < SLOTS) & (held >= 0) & (held <= last)  # nothing is read where nothing was written
     key = tl.load(key_at, mask=stored[None, :], other=0)
     scores = tl.dot(query, key) * 1.4426950408889634  # powers of two are what the hardware has
     if MASKED:
-        held = slot
-        if RING:
-            age = (last - slot) % SLOTS
-            age = tl.where(age < 0, age + SLOTS, age)
-            held = last - age
-        seen = stored[None, :] & (held[None, :] >= 0) & (held[None, :] <= position[:, None])
+        seen = stored[None, :] & (held[None, :] <= position[:, None])
         if WINDOW > 0:
             seen &= held[None, :] > position[:, None] - WINDOW
         scores = tl.where(seen, scores, -1e30)

@@ -18,7 +18,9 @@ from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.legalize import Lowerings
 from g4compile.targets.lowering.heads import rotate, split_heads
 
-_MASKED = -3.0e38  # finite in bfloat16: a fused kernel may meet a tile in which everything is masked
+# Of a mask that is added to scores. Finite, because a kernel may meet a tile of a row in which everything is masked,
+# and far from the least float32, because kernels multiply by log2(e), which makes an infinity of -3e38, and then a NaN.
+MASKED = -1.0e30
 _FLOAT = ir.DataType.FLOAT
 
 
@@ -42,7 +44,7 @@ def _rope_key_value(op: RopeKeyValue, build: Builder) -> list[ir.Value]:
 
 def _additive(allowed: ir.Value, build: Builder) -> ir.Value:
     """float32 [B, 1, S, T] of what is ``allowed``, boolean [B, S, T]."""
-    open_, closed = (build.constant(value, _FLOAT) for value in (0.0, _MASKED))
+    open_, closed = (build.constant(value, _FLOAT) for value in (0.0, MASKED))
     return build.op("Unsqueeze", build.op("Where", allowed, open_, closed), build.constant([1]))
 
 

@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from g4compile.errors import Defect
-from g4compile.targets.tensorrt.edition import Edition, gpu_capability
+from g4compile.errors import MachineError
+from g4compile.targets.tensorrt.edition import Edition
+from g4compile.targets.tensorrt.gpu import gpu_capability
 from g4compile.targets.tensorrt.network.emitter import Emitter
 from g4compile.targets.tensorrt.network.layers import LAYERS
 from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
+from g4compile.targets.tensorrt.refusal import Refusal
 from g4compile.targets.tensorrt.steps import Sizes
+
+# Since 10.13 the kernels of each architecture are a library of their own, which the PyPI packages do not hold.
+_WHOLE = (
+    "install all of TensorRT's own libraries, of one version: libnvinfer_builder_resource_smNN of this GPU is one, and "
+    "NVIDIA's packages alone have it; and see that the GPU's driver is new enough. `g4compile doctor` tries again"
+)
 
 
 @dataclass(frozen=True)
@@ -32,21 +40,26 @@ class EngineBuilder:
     """A builder of ``edition``: networks of legal graphs, and plans of networks.
 
     ``trt``: its Python bindings. ``plugins``: the module that makes plugin layers with our kernels registered, of an
-    edition that has them. Networks must not outlive it.
+    edition that has them. Networks must not outlive it. Raises MachineError when no builder can be made here.
     """
 
     def __init__(self, edition: Edition, trt: Any = None, plugins: Any = None) -> None:
         self.edition, self.trt = edition, edition.load() if trt is None else trt
         self.plugins = plugins
         self._complaints: list[str] = []
-        self.builder = self.trt.Builder(self._logger())
+        self.builder = self._made_builder()
 
     def network(self, graph: ir.Graph) -> EmittedNetwork:
-        """The network of a legal ``graph`` that reads no token ids."""
+        """The network of a legal ``graph`` that reads no token ids. Raises Refusal, with TensorRT's own words, for a
+        layer that it does not take."""
         # The flag is the default in releases that have dropped weak typing, and the only form that is emitted.
         network = self.builder.create_network(1 << int(self.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         emitter = Emitter(self.trt, network, self.plugins)
-        emitter.emit(graph, LAYERS if self.plugins is None else {**LAYERS, **PLUGIN_LAYERS})
+        self._complaints.clear()
+        try:
+            emitter.emit(graph, LAYERS if self.plugins is None else {**LAYERS, **PLUGIN_LAYERS})
+        except Refusal as refusal:
+            raise Refusal(refusal.what, where=refusal.where, why=self._words()) from refusal
         return EmittedNetwork(graph, network, emitter.weights, emitter.constants)
 
     def plan(
@@ -55,7 +68,7 @@ class EngineBuilder:
         """The serialized engine of the network ``name``, for GPUs of these compute ``capabilities``, where the edition
         must be told. ``profiles``: what its dynamic sizes may be, together.
 
-        Raises Defect with the builder's own words when it refuses.
+        Raises Refusal, with the builder's own words, when it gives none.
         """
         config = self.builder.create_builder_config()
         if self.edition.capabilities:
@@ -69,14 +82,40 @@ class EngineBuilder:
                 profile.set_shape(str(value.name), *_shapes(value, sizes))
             config.add_optimization_profile(profile)
         self._complaints.clear()
-        plan = self.builder.build_serialized_network(emitted.network, config)
+        try:
+            plan = self.builder.build_serialized_network(emitted.network, config)
+        except Exception as error:  # whatever the bindings make of what the library throws
+            raise self._refusal(name, str(error)) from error
         if plan is None:
-            raise Defect(
-                f"{self.edition.name} could not build the {name} network",
-                why=self._complaints[0] if self._complaints else "its builder gave no reason",
-                fix="this is a defect of g4compile: please report it with the model's config.json",
-            )
+            raise self._refusal(name)
         return bytes(plan)
+
+    def _refusal(self, name: str, thrown: str = "") -> Refusal:
+        return Refusal(
+            f"{self.edition.name} {self.trt.__version__} does not build the {name} network",
+            why=self._words(thrown),
+            fix="another release of it, or another GPU; its words say what it does not take",
+        )
+
+    def _words(self, thrown: str = "") -> str:
+        """What TensorRT said: the first complaint, which the others follow from, and what it threw."""
+        said = [*self._complaints[:1], *([thrown] if thrown else [])]
+        return "; ".join(dict.fromkeys(said)) or "it gave no reason"
+
+    def _made_builder(self) -> Any:
+        """The bindings raise TypeError where the library gives no builder, and the logger alone is told why."""
+        logger, thrown = self._logger(), ""
+        try:
+            builder = self.trt.Builder(logger)
+        except (TypeError, RuntimeError) as error:
+            builder, thrown = None, str(error)
+        if builder is None:
+            raise MachineError(
+                f"{self.edition.name} {self.trt.__version__} makes no builder here",
+                why=self._words(thrown),
+                fix=_WHOLE,
+            )
+        return builder
 
     def _logger(self) -> Any:
         trt, complaints = self.trt, self._complaints

@@ -17,15 +17,14 @@ from g4compile.bundle.manifest import (
     KVSpec,
     WeightSpec,
 )
-from g4compile.errors import Defect
+from g4compile.errors import Defect, MachineError
 from g4compile.graph.references import static_shape
 from g4compile.model.config import TextFacts
 from g4compile.targets.base import Emitted, Lowered, Order, io_specs
-from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EngineBuilder
+from g4compile.targets.tensorrt.build_step import StepBuilder
 from g4compile.targets.tensorrt.edition import Edition
 from g4compile.targets.tensorrt.encoders import inner_sizes, profiles_of
-from g4compile.targets.tensorrt.host import host_lookups
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
 from g4compile.targets.tensorrt.steps import Capacities, Step
@@ -42,9 +41,10 @@ def emit_engines(
     """Build the plans of ``lowered``, a graph of each step and rank, into the order's folder."""
     facts, ranks = order.facts.text, options.tensor_parallel
     builder = EngineBuilder(edition, plugins=edition.load_plugins())
+    step_builder = StepBuilder(builder, options, lambda text: order.progress(text, 0, 0))
     by_name = {step.name: step for step in kinds}
     graphs, host = {}, HostSpec((), 0, ())
-    activations: dict[str, int] = {}
+    steps: dict[str, EngineStep] = {}
     encoders: list[EngineEncoder] = []
     asked: list[dict[str, ir.TensorProtocol]] = [{} for _ in range(ranks)]
     for one in lowered:
@@ -55,20 +55,21 @@ def emit_engines(
             continue
         step, rank = by_name[one.variant.name], one.variant.rank
         name = step.name if ranks == 1 else f"{step.name}.rank{rank}"
-        order.progress(f"{name}: emit", 0, 0)
-        parts = split_embedding(one.model)
-        host = host_lookups(parts["embed"].graph)
-        emitted = builder.network(parts["decoder"].graph)
-        order.progress(f"{name}: build", 0, 0)
-        (order.folder / f"{name}.plan").write_bytes(
-            builder.plan(emitted, name, [step.sizes(options.batch)], options.compute_capabilities)
-        )
-        graph = emitted.graph
-        specs = io_specs(graph.inputs), io_specs(graph.outputs)
+        sizes = step.sizes(options.batch)
+        built = step_builder.build(one, name, sizes)
+        (order.folder / f"{name}.plan").write_bytes(built.plan)
+        specs = io_specs(built.graph.inputs), io_specs(built.graph.outputs)
         graphs[name] = GraphSpec(f"{name}.plan", *specs, DECODER, step.name, rank)
-        asked[rank].update(emitted.weights)
-        activations[step.name] = activation_bytes(graph, step.sizes(options.batch))
-        del emitted  # a network holds memory while it lives
+        asked[rank].update(built.weights)
+        host = built.host
+        most, refused = activation_bytes(built.graph, sizes), dict(built.refused)
+        of_rank = EngineStep(step.name, step.tokens, step.keep, most, built.attention, refused)
+        if steps.setdefault(step.name, of_rank).attention != of_rank.attention:
+            raise MachineError(
+                f"{edition.name} builds the {step.name} network of rank {rank} in another form than that of rank 0",
+                why="ranks run in step, so they must compute alike",
+                fix=f"--attention {of_rank.attention}",
+            )
     weights = tuple(spec for rank, names in enumerate(asked) for spec in _weights(names, rank, order))
     ring = options.capacities.ring(facts)
     kv = _kv(facts, ring, options.capacities, ranks)
@@ -79,7 +80,7 @@ def emit_engines(
         batch=options.batch,
         chunk=options.chunk,
         ring=ring,
-        steps=tuple(EngineStep(step.name, step.tokens, step.keep, activations[step.name]) for step in kinds),
+        steps=tuple(steps[step.name] for step in kinds),
         host=host,
         weights=weights,
         weight_bytes=sum(weight.bytes for weight in weights if weight.rank == 0),

@@ -1,37 +1,40 @@
-"""The two editions of TensorRT, and what each refuses: said here, before a builder says it in its own words, or accepts
-and is wrong."""
+"""The two editions of TensorRT: their facts in one table, at the end, and what follows from these. What an edition
+cannot do is said here, before a builder says it in its own words, or accepts and is wrong."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.util
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from g4compile.errors import InputError, MachineError
-from g4compile.model.config import ModelFacts
+from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
-from g4compile.targets.kernels.architectures import ARCHITECTURES
-from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
+from g4compile.targets.tensorrt.attention_forms import FOLDED, SELECT, FusedLayer
+from g4compile.targets.tensorrt.gpu import architecture_of, gpu_capability
 from g4compile.targets.tensorrt.options import EngineOptions, check_split
 from g4compile.targets.tensorrt.plugins import register
 from g4compile.targets.tensorrt.steps import forms
 from g4compile.weights.formats.float8 import FP8
+from g4compile.weights.formats.int4 import INT4
+from g4compile.weights.layouts import PANEL
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89
-_NUMPY_2_4 = 11  # the first TensorRT whose plugins go with NumPy 2.4
-_OPEN = (80,)  # of the architectures of `targets/kernels/architectures.py`: code for the others runs on no newer GPU
-_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
 @dataclass(frozen=True)
 class Edition:
-    """``capabilities``: GPUs it builds for without having one; empty when it builds for the GPU at hand.
-    ``plugins``: whether kernels of ours can stand in its networks."""
+    """``lowest``: the oldest version that is taken. ``too_old``: by how their versions begin, releases before it, and
+    ``doubtful`` ones behind it, with what is known of them. ``capabilities``: GPUs it builds for without having one;
+    empty when it builds for the GPU at hand. ``fused``: what its layer of attention takes. ``plugins``: whether kernels
+    of ours can stand in its networks; from ``numpy_2_4`` on they go with NumPy 2.4. ``refuses``: weights that are not
+    offered, and why."""
 
     target: str
     module: str
@@ -39,7 +42,12 @@ class Edition:
     lowest: tuple[int, int]
     install: str
     capabilities: tuple[int, ...]
+    fused: FusedLayer
     plugins: bool = False
+    numpy_2_4: tuple[int, int] = (0, 0)
+    too_old: Mapping[str, str] = field(default_factory=dict, hash=False)
+    doubtful: Mapping[str, str] = field(default_factory=dict, hash=False)
+    refuses: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def lowest_text(self) -> str:
@@ -56,13 +64,20 @@ class Edition:
             raise MachineError(
                 f"{self.name} is installed, and cannot be loaded", why=str(error).splitlines()[0], fix=self.install
             ) from error
-        version = tuple(int(part) for part in str(module.__version__).split(".")[:2])
-        if version < self.lowest:
+        self.check_version(str(module.__version__))
+        return module
+
+    def check_version(self, version: str) -> None:
+        """Raise MachineError for a version that is too old, and warn of one that is known to be doubtful."""
+        if _numbers(version) < self.lowest:
             raise MachineError(
-                f"{self.name} {module.__version__} is too old: {self.lowest_text} is needed",
+                f"{self.name} {version} is too old: {self.lowest_text} is needed",
+                why=_known(self.too_old, version),
                 fix=self.install,
             )
-        return module
+        doubt = _known(self.doubtful, version)
+        if doubt:
+            warnings.warn(f"{self.name} {version}: {doubt}", stacklevel=3)
 
     def load_plugins(self) -> Any:
         """The module that makes plugin layers, our kernels registered for the GPU at hand; None without any. Raises
@@ -73,23 +88,28 @@ class Edition:
         if capability is None:
             raise MachineError(f"{self.name} builds kernels for the GPU at hand, and there is none here")
         architecture = architecture_of(capability)
-        version = str(self.load().__version__)
-        if int(version.split(".", maxsplit=1)[0]) < _NUMPY_2_4 and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
-            raise MachineError(
-                f"{self.name} {version} cannot make plugins with NumPy {np.__version__}",
-                why="it turns arrays of one number into numbers, which NumPy 2.4 no longer does",
-                fix="pip install 'numpy<2.4', or a newer TensorRT",
-            )
+        self._check_numpy(str(self.load().__version__))
         try:
             return register(importlib.import_module(f"{self.module}.plugin"), architecture)
         except ImportError as error:
             raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
 
+    def _check_numpy(self, version: str) -> None:
+        if _numbers(version) < self.numpy_2_4 and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+            raise MachineError(
+                f"{self.name} {version} cannot make plugins with NumPy {np.__version__}",
+                why="it turns arrays of one number into numbers, which NumPy 2.4 no longer does",
+                fix=f"pip install 'numpy<2.4', or {self.name} {'.'.join(map(str, self.numpy_2_4))} or newer",
+            )
+
     def check(self, facts: ModelFacts, options: EngineOptions) -> None:
         """Raise InputError or MachineError for what this edition cannot build."""
         _, many = forms(options.weights, self.plugins)
-        options.capacities.check(facts.text, FUSED_HEAD, MOST_DENSE if many == DENSE else None)
+        options.check_attention()
+        options.capacities.check(facts.text, MOST_DENSE if many == DENSE else None)
         check_split(facts.text, options)
+        if self.plugins and options.weights == INT4:
+            _check_panels(facts.text)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
             _check_float8(options.weights, options.compute_capabilities)
@@ -134,6 +154,27 @@ class Edition:
             raise InputError(f"--sm {','.join(map(str, wanted))} names a GPU twice", fix="name each once")
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+def _known(releases: Mapping[str, str], version: str) -> str:
+    return next((why for begin, why in releases.items() if f"{version}.".startswith(begin)), "")
+
+
+def _check_panels(facts: TextFacts) -> None:
+    """4-bit experts stand in panels of rows, which the kernels read: those of gate and up, and of down."""
+    if facts.moe is None:
+        return
+    for rows in (2 * facts.moe.intermediate_size, facts.hidden_size):
+        if rows % PANEL:
+            raise InputError(
+                f"an expert's weight has {rows} rows, which is no multiple of {PANEL}",
+                why="kernels read 4-bit codes in panels of that many rows",
+                fix="--weights bfloat16",
+            )
+
+
 def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
     older = [capability for capability in capabilities if capability < _LOWEST_FLOAT8]
     if weights == FP8 and older:
@@ -144,34 +185,10 @@ def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:
         )
 
 
-def architecture_of(capability: int) -> int:
-    """The newest architecture that kernels are compiled for and a GPU of ``capability`` runs: sm89, sm90, sm100
-    and sm120 have some of their own, others run what is older. Raises MachineError below the oldest."""
-    older = [one for one in ARCHITECTURES if one <= capability and (one in _OPEN or one == capability)]
-    if not older:
-        raise MachineError(
-            f"kernels are compiled for sm{min(ARCHITECTURES)} and newer, and the GPU here is sm{capability}",
-            fix="use --target tensorrt-rtx, which has no kernels of ours",
-        )
-    return max(older)
-
-
-def gpu_capability() -> int | None:
-    """The compute capability of the first GPU (90 for 9.0), as the CUDA driver says it; None without one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    found = [ctypes.c_int(0), ctypes.c_int(0)]
-    device = ctypes.c_int(0)
-    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
-        return None
-    for value, attribute in zip(found, _CAPABILITY, strict=True):
-        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
-            return None
-    return 10 * found[0].value + found[1].value
-
-
+# What a fused layer takes. TensorRT-RTX 1.7.1, as its builder said for sm80, 89 and 120: heads of 272 are refused, and
+# of one query 3 heads, and 24,321 keys (of heads of 256; 24,545 of 32); 128 queries over 131,072 keys are not. Full
+# TensorRT: 16,384 keys are the most that were seen to work (NVIDIA, TensorRT-Model-Connect, pull request 1035); its
+# fewest heads are taken to be the same.
 RTX = Edition(
     target="tensorrt-rtx",
     module="tensorrt_rtx",
@@ -179,14 +196,31 @@ RTX = Edition(
     lowest=(1, 7),
     install="pip install 'g4compile[tensorrt-rtx]'",
     capabilities=(80, 86, 89, 120, 121),
+    fused=FusedLayer(head=256, heads=(4, 2), slots=(24_320, None), otherwise=FOLDED),
 )
 FULL = Edition(
     target="tensorrt",
     module="tensorrt",
     name="TensorRT",
-    lowest=(10, 16),
+    lowest=(11, 1),
     install="pip install 'g4compile[tensorrt]'",
     capabilities=(),
+    fused=FusedLayer(head=256, heads=(4, 2), slots=(16_384, 16_384), otherwise=SELECT),
     plugins=True,
+    numpy_2_4=(11, 2),
+    too_old={
+        "10.": "of TensorRT 10 it is known that no attention with a mask builds; 11.1 is the oldest release whose "
+        "bindings are compared with what is used of them",
+        "11.0.": "of 11.0 it is known that attention with a mask does not build; 11.1 is the oldest release whose "
+        "bindings are compared with what is used of them",
+    },
+    doubtful={
+        "11.2.0.": "of this release it is known that CUDA error 700 ends a process, behind a run that was right, when "
+        "an engine is unloaded; 11.1 and 11.2.1 do not"
+    },
+    refuses={
+        FP8: "8-bit floats were not measured with full TensorRT, whose releases since 11.2 choose kernels for them "
+        "that are numerically unstable; TensorRT-RTX has them"
+    },
 )
 EDITIONS = {edition.target: edition for edition in (RTX, FULL)}

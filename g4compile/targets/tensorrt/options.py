@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
 from g4compile.targets.base import Options
+from g4compile.targets.tensorrt.attention_forms import FORMS
 from g4compile.targets.tensorrt.steps import Capacities
 
 IMAGE, AUDIO = "image", "audio"  # modalities
@@ -16,7 +17,8 @@ BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless 
 @dataclass(frozen=True)
 class EngineOptions(Options):
     """``batch`` sequences at most, ``chunk`` tokens per prefill step, the GPUs that the engines are for, as compute
-    capabilities (89 for 8.9), and over how many ranks a model is split."""
+    capabilities (89 for 8.9), and over how many ranks a model is split. ``attention``: the one of `FORMS` that is
+    built, or refused; None for the first that the builder takes."""
 
     weights: str = BFLOAT16
     kv: str = BFLOAT16
@@ -24,6 +26,19 @@ class EngineOptions(Options):
     chunk: int = 128
     compute_capabilities: tuple[int, ...] = ()
     tensor_parallel: int = 1
+    attention: str | None = None
+
+    @property
+    def attention_forms(self) -> tuple[str, ...]:
+        """Those to try, in this order."""
+        return FORMS if self.attention is None else (self.attention,)
+
+    def check_attention(self) -> None:
+        """Raise InputError for a form of attention that there is not."""
+        if self.attention is not None and self.attention not in FORMS:
+            raise InputError(
+                f"there is no attention {self.attention} in engines", fix=f"--attention {', '.join(FORMS)}"
+            )
 
     @property
     def capacities(self) -> Capacities:

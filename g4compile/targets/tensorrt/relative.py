@@ -14,8 +14,8 @@ import onnx_ir as ir
 from g4compile.graph.axes import resize, static_size
 from g4compile.graph.build import Builder
 from g4compile.ops.relative_attention import RelativeAttention
+from g4compile.targets.lowering.fixed_caches import MASKED
 
-_MASKED = -1.0e30
 _FLOAT = ir.DataType.FLOAT
 BLOCKS, PADDED = "blocks", "padded_tokens"  # names of sizes: of blocks, and of their tokens
 
@@ -79,8 +79,8 @@ def _mask(build: Builder, window: int, blocks: ir.Value) -> ir.Value:
     """Additive [1, 1, M, W, 2W]: 0 where a key is less than W behind the query and not later, and not before the first
     block."""
     ahead = np.arange(2 * window) - np.arange(window)[:, None]
-    near = np.where((ahead > 0) & (ahead <= window), np.float32(0), np.float32(_MASKED))
-    first = np.where(np.arange(2 * window) < window, np.float32(_MASKED), np.float32(0))
+    near = np.where((ahead > 0) & (ahead <= window), np.float32(0), np.float32(MASKED))
+    first = np.where(np.arange(2 * window) < window, np.float32(MASKED), np.float32(0))
     more = build.op("Sub", blocks, build.constant([1]))
     begins = _padded(build, build.constant(first.reshape(1, 1, 1, 1, -1), _FLOAT), 0, more, 2)
     return build.op("Add", begins, build.constant(near.reshape(1, 1, 1, window, -1), _FLOAT))

@@ -29,7 +29,6 @@ from g4compile.weights.formats.int4 import INT4
 
 Sizes = Mapping[str, tuple[int, int, int]]  # least, usual and most of dynamic sizes, by name
 VERIFY = (2, 4, 8)
-_FUSED_SLOTS = 32768  # a fused attention of one query exists below this capacity
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Capacities:
         window = max((layer.window for layer in facts.layers if layer.window), default=1)
         return -(-(window - 1 + self.chunk) // self.chunk) * self.chunk
 
-    def check(self, facts: TextFacts, fused_head: int, most_dense: int | None) -> None:
+    def check(self, facts: TextFacts, most_dense: int | None) -> None:
         """Raise InputError for what no engine can do. ``most_dense``: tokens of a chunk where all experts run on
         all."""
         if not 1 <= self.batch <= 64:
@@ -86,6 +85,14 @@ class Capacities:
                 f"chunks of {self.chunk} tokens do not divide a ring of slots in every state",
                 why=f"a chunk is a power of two, and more than the {VERIFY[2]} tokens of a verify step",
                 fix="--chunk 64, 128, 256 or 512",
+            )
+        if self.context < self.chunk:
+            shorter = 1 << (self.context.bit_length() - 1)
+            fits = f"--chunk {shorter}, or " if shorter > VERIFY[2] else ""
+            raise InputError(
+                f"a context of {self.context} tokens does not hold a chunk of {self.chunk}",
+                why="a step writes a chunk into the caches at once",
+                fix=f"{fits}--context {self.chunk} or more",
             )
         if self.whole(facts) and self.chunk < BUDGETS[0]:
             raise InputError(
@@ -99,15 +106,6 @@ class Capacities:
                 why=f"all experts run on all tokens of a chunk, which is bounded to {most_dense}",
                 fix=f"--chunk {most_dense}",
             )
-        for layer in facts.kv_layers:
-            slots = self.ring(facts) if layer.window else self.context
-            if layer.head_dim <= fused_head and slots >= _FUSED_SLOTS:
-                raise InputError(
-                    f"a capacity of {slots:,} tokens is over the limit of {_FUSED_SLOTS - 1:,} here",
-                    where=f"layer {layer.index}",
-                    why="there is no fused attention of one token over more",
-                    fix=f"--context {_FUSED_SLOTS // 2}",
-                )
 
 
 def forms(weights: str, plugins: bool) -> tuple[str, str]:

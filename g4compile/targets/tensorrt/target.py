@@ -30,11 +30,12 @@ from g4compile.pipeline import Phase
 from g4compile.requirements import COMPILE
 from g4compile.targets.base import TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
+from g4compile.targets.tensorrt.attention_forms import FORMS
 from g4compile.targets.tensorrt.bundle import emit_engines
 from g4compile.targets.tensorrt.edition import FULL, RTX, Edition
 from g4compile.targets.tensorrt.encoders import encoder_passes
 from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
-from g4compile.targets.tensorrt.lowerings import FUSED_HEAD, lowerings
+from g4compile.targets.tensorrt.lowerings import lowerings
 from g4compile.targets.tensorrt.options import AUDIO, BFLOAT16, IMAGE, EngineOptions
 from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
 from g4compile.targets.tensorrt.steps import Step, steps
@@ -43,20 +44,21 @@ from g4compile.weights.formats.int4 import INT4
 
 
 class EngineTarget(Target):
-    """Engines of ``edition``. ``fused_head``: the widest head that is attended by one layer."""
+    """Engines of ``edition``."""
 
     options_class = EngineOptions
     default_weights = BFLOAT16
     kv = (BFLOAT16,)
     context = 8192
-    accepts = (BFLOAT16, INT4, FP8)
     modalities = (TEXT, IMAGE, AUDIO)
     default_modalities = (TEXT,)  # images may cost rings: `Capacities.whole`
     traces_apart = True
     planned = False  # its builder knows
 
-    def __init__(self, edition: Edition, fused_head: int = FUSED_HEAD) -> None:
-        self.name, self.edition, self.fused_head = edition.target, edition, fused_head
+    def __init__(self, edition: Edition) -> None:
+        self.name, self.edition = edition.target, edition
+        self.accepts = tuple(one for one in (BFLOAT16, INT4, FP8) if one not in edition.refuses)
+        self.refuses = dict(edition.refuses)
         self.extras = (COMPILE, edition.target)
 
     @property
@@ -65,7 +67,7 @@ class EngineTarget(Target):
         return LEGAL_WITH_PLUGINS if self.edition.plugins else LEGAL
 
     def legalize(self) -> Legalize:
-        return Legalize(self.name, self.legal, lowerings(self.fused_head), DTYPES)
+        return Legalize(self.name, self.legal, lowerings(FORMS[0], self.edition.fused), DTYPES)
 
     def check(self, facts: ModelFacts, options: Options) -> None:
         self.edition.check(facts, engine_options(options))
@@ -81,7 +83,8 @@ class EngineTarget(Target):
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         engines = engine_options(options)
         ranks = range(engines.tensor_parallel)
-        decoder = (Variant("decoder", step.name, rank) for step in self.steps(engines) for rank in ranks)
+        form = engines.attention_forms[0]
+        decoder = (Variant("decoder", step.name, rank, form) for step in self.steps(engines) for rank in ranks)
         return *decoder, Variant(VISION), Variant(AUDIO_PART)
 
     def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
@@ -93,19 +96,19 @@ class EngineTarget(Target):
         blocks = facts.image_blocks if IMAGE in options.modalities else ""
         shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts), rotate_first=True)
         flash = step.flash and blocks != ALL_BLOCKS  # the kernel's mask is causal
-        return *with_image_blocks(shared, blocks), self._phase(facts, engines, replace(step, flash=flash), variant.rank)
+        return *with_image_blocks(shared, blocks), self._phase(facts, engines, replace(step, flash=flash), variant)
 
-    def _phase(self, facts: TextFacts, options: EngineOptions, step: Step, rank: int) -> Phase:
-        """[quantized] to the legal graph of one step."""
+    def _phase(self, facts: TextFacts, options: EngineOptions, step: Step, variant: Variant) -> Phase:
+        """[quantized] to the legal graph of one step, attention in the variant's form."""
         batch = options.batch if options.batch == 1 else 0
         moe = len(facts.layers) if facts.moe else 0
         sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
         ranks = options.tensor_parallel
-        split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums)]
+        split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=variant.rank, sums=sums)]
         coded = options.weights in (INT4, FP8)
         quantize: list[Pass] = [QuantizeEngineWeights(format=options.weights)] if coded else []
         grouped = options.batch * step.tokens[2] if step.experts == GROUPED else 0
-        chosen = lowerings(self.fused_head, step.flash, options.batch, step.tokens[2])
+        chosen = lowerings(variant.form, self.edition.fused, step.flash, options.batch, step.tokens[2])
         passes: tuple[Pass, ...] = (
             ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=options.context),
             *split,

@@ -15,15 +15,15 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from g4compile.errors import Defect
 from g4compile.model.contents import PARTS
 from g4compile.program import Program, bind
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
+from g4compile.targets.tensorrt.attention_forms import FOLDED, FUSED, SELECT
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, RTX
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
-from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
+from g4compile.targets.tensorrt.refusal import Refusal
 from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
@@ -141,19 +141,20 @@ def record(folders: list[str]) -> Recorder:
         checkpoint = Checkpoint.open(folder)
         parts = ["decoder", *(PARTS[kind] for kind in checkpoint.facts.modalities if kind in PARTS)]
         graphs = {part: trace(checkpoint.facts, part=part) for part in parts}
-        for fused_head, weights, ranks in (
-            (FUSED_HEAD, "int4", 1),
-            (FUSED_HEAD, "fp8", 1),
-            (FUSED_HEAD, "bfloat16", 2),
-            (16, "bfloat16", 1),
+        for fused_head, weights, ranks, attention in (
+            (FULL.fused.head, "int4", 1, FUSED),
+            (FULL.fused.head, "bfloat16", 1, FOLDED),
+            (FULL.fused.head, "bfloat16", 2, FUSED),
+            (16, "bfloat16", 1, SELECT),
         ):
-            target = EngineTarget(FULL, fused_head)
+            target = EngineTarget(replace(FULL, fused=replace(FULL.fused, head=fused_head)))
             options = target.options(
                 context=128,
                 batch=2,
                 chunk=16,
                 weights=weights,
                 tensor_parallel=ranks,
+                attention=attention,
                 modalities=checkpoint.facts.modalities,
             )
             program = Program.of({part: graph.clone() for part, graph in graphs.items()}, checkpoint.facts)
@@ -163,11 +164,11 @@ def record(folders: list[str]) -> Recorder:
                     made.network(lowered.model.graph)
                     continue
                 one = made.network(split_embedding(lowered.model)["decoder"].graph)
-                if fused_head == FUSED_HEAD:
+                if fused_head == FULL.fused.head:
                     continue
                 step = next(step for step in target.steps(options) if step.name == lowered.variant.name)
                 # Full TensorRT is told no compute capability, and RTX then wants a GPU: what is used before is noted.
-                with contextlib.suppress(Defect):
+                with contextlib.suppress(Refusal):
                     made.plan(replace(one, network=one.network._network), step.name, [step.sizes(options.batch)])
     return recorder
 

@@ -85,7 +85,7 @@ class _Registry:
         self._creators[creator.plugin_namespace, creator.name] = creator
 
     def get_creator(self, name: str, version: str, namespace: str) -> Any:
-        return next(iter(self._creators.values()))  # the creator's own name is that of its last attribute, in 11.4
+        return next(iter(self._creators.values()))  # the creator's own name is that of its last attribute
 
 
 def _plugin(trt: Any, name: str, operands: list[tuple[str, int]], attributes: list[tuple[str, int]]) -> str:

@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,8 @@ from g4compile.errors import InputError, MachineError
 from g4compile.model.config import load_config, model_facts
 from g4compile.planning.describe import describe_compiled
 from g4compile.targets.tensorrt.build import EngineBuilder
-from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX, architecture_of
+from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX
+from g4compile.targets.tensorrt.gpu import architecture_of
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
 from g4compile.targets.tensorrt.options import EngineOptions
 from g4compile.targets.tensorrt.steps import Capacities
@@ -100,9 +102,9 @@ def options(**changes):
         ("tiny-e2b", {"chunk": 96}, "do not divide a ring"),
         ("tiny-e2b", {"chunk": 8}, "do not divide a ring"),
         ("tiny-e2b", {"batch": 0}, "a batch of 0"),
-        ("tiny-26b-a4b", {"chunk": 2 * MOST_DENSE}, "too long for this model"),
-        ("tiny-31b", {"context": 32768}, "over the limit of 32,767"),
-        ("31b", {"context": 32768, "chunk": 512, "modalities": SEEING}, "over the limit of 32,767"),
+        ("tiny-26b-a4b", {"chunk": 2 * MOST_DENSE, "context": 8192}, "too long for this model"),
+        ("tiny-31b", {"context": 64}, "a context of 64 tokens does not hold a chunk of 128"),
+        ("tiny-31b", {"attention": "paged"}, "there is no attention paged"),
         ("tiny-31b", {"chunk": 64, "modalities": SEEING}, "chunks of 64 tokens hold no image"),
         ("tiny-e2b", {"tensor_parallel": 2, "modalities": SEEING}, "images are not compiled for 2 ranks"),
         ("tiny-e2b", {"tensor_parallel": 2, "modalities": ("text", "audio")}, "sounds are not compiled for 2 ranks"),
@@ -113,8 +115,20 @@ def test_rtx_refuses(trt, preset, changes, message):
         RTX.check(facts_of(preset), options(**changes))
 
 
-def test_full_layers_of_published_models_have_no_such_limit(trt):
-    RTX.check(facts_of("31b"), options(context=262_144))
+@pytest.mark.parametrize(
+    ("context", "fix"), [(100, "--chunk 64, or --context 128 or more"), (15, "--context 128 or more")]
+)
+def test_a_context_below_a_chunk_names_what_fits(context, fix, trt):
+    with pytest.raises(InputError) as error:
+        RTX.check(facts_of("tiny-e2b"), options(context=context))
+    assert error.value.fix == fix
+    RTX.check(facts_of("tiny-e2b"), options(context=100, chunk=64))
+
+
+def test_a_context_has_no_limit_of_a_fused_layer(trt):
+    """Layers that hold more are attended by products."""
+    for preset in ("tiny-31b", "31b"):
+        RTX.check(facts_of(preset), options(context=262_144, chunk=512, modalities=SEEING))
 
 
 def test_full_tensorrt_wants_no_gpu_list_a_library_and_a_gpu(monkeypatch):
@@ -133,8 +147,39 @@ def test_full_tensorrt_looks_at_the_gpu_at_hand(monkeypatch):
     monkeypatch.setattr(type(FULL), "load", lambda self: None)
     monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 80)
     FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
-    with pytest.raises(InputError, match="sm80 has no products of 8-bit floats"):
-        FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=(), weights="fp8"))
+
+
+def test_full_tensorrt_refuses_4_bit_experts_that_fill_no_panel(monkeypatch):
+    """Before anything is traced; kernels read rows in panels."""
+    monkeypatch.setattr(type(FULL), "load", lambda self: None)
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
+    facts, wanted = facts_of("26b-a4b"), options(compute_capabilities=(), weights="int4", context=512)
+    FULL.check(facts, wanted)
+    for changes in ({"hidden_size": 2784}, {"moe": replace(facts.text.moe, intermediate_size=720)}):
+        with pytest.raises(InputError, match="is no multiple of 64"):
+            FULL.check(replace(facts, text=replace(facts.text, **changes)), wanted)
+
+
+def test_full_tensorrt_offers_no_8_bit_floats(checkpoints, tmp_path):
+    with pytest.raises(InputError, match="tensorrt takes no fp8 weights") as error:
+        compile(checkpoints("tiny-e2b").folder, "tensorrt", tmp_path / "out", weights="fp8")
+    assert "not measured" in error.value.why and "TensorRT-RTX has them" in error.value.why
+
+
+@pytest.mark.parametrize("version", ["10.16.1.11", "10.9.0", "11.0.0.114"])
+def test_releases_that_are_too_old_are_named(version):
+    with pytest.raises(MachineError, match=rf"TensorRT {version} is too old: 11\.1 is needed") as error:
+        FULL.check_version(version)
+    assert "attention with a mask" in str(error.value.why) or "no attention" in error.value.why
+
+
+def test_a_release_that_is_doubtful_is_warned_of():
+    with pytest.warns(UserWarning, match=r"TensorRT 11\.2\.0\.113: .* error 700"):
+        FULL.check_version("11.2.0.113")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for version in ("11.1.0.106", "11.2.1.2", "11.4.0.106"):
+            FULL.check_version(version)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +194,11 @@ def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
     with pytest.raises(MachineError, match="kernels are compiled for sm80"):
         FULL.load_plugins()
     monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
-    monkeypatch.setattr(type(FULL), "load", lambda self: SimpleNamespace(__version__="10.16.1.11"))
+    monkeypatch.setattr(type(FULL), "load", lambda self: SimpleNamespace(__version__="11.1.0.106"))
     monkeypatch.setattr("numpy.__version__", "2.4.1")
-    with pytest.raises(MachineError, match=r"cannot make plugins with NumPy 2\.4\.1"):
+    with pytest.raises(MachineError, match=r"cannot make plugins with NumPy 2\.4\.1") as wrong:
         FULL.load_plugins()
+    assert "or TensorRT 11.2 or newer" in wrong.value.fix
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else find(name))
     with pytest.raises(MachineError, match="Triton is not installed"):
@@ -190,7 +236,7 @@ def stand_in(tensor):
     return ir.Value(name=tensor.name, shape=ir.Shape(sizes))
 
 
-@pytest.mark.parametrize("weights", ["bfloat16", "int4", "fp8"])
+@pytest.mark.parametrize("weights", ["bfloat16", "int4"])
 @pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
 def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path, monkeypatch):
     """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""

@@ -1,27 +1,40 @@
-"""What the emitter and the plugins use, asked of the bindings of full TensorRT, which are real; its libraries are
-stubs."""
+"""What the emitter and the plugins use, asked of the bindings of full TensorRT, which are real, of each release that is
+taken; its libraries are stubs."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from g4compile.targets.tensorrt.edition import FULL
 from tests.targets.tensorrt import stubs
 
-NEEDS = [
-    pytest.mark.skipif(
-        importlib.util.find_spec("tensorrt_bindings") is None,
-        reason="the bindings of TensorRT are not installed: pip install tensorrt-cu13-bindings",
-    ),
-    pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to build stub libraries with"),
-]
-pytestmark = NEEDS
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to build stub libraries with")
+INSTALLED = "installed"
+LINES = Path(__file__).with_name("bindings.txt").read_text().splitlines()
+OTHERS = [line.split()[0] for line in LINES if "#" not in line]
+
+
+@pytest.fixture(scope="module", params=[INSTALLED, *OTHERS])
+def bindings(request):
+    """The environment of a process that imports the bindings of a release."""
+    if request.param == INSTALLED:
+        if importlib.util.find_spec("tensorrt_bindings") is None:
+            pytest.skip("the bindings of TensorRT are not installed: pip install tensorrt-cu13-bindings")
+        return dict(os.environ)
+    folder = Path(sys.prefix, "tensorrt-bindings", request.param)
+    if not folder.exists():
+        pytest.skip(f"the bindings of TensorRT {request.param} are not in {folder}: `make test` installs them")
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *([inherited] if inherited else [])])}
 
 
 @pytest.fixture(scope="module")
@@ -32,26 +45,37 @@ def notes(trt, checkpoints):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def asked(notes, tmp_path):
+def asked(notes, tmp_path, bindings):
     file = tmp_path / "notes.json"
     file.write_text(json.dumps(notes))
     command = [sys.executable, "-m", "tests.targets.tensorrt.stubs", str(tmp_path), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bindings)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_full_tensorrt_has_all_that_is_used(notes, tmp_path):
+def test_the_release_is_the_one_that_is_meant(request, bindings, tmp_path):
+    """And it is one that is taken."""
+    command = [sys.executable, "-c", _VERSION, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bindings)
+    assert done.returncode == 0, done.stderr
+    found, wanted = done.stdout.splitlines()[-1], request.node.callspec.params["bindings"]
+    assert wanted in (INSTALLED, found)
+    FULL.check_version(found)
+
+
+def test_full_tensorrt_has_all_that_is_used(notes, tmp_path, bindings):
     assert len(notes) > 100
     plugins = {note[1] for note in notes if note[0] == "plugin"}
     assert plugins == {"expert_gate_up", "expert_down", "flash_attention"}
     used = {note[2] for note in notes if note[0] in ("call", "member", "attribute")}
     assert {"add_gather_v2", "add_concatenation", "ND", "OR"} <= used  # of vision, and of image blocks
     assert {"add_convolution_nd", "FILL", "SOFTPLUS", "pre_padding", "num_groups"} <= used  # of audio
-    assert asked(notes, tmp_path) == []
+    assert {"add_attention", "add_select", "MAX"} <= used  # of attention in all its forms
+    assert asked(notes, tmp_path, bindings) == []
 
 
-def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path):
+def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path, bindings):
     wrong = [
         ["call", "INetworkDefinition", "add_rms_norm", ["ITensor"]],
         ["call", "INetworkDefinition", "add_gather", ["ITensor", "ITensor"]],
@@ -62,10 +86,16 @@ def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path):
         ["plugin", "flash_attention", [["bfloat16", 4]] * 4, [["heads", 4], ["kv_heads", 2]]],
         ["plugin", "expert_up", [["bfloat16", 2]], []],
     ]
-    found = asked([*notes, *wrong], tmp_path)
+    found = asked([*notes, *wrong], tmp_path, bindings)
     assert len(found) == len(wrong), found
 
 
+_VERSION = """
+import sys
+from pathlib import Path
+from tests.targets.tensorrt.stubs import load
+print(load(Path(sys.argv[1])).__version__)
+"""
 _REGISTER = """
 import importlib, sys
 from pathlib import Path
@@ -79,8 +109,9 @@ print(sorted(QDP_REGISTRY), all(one.aot_impl_func for one in QDP_REGISTRY.values
 """
 
 
-def test_plugins_are_what_tensorrt_accepts(tmp_path):
-    done = subprocess.run([sys.executable, "-c", _REGISTER, str(tmp_path)], capture_output=True, text=True, check=False)
+def test_plugins_are_what_tensorrt_accepts(tmp_path, bindings):
+    command = [sys.executable, "-c", _REGISTER, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bindings)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['g4::expert_down', 'g4::expert_gate_up', 'g4::flash_attention'] True"
 

@@ -8,10 +8,12 @@ import torch
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
+from g4compile.targets.tensorrt.attention_forms import FOLDED, FORMS, FUSED, SELECT
 from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.interpreter.plugged import PluginLayer
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
+from tests.targets.tensorrt.nightly import with_nightly
 
 STEPS, EXACT, SHARE = 60, 5e-4, 1.1
 
@@ -25,14 +27,24 @@ def difference(session, want):
     return found
 
 
-# A head limit of 16 makes the tiny models' full layers (32) what those of the published ones (512) are: folded.
-FOLDED = [*((variant, 256) for variant in VARIANTS), ("tiny-e2b", 16), ("tiny-31b", 16)]
+# Variant, form of attention, and the widest head of a fused layer: 16 makes full layers of tiny models (32) what those
+# of the published ones (512) are.
+IN_FORMS = [
+    *((variant, FUSED, 256) for variant in VARIANTS),
+    ("tiny-e2b", FUSED, 16),
+    ("tiny-31b", FUSED, 16),
+    ("tiny-12b", SELECT, 256),
+    ("tiny-26b-a4b", SELECT, 256),
+    ("tiny-e4b", FOLDED, 256),
+    ("tiny-31b", FOLDED, 256),
+]
+ALL_FORMS = [(variant, form, 256) for variant in VARIANTS for form in FORMS]
 
 
-@pytest.mark.parametrize(("variant", "fused_head"), FOLDED)
-def test_exact_network_equals_hf_float32(variant, fused_head, emit, expected):
+@pytest.mark.parametrize(("variant", "form", "fused_head"), with_nightly(IN_FORMS, ALL_FORMS))
+def test_exact_network_equals_hf_float32(variant, form, fused_head, emit, expected):
     want = expected(variant, 1)
-    session = emit(variant, fused_head=fused_head).session(exact=True)
+    session = emit(variant, attention=form, fused_head=fused_head).session(exact=True)
     worst = max(float(part.max()) for part in difference(session, want))
     assert worst <= EXACT, worst
     session.reset()  # the prefill network keeps the last position alone
@@ -62,9 +74,13 @@ def plugins_of(one):
     return {layer.call.name for layer in layers if isinstance(layer, PluginLayer)}
 
 
-@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b"])
-def test_a_batch_is_three_conversations(variant, emit, expected):
-    session = emit(variant, Capacities(context=256, batch=3, chunk=16)).session(exact=True)
+BATCHES = [("tiny-e2b", FUSED, 16), ("tiny-26b-a4b", FOLDED, 16), ("tiny-31b", SELECT, 64)]
+ALL_BATCHES = [(variant, form, chunk) for variant in VARIANTS for form in FORMS for chunk in (16, 64)]
+
+
+@pytest.mark.parametrize(("variant", "form", "chunk"), with_nightly(BATCHES, ALL_BATCHES))
+def test_a_batch_is_three_conversations(variant, form, chunk, emit, expected):
+    session = emit(variant, Capacities(context=256, batch=3, chunk=chunk), attention=form).session(exact=True)
     assert max(float(part.max()) for part in difference(session, expected(variant, 3))) <= EXACT
 
 
@@ -102,15 +118,25 @@ def narrow(reference, ids):
     return out.logits.float().numpy()
 
 
-@pytest.mark.parametrize("weights", ["int4", "fp8"])
-@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b", "tiny-31b"])
-def test_coded_network_equals_hf_on_the_dequantised_weights(variant, weights, checkpoints, tmp_path, trt):
+CODED = [
+    ("tiny-e2b", "int4", SELECT),
+    ("tiny-26b-a4b", "int4", FOLDED),
+    ("tiny-31b", "int4", FUSED),
+    *((variant, "fp8", FUSED) for variant in ("tiny-e2b", "tiny-26b-a4b", "tiny-31b")),
+]
+ALL_CODED = [(variant, weights, form) for variant in VARIANTS for weights in ("int4", "fp8") for form in FORMS]
+
+
+@pytest.mark.parametrize(("variant", "weights", "form"), with_nightly(CODED, ALL_CODED))
+def test_coded_network_equals_hf_on_the_dequantised_weights(variant, weights, form, checkpoints, tmp_path, trt):
     """Through the bundle: the codes of `weights.data`, read by their definition, are what HF holds. Exact
     arithmetic."""
     folder = checkpoints(variant).folder
     bundle = compile(
-        folder, "tensorrt-rtx", tmp_path / weights, weights=weights, context=128, chunk=16, compute_capabilities=(89,)
-    )
+        folder, "tensorrt-rtx", tmp_path / weights, weights=weights, context=128, chunk=16, compute_capabilities=(89,),
+        attention=form,
+    )  # fmt: skip
+    assert {step.attention for step in bundle.manifest.engine.steps} == {form}
     coded = [weight for weight in bundle.manifest.engine.weights if weight.offset is not None]
     assert len(coded) > 2 * 4 * len(checkpoints(variant).facts.text.layers)
     report = verify(bundle, folder, prompt_tokens=40, new_tokens=8)

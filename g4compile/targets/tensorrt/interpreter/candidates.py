@@ -7,9 +7,10 @@ same compiler with the bundle's own capacities, mean what the model means.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DECODER, HostSpec
@@ -73,7 +74,8 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
     graphs = {DECODER: trace(source.facts)} | {one.part: trace(source.facts, part=one.part) for one in spec.encoders}
     program = Program.of(graphs, source.facts)
     bind(program, source)
-    made = emit_networks(builder, lower(program, target, options))
+    forms = {step.name: step.attention for step in spec.steps}
+    made = emit_networks(builder, lower(program, target, options), forms)
     named = [step.name for step in spec.steps], [one.part for one in spec.encoders]
     if (list(made.steps), list(made.encoders)) != named or made.asked != {weight.name for weight in spec.weights}:
         raise BundleError(
@@ -96,14 +98,18 @@ def interpretable_builder(plugins: bool) -> EngineBuilder:
     return builder
 
 
-def emit_networks(builder: EngineBuilder, lowered: Iterable[Lowered]) -> Networks:
-    """The networks of all graphs, and the host's lookups, which are those of every step."""
+def emit_networks(
+    builder: EngineBuilder, lowered: Iterable[Lowered], attention: Mapping[str, str] = MappingProxyType({})
+) -> Networks:
+    """The networks of all graphs, and the host's lookups, which are those of every step. ``attention``: the form of
+    steps, by name, where it is not the one that they are lowered in first."""
     made = Networks({}, {}, HostSpec((), 0, ()))
     for one in lowered:
         if one.variant.part != DECODER:
             made.encoders[one.variant.part] = builder.network(one.model.graph)
             continue
-        parts = split_embedding(one.model)
+        variant = replace(one.variant, form=attention.get(one.variant.name, one.variant.form))
+        parts = split_embedding((one if variant == one.variant else one.again(variant)).model)
         made = replace(made, host=host_lookups(parts["embed"].graph))
         made.steps.setdefault(one.variant.name, []).append(builder.network(parts["decoder"].graph))
     return made

@@ -17,11 +17,32 @@ import onnx_ir as ir
 from g4compile.errors import SpecError
 from g4compile.graph.edit import constant_array
 from g4compile.graph.stage import describe, op_name
+from g4compile.targets.tensorrt.refusal import Refusal
 
 Array = np.ndarray[Any, Any]
 Tensor = Any  # ITensor of whichever module
 
 _INT32_MAX = 2**31 - 1
+
+
+class _Adding:
+    """A network that refuses aloud: for a layer that it does not take, the bindings return None."""
+
+    def __init__(self, network: Any, emitter: Emitter) -> None:
+        self._network, self._emitter = network, emitter
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._network, name)
+        if not name.startswith("add_"):
+            return method
+
+        def add(*arguments: Any) -> Any:
+            made = method(*arguments)
+            if made is None:
+                raise Refusal(f"{name} makes no layer of these operands", where=self._emitter.where)
+            return made
+
+        return add
 
 
 class Emitter:
@@ -30,7 +51,7 @@ class Emitter:
     ``plugins``: the module that makes plugin layers, of an edition that has them."""
 
     def __init__(self, trt: Any, network: Any, plugins: Any = None) -> None:
-        self.trt, self.network, self.plugins = trt, network, plugins
+        self.trt, self.network, self.plugins = trt, _Adding(network, self), plugins
         self.constants: dict[str, Array] = {}
         self.weights: dict[str, ir.TensorProtocol] = {}
         self.node: ir.Node | None = None  # the one being emitted
@@ -78,8 +99,6 @@ class Emitter:
 
     def layer(self, layer: Any, part: str = "", output: int = 0) -> Tensor:
         """Name ``layer`` after the node being emitted; one of its outputs."""
-        if layer is None:
-            raise SpecError("TensorRT refused a layer", where=self.where, why=part)
         name = f"{self.node.name if self.node is not None else 'network'}{'/' if part else ''}{part}"
         count = self._used[name] = self._used.get(name, 0) + 1
         layer.name = name if count == 1 else f"{name}#{count}"

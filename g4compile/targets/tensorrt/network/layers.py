@@ -19,6 +19,7 @@ from g4compile.targets.tensorrt.network.convolution import conv
 from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
 from g4compile.targets.tensorrt.network.norms import binary, layer_norm, rms_norm
 from g4compile.targets.tensorrt.network.slicing import expand, gather, gather_nd, pad, slice_, split
+from g4compile.targets.tensorrt.refusal import Refusal
 
 Rule = Callable[[Emitter, ir.Node], list[Tensor]]
 
@@ -228,6 +229,8 @@ def _attention(e: Emitter, node: ir.Node) -> list[Tensor]:
     layer.decomposable = False
     for mask in masks:
         layer.mask = mask
+        if layer.mask is None:  # the bindings say no more, and the layer would see every key
+            raise Refusal("the attention layer takes no mask here", where=e.where)
     return [e.layer(layer)]
 
 
@@ -281,6 +284,7 @@ LAYERS: Mapping[str, Rule] = {
     "Or": _elementwise("OR"),
     "Pad": pad,
     "RMSNormalization": rms_norm,
+    "ReduceMax": _reduce("MAX"),
     "ReduceSum": _reduce("SUM"),
     "Relu": _activation("RELU"),
     "Reshape": _reshape,
