@@ -43,7 +43,8 @@ def norm_product(node: ir.Node) -> Plan:
     before = [f"i{index}" for index in range(5)]
     stream_out = "o1" if made else NULL  # not written where nothing is added
     rows, normed = stream_rows(columns, stream, epsilon), ["o2", *[NULL] * 4]
-    one = kernels.product_one(weights, activation, stream if alone else None, wide, cap, epsilon)
+    front = (stream, epsilon) if alone else (None, 0.0)
+    one = kernels.product_one(weights, activation, front[0], wide, cap, front[1])
     if not alone:
         plan.launch(ONE, rows, *before, stream_out, "o2", columns, "r")
     operands = (*form.weights_and_scales, gate[0], NULL, "o0", stream_out if alone else NULL)
