@@ -9,7 +9,7 @@ import msgspec
 
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
-from g4compile.model.inventory import LOOKUP, Weight
+from g4compile.model.inventory import EXPERTS, LOOKUP, PRODUCT, Weight
 from g4compile.ops.expert_routing import tile_of
 from g4compile.planning.device import DEVICES, Device
 from g4compile.planning.speeds import OF_DEVICE, Speeds, operations, read_bytes
@@ -18,12 +18,13 @@ from g4compile.targets.onnx.cuda.options import CudaOptions
 
 NUMBER = 2  # bytes of a weight that is no code, of a scale, and of most values between ops
 _DEFAULT = "h100"
+_ONE_OP = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}  # products that are part of another's op
 
 
 class GpuMemory(msgspec.Struct, frozen=True):
     """Bytes of a GPU. ``load_bytes``: weights, when a bundle is loaded. ``kv_bytes``: caches of one sequence for the
     whole context, from the first token on. ``activation_bytes``: about what lives at once in a run of ``chunk`` tokens,
-    its logits in it. CUDA's own context and the machine code of kernels come on top."""
+    its logits and the scratch of an op in it. CUDA's own context and the machine code of kernels come on top."""
 
     chunk: int
     load_bytes: int
@@ -52,9 +53,11 @@ def gpu_storage(options: CudaOptions) -> Storage:
     return Storage(options.recipe, number=NUMBER, small=FLOAT if options.stock else NUMBER)
 
 
-def gpu_memory(text: TextFacts, chunk: int, data_bytes: int, kv_bytes: int) -> GpuMemory:
-    """Of a bundle with ``data_bytes`` of weights, whose runs have ``chunk`` tokens."""
-    live = _activation_bytes(text, chunk) + FLOAT * text.vocab_size
+def gpu_memory(
+    text: TextFacts, found: list[Weight], storage: Storage, chunk: int, data_bytes: int, kv_bytes: int
+) -> GpuMemory:
+    """Of a bundle with ``data_bytes`` of weights, whose runs have ``chunk`` tokens. ``found``: those of the decoder."""
+    live = _activation_bytes(text, chunk) + _numbers_bytes(found, storage) + FLOAT * text.vocab_size
     return GpuMemory(chunk, data_bytes, kv_bytes, live)
 
 
@@ -80,3 +83,15 @@ def _activation_bytes(text: TextFacts, tokens: int) -> int:
         slots = tokens * text.moe.top_k + text.moe.experts * tile_of(tokens)
         experts = slots * NUMBER * (text.moe.intermediate_size + hidden)
     return stream + by_layer + max(attention, mlp, experts)
+
+
+def _numbers_bytes(found: list[Weight], storage: Storage) -> int:
+    """What codes become in front of a product of many rows: as bfloat16, those of the op that has the most. Experts
+    multiply codes, and what stands behind the last layer with a cache has few rows."""
+    of_ops = dict[str, int]()
+    for weight in found:
+        if weight.use == PRODUCT and weight.role != EXPERTS and not weight.tail and storage.rule(weight) is not None:
+            layer, _, product = weight.module.rpartition(".")
+            op = f"{layer}.{_ONE_OP.get(product, product)}"
+            of_ops[op] = of_ops.get(op, 0) + NUMBER * weight.elements
+    return max(of_ops.values(), default=0)

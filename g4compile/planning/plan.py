@@ -154,7 +154,7 @@ def plan(
         recipe=() if recipe is None or weights == STORED else recipe.listed((DECODER, *(PARTS[one] for one in beside))),
         kernels=taken_kernels,
         encoders=encoders,
-        gpu=gpu_memory(text, chunk, sum(parts.values()), kept.held) if cuda else None,
+        gpu=gpu_memory(text, found, storage, chunk, sum(parts.values()), kept.held) if cuda else None,
     )
 
 

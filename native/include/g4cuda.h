@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* The version of these functions, and of what the ops read in `launches` and `sizes`. */
-#define G4CUDA_VERSION 1
+#define G4CUDA_VERSION 2
 
 G4CUDA_EXPORT int g4cuda_version(void);
 /* What went wrong in the last call of this thread that returned -1. */

@@ -20,9 +20,19 @@ static_assert(ORT_API_VERSION >= G4_ORT_API_VERSION);
   static_assert(std::is_convertible_v<decltype(OrtApi::name), result(ORT_API_CALL*) arguments>, #name);
 G4_ORT_ENTRIES(CHECK)
 static_assert(G4_ORT_LATER_API_VERSION >= G4_ORT_API_VERSION);
-#if ORT_API_VERSION >= G4_ORT_LATER_API_VERSION
-G4_ORT_LATER_ENTRIES(CHECK)
-#endif
+
+// A header that is older than an entry does not have it; one that is not older has all.
+#define CHECK_IF_THERE(index, name, result, arguments)                                     \
+  template <class Table>                                                                   \
+  constexpr bool name##_agrees() {                                                         \
+    if constexpr (requires { &Table::name; })                                              \
+      return offsetof(Table, name) == (index) * sizeof(void*) &&                           \
+             std::is_convertible_v<decltype(Table::name), result(ORT_API_CALL*) arguments>; \
+    else                                                                                   \
+      return ORT_API_VERSION < G4_ORT_LATER_API_VERSION;                                   \
+  }                                                                                        \
+  static_assert(name##_agrees<OrtApi>(), #name);
+G4_ORT_LATER_ENTRIES(CHECK_IF_THERE)
 
 #define SAME(name) static_assert(static_cast<int>(::name) == static_cast<int>(ours::name), #name);
 SAME(ORT_FAIL)

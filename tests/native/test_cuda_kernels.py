@@ -45,8 +45,8 @@ def test_a_file_that_is_another(name, monkeypatch, tmp_path, stub):
 
 def test_another_version(cuda_built, monkeypatch):
     monkeypatch.setenv("G4CUDA_LIBRARY", str(cuda_built / "libg4cuda.so"))
-    monkeypatch.setattr(cuda_library, "VERSION", 2)
-    with pytest.raises(MachineError, match="libg4cuda has version 1, this g4compile needs 2"):
+    monkeypatch.setattr(cuda_library, "VERSION", 3)
+    with pytest.raises(MachineError, match="libg4cuda has version 2, this g4compile needs 3"):
         cuda_library.find_library()
 
 

@@ -40,6 +40,7 @@ def test_our_declarations_are_those_of_onnx_runtime():
     [
         ("ENTRY(274, ", "ENTRY(273, ", "KernelContext_ParallelFor"),
         ("ENTRY(193, ", "ENTRY(192, ", "KernelContext_GetGPUComputeStream"),
+        ("ENTRY(278, ", "ENTRY(277, ", "KernelInfoGetAllocator"),
         ("ELEMENT_DATA_TYPE_INT32 = 6", "ELEMENT_DATA_TYPE_INT32 = 5", "ELEMENT_DATA_TYPE_INT32"),
         ("(const OrtKernelContext* context, size_t* out)", "(const OrtKernelContext* context, int* out)", "InputCount"),
         ("ELEMENT_DATA_TYPE_UINT16 = 4", "ELEMENT_DATA_TYPE_UINT16 = 5", "ELEMENT_DATA_TYPE_UINT16"),

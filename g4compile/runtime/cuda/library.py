@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from g4compile.errors import MachineError
 from g4compile.runtime.shared_library import FIX, SharedLibrary
 
-VERSION = 1  # of the library's functions, and of what its ops read in a plan
+VERSION = 2  # of the library's functions, and of what its ops read in a plan
 _SHARED = SharedLibrary("libg4cuda", "G4CUDA_LIBRARY")
 _FUNCTIONS = ("g4cuda_version", "g4cuda_last_error", "g4cuda_add_kernel", "g4cuda_load_kernels")
 

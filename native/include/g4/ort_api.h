@@ -68,6 +68,7 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
   ENTRY(61, GetDimensionsCount, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, size_t* out))                      \
   ENTRY(62, GetDimensions, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, int64_t* values, size_t count))         \
   ENTRY(65, GetTensorTypeAndShape, OrtStatus*, (const OrtValue* value, OrtTensorTypeAndShapeInfo** out))               \
+  ENTRY(75, AllocatorAlloc, OrtStatus*, (OrtAllocator * allocator, size_t bytes, void** out))                          \
   ENTRY(76, AllocatorFree, OrtStatus*, (OrtAllocator * allocator, void* data))                                         \
   ENTRY(78, GetAllocatorWithDefaultOptions, OrtStatus*, (OrtAllocator * *out))                                         \
   ENTRY(85, KernelInfoGetAttribute_float, OrtStatus*, (const OrtKernelInfo* info, const char* name, float* out))       \
@@ -82,6 +83,7 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
         (OrtKernelContext * context, size_t index, const int64_t* dims, size_t count, OrtValue** out))                 \
   ENTRY(93, ReleaseStatus, void, (OrtStatus * status))                                                                 \
   ENTRY(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo * info))                                   \
+  ENTRY(132, ReleaseAllocator, void, (OrtAllocator * allocator))                                                       \
   ENTRY(193, KernelContext_GetGPUComputeStream, OrtStatus*, (const OrtKernelContext* context, void** out))             \
   ENTRY(230, KernelInfo_GetInputCount, OrtStatus*, (const OrtKernelInfo* info, size_t* out))                           \
   ENTRY(231, KernelInfo_GetOutputCount, OrtStatus*, (const OrtKernelInfo* info, size_t* out))                          \
@@ -95,6 +97,8 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
         (const OrtKernelContext* context, void (*task)(void*, size_t), size_t total, size_t batches, void* argument))
 
 #define G4_ORT_LATER_ENTRIES(ENTRY)                                                                                    \
+  ENTRY(278, KernelInfoGetAllocator, OrtStatus*,                                                                       \
+        (const OrtKernelInfo* info, OrtMemType type, OrtAllocator** out))                                              \
   ENTRY(414, GetTensorElementTypeAndShapeDataReference, OrtStatus*,                                                    \
         (const OrtValue* value, enum ONNXTensorElementDataType* type, const int64_t** dims, size_t* count))            \
   ENTRY(417, KernelInfoGetAttributeArray_string, OrtStatus*,                                                           \

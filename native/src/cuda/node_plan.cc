@@ -93,8 +93,11 @@ std::int64_t within(std::int64_t value, const Expression& expression) {
 }  // namespace
 
 PlannedNode::PlannedNode(const OrtApi* table, const OrtKernelInfo* info, const char* op, std::size_t inputs,
-                         std::size_t outputs)
-    : node_(table, info, op), plan_(read_plan(node_, info, inputs, outputs)) {
+                         Types outputs)
+    : node_(table, info, op),
+      types_(outputs),
+      plan_(read_plan(node_, info, inputs, outputs.size())),
+      allocator_(node_, info) {
   node_.check(node_.api().KernelInfo_GetInputCount(info, &input_count_));
 }
 
@@ -105,6 +108,10 @@ void PlannedNode::compute(OrtKernelContext* context) const {
   const Choice* choice = node_.named([&] { return &plan_.choose(scope); });
   for (const OutputSize& output : choice->outputs) make_output(context, output, call);
   if (choice->launches.empty()) return;
+  Scratch scratch(allocator_);
+  node_.named([&] {
+    for (const OutputSize& one : choice->scratch) call.outputs[one.index] = scratch.take(scratch_bytes(one, scope));
+  });
   void* stream = nullptr;
   node_.check(node_.api().KernelContext_GetGPUComputeStream(context, &stream));
   node_.named([&] {
@@ -140,6 +147,14 @@ void PlannedNode::make_output(OrtKernelContext* context, const OutputSize& outpu
   node_.check(api.KernelContext_GetOutput(context, output.index, static_cast<const std::int64_t*>(dims),
                                           output.dims.size(), &value));
   node_.check(api.GetTensorMutableData(value, &call.outputs[output.index]));
+}
+
+std::size_t PlannedNode::scratch_bytes(const OutputSize& output, const Scope& scope) const {
+  std::size_t bytes = ort::element_bytes(types_[output.index]);
+  for (const Expression& dim : output.dims)
+    if (__builtin_mul_overflow(bytes, dim.value(scope), &bytes))
+      throw Wrong("the scratch o" + std::to_string(output.index) + " has more bytes than 64 bits hold");
+  return bytes;
 }
 
 void PlannedNode::launch(const Launch& launch, const Call& call, unsigned long long cuda_context, void* stream) const {

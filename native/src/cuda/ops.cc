@@ -28,7 +28,8 @@ struct Op {
   std::vector<ONNXTensorElementDataType> outputs;  // all but the first may be absent
 };
 
-// An output has one type for a name, so an op whose first output is of two types has two names.
+// An output has one type for a name, so an op whose first output is of two types has two names. An output that a node
+// does not have is scratch of the op, of the type that stands here.
 const std::vector<Op>& table() {
   static const std::vector<Op> ops = {
       {"EmbedRows", "ids table [scales]", {kFloat}},
@@ -69,7 +70,7 @@ struct Definition : OrtCustomOp {
       return ort::guarded(api, [&] {
         const Definition& own_it = own(it);
         const Op& op = own_it.op;
-        *kernel = new Kernel{api, PlannedNode(api, info, op.name, own_it.optional.size(), op.outputs.size())};
+        *kernel = new Kernel{api, PlannedNode(api, info, op.name, own_it.optional.size(), op.outputs)};
       });
     };
     KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {

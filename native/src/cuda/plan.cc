@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -28,13 +29,19 @@ void reading(const char* attribute, const std::string& text, const Body& body) {
 }
 
 void check_output(std::size_t index, const Operands& operands) {
-  if (index >= operands.outputs.size() || !operands.outputs[index])
-    throw Wrong("the node has no output " + std::to_string(index));
+  if (index >= operands.outputs.size()) throw Wrong("the op has no output " + std::to_string(index));
 }
 
 bool has_size(const Choice& choice, std::size_t index) {
-  for (const OutputSize& output : choice.outputs)
-    if (output.index == index) return true;
+  const auto is_it = [&](const OutputSize& output) { return output.index == index; };
+  return std::ranges::any_of(choice.outputs, is_it) || std::ranges::any_of(choice.scratch, is_it);
+}
+
+// Whether a launch takes the address of an output.
+bool takes(const Choice& choice, std::size_t index) {
+  for (const Launch& launch : choice.launches)
+    for (const Argument& argument : launch.arguments)
+      if (argument.kind == Argument::Kind::output && argument.index == index) return true;
   return false;
 }
 
@@ -45,14 +52,15 @@ Plan::Plan(const std::vector<std::string>& launches, const std::vector<std::stri
   for (const std::string& text : launches)
     reading("launches", text, [&] { add_launch(text, operands, registry); });
   for (const std::string& text : sizes) reading("sizes", text, [&] { add_size(text, operands); });
-  check(operands);
+  if (choices_.empty()) throw Wrong("launches is empty");
+  for (Choice& one : choices_) finish(one, operands);
 }
 
 Choice& Plan::choice(std::string_view condition, const Operands& operands, bool may_add) {
   for (Choice& one : choices_)
     if (one.condition.text() == condition) return one;
   if (!may_add) throw Wrong("no launch has this condition; - as a kernel launches nothing");
-  choices_.push_back({Condition(condition), {}, {}});
+  choices_.push_back({Condition(condition), {}, {}, {}});
   reads(choices_.back().condition.reads(), operands);
   return choices_.back();
 }
@@ -103,7 +111,7 @@ void Plan::add_size(const std::string& text, const Operands& operands) {
   if (words.size() - 2 > kMaxRank) throw Wrong("an output has at most " + std::to_string(kMaxRank) + " axes");
   OutputSize size{*output, {}};
   for (std::size_t i = 2; i < words.size(); ++i) size.dims.push_back(expression(words[i], operands));
-  to.outputs.push_back(std::move(size));
+  (operands.outputs[*output] ? to.outputs : to.scratch).push_back(std::move(size));
 }
 
 Expression Plan::expression(std::string_view text, const Operands& operands) {
@@ -120,14 +128,13 @@ void Plan::reads(const std::vector<std::size_t>& inputs, const Operands& operand
   }
 }
 
-void Plan::check(const Operands& operands) const {
-  if (choices_.empty()) throw Wrong("launches is empty");
-  for (const Choice& one : choices_) {
-    const std::string under = "under the condition " + one.condition.text() + " ";
-    for (std::size_t index = 0; index < operands.outputs.size(); ++index)
-      if (operands.outputs[index] && !has_size(one, index))
-        throw Wrong(under + "output " + std::to_string(index) + " has no sizes");
-  }
+// Every output that the node has, or that a launch takes, has sizes; scratch that none takes is left out.
+void Plan::finish(Choice& choice, const Operands& operands) {
+  for (std::size_t index = 0; index < operands.outputs.size(); ++index)
+    if ((operands.outputs[index] || takes(choice, index)) && !has_size(choice, index))
+      throw Wrong("under the condition " + choice.condition.text() + " output " + std::to_string(index) +
+                  " has no sizes");
+  std::erase_if(choice.scratch, [&](const OutputSize& output) { return !takes(choice, output.index); });
 }
 
 const Choice& Plan::choose(const Scope& scope) const {

@@ -5,6 +5,8 @@
 //   sizes     CONDITION OUTPUT DIM ...; OUTPUT is oN
 //   ARGUMENT  iN (the address of input N, 0 where it is absent), oN (of output N), null (the address 0), or an expression (an
 //             int32)
+//
+// An output that the node does not have is scratch of the op, where a launch takes its address.
 #pragma once
 #include <string>
 #include <vector>
@@ -39,10 +41,11 @@ struct OutputSize {
   std::vector<Expression> dims;
 };
 
+// `outputs` are those of the node. `scratch`: of what launches take beside.
 struct Choice {
   Condition condition;
   std::vector<Launch> launches;
-  std::vector<OutputSize> outputs;
+  std::vector<OutputSize> outputs, scratch;
 };
 
 class Plan {
@@ -63,7 +66,7 @@ class Plan {
   void add_size(const std::string& text, const Operands& operands);
   Expression expression(std::string_view text, const Operands& operands);
   void reads(const std::vector<std::size_t>& inputs, const Operands& operands);
-  void check(const Operands& operands) const;
+  static void finish(Choice& choice, const Operands& operands);
 
   std::vector<Choice> choices_;
   unsigned addresses_ = 0, sizes_ = 0;

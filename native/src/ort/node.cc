@@ -15,17 +15,18 @@ const char* type_name(ONNXTensorElementDataType type) {
   }
 }
 
+}  // namespace
+
 std::size_t element_bytes(ONNXTensorElementDataType type) {
   switch (type) {
-    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: return 4;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32: return 4;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64: return 8;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16: return 2;
     default: return 1;
   }
 }
-
-}  // namespace
 
 std::string text(const Shape& shape) {
   std::string words = "[";

@@ -19,6 +19,7 @@ struct Tensor {
   void* data = nullptr;
 };
 
+std::size_t element_bytes(ONNXTensorElementDataType type);
 std::string text(const Shape& shape);
 // The product of all dimensions but the last one.
 std::int64_t rows_of(const Shape& shape);

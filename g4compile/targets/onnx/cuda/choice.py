@@ -2,7 +2,7 @@
 always the likeliest one.
 
     (float32 [batch, kept, V] logits) => (float32 [batch, 64] top_logits, int64 [batch, 64] top_tokens)
-    top_logits, top_tokens, keys = g4.TopTokens (logits)
+    top_logits, top_tokens = g4.TopTokens (logits)
 
 It is a graph of its own, so that it runs where sampling asks for it alone. It has no weights.
 """
@@ -27,11 +27,10 @@ def choice_graph(decoder: ir.Model) -> ir.Model:
     if theirs is None:
         raise Defect(f"the decoder has no output {LOGITS}")
     logits = ir.Value(name=LOGITS, type=ir.TensorType(WIDE), shape=ir.Shape(sizes_of(theirs)))
-    node = ir.node("TopTokens", [logits], domain=DOMAIN, num_outputs=3, name="TopTokens")
-    found, tokens, keys = node.outputs
+    node = ir.node("TopTokens", [logits], domain=DOMAIN, num_outputs=2, name="TopTokens")
+    found, tokens = node.outputs
     for value, name, dtype in ((found, "top_logits", WIDE), (tokens, "top_tokens", INTEGER)):
         value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape([sizes_of(theirs)[0], TOP_TOKENS])
-    keys.type = ir.TensorType(INTEGER)
     top_tokens(node).write(node)
     versions = dict(decoder.graph.opset_imports)
     graph = ir.Graph([logits], [found, tokens], nodes=[node], name=CHOICE, opset_imports=versions)

@@ -109,7 +109,7 @@ class _Fusion:
                 cache.key,
                 cache.value,
             ],
-            [(NARROW, out.shape), (NARROW, None), (WIDE, None)],
+            [(NARROW, out.shape)],
             heads=site.heads,
             kv_heads=cache.writer.kv_heads,
             head_dim=width,

@@ -100,13 +100,14 @@ class _Fusion:
                 f"{describe(first)} reads a norm that has no weight, or another epsilon than the norm before it",
                 where=FuseStreamProducts.name,
             )
+        total = [(WIDE, known.h.shape)] if known.p is not None else []
         norms = known.post, known.scalar, normed.scale if normed is not None else None
         post, scalar, pre = (None if one is None else narrow(one, FuseStreamProducts.name) for one in norms)
         made = insert(
             build,
             "NormLogits" if group.is_logits else "NormProduct",
             [known.h, known.p, post, scalar, pre, *group.weights, group.gate],
-            [(WIDE, y[1]) if group.is_logits else y, (WIDE, known.h.shape), (NARROW, known.h.shape)],
+            [(WIDE, y[1]) if group.is_logits else y, *total],
             epsilon=next(iter(epsilons), 0.0),
             **group.attributes,
         )

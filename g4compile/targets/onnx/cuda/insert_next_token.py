@@ -2,7 +2,7 @@
 
 Before:                                         After:
     logits = ...       [batch, kept, V]             logits = ...
-                                                    next_token, partial = g4.NextToken (logits)     [batch, 1]
+                                                    next_token = g4.NextToken (logits)     [batch, 1]
 
 It is that of the last position; of equal ones the lowest. A greedy choice then costs 8 bytes a sequence, and the next
 run can read it where it stands.
@@ -19,7 +19,7 @@ from g4compile.errors import MatchError
 from g4compile.graph.axes import sizes_of
 from g4compile.graph.edit import module_of
 from g4compile.ops.schema import DOMAIN
-from g4compile.targets.onnx.cuda.operands import INTEGER, WIDE
+from g4compile.targets.onnx.cuda.operands import INTEGER
 from g4compile.targets.onnx.cuda.products import LOGITS
 
 NEXT_TOKEN = "next_token"
@@ -35,9 +35,8 @@ class InsertNextToken:
         last = logits.producer() if logits is not None else None
         if logits is None or last is None:
             raise MatchError(f"the graph computes no output {LOGITS}", where=self.name)
-        node = ir.node("NextToken", [logits], domain=DOMAIN, num_outputs=2, name=f"{module_of(last)}/NextToken")
-        token, partial = node.outputs
+        node = ir.node("NextToken", [logits], domain=DOMAIN, name=f"{module_of(last)}/NextToken")
+        (token,) = node.outputs
         token.name, token.type, token.shape = NEXT_TOKEN, ir.TensorType(INTEGER), ir.Shape([sizes_of(logits)[0], 1])
-        partial.type = ir.TensorType(WIDE)
         model.graph.insert_after(last, node)
         model.graph.outputs.append(token)

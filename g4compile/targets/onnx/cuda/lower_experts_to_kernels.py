@@ -92,7 +92,7 @@ def _lower(site: MoEExperts) -> None:
 
 
 def _route(build: Builder, v: ir.Value, found: Bindings, epsilon: float) -> list[ir.Value]:
-    """A router of the stream ``v``; its outputs but those that are scratch."""
+    """What a router of the stream ``v`` gives."""
     (k,) = found["k"]
     weights = [narrow(found[name], _NAME) for name in ("scale", "proj", "expert_scale", "pre")]
     results = [
@@ -101,11 +101,8 @@ def _route(build: Builder, v: ir.Value, found: Bindings, epsilon: float) -> list
         (INDEX, ["rows", k]),
         (INDEX, [_SLOTS]),
         (INDEX, ["tiles"]),
-        (WIDE, v.shape),
-        (WIDE, None),
     ]
-    made = insert(build, "Router", [v, *weights], results, factor=found["factor"], k=k, epsilon=epsilon)
-    return made[:5]
+    return insert(build, "Router", [v, *weights], results, factor=found["factor"], k=k, epsilon=epsilon)
 
 
 def _sum_behind(site: MoEExperts) -> ir.Value:

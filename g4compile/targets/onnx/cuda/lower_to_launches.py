@@ -5,8 +5,9 @@ Before:                            After:
                                            launches = ["* rotary_angles.128 i0 i1 o0 128 i0.0*i0.1"]
                                            sizes = ["* o0 i0.0 i0.1 2 128"]
 
-Scratch becomes outputs that no node reads. How large an output is, the plan alone knows: sizes between ops are not
-written into a bundle. Source: `docs/design/0010-onnx-cuda.md`.
+What a plan writes beside the outputs of the node is scratch, whose memory the library takes while the op runs. How
+large an output is, the plan alone knows: sizes between ops are not written into a bundle. Source:
+`docs/design/0010-onnx-cuda.md`.
 """
 
 from __future__ import annotations
@@ -18,21 +19,9 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.errors import Defect
-from g4compile.ops.schema import DOMAIN
 from g4compile.passes.base import expect
 from g4compile.targets.kernels.kernel import Kernel
 from g4compile.targets.onnx.cuda.plans.registry import plan_of
-
-_WIDE, _NARROW, _INDEX = ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.INT32
-_OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or a result that may have no reader
-    "CachedAttention": (_NARROW, _NARROW, _WIDE),
-    "NextToken": (ir.DataType.INT64, _WIDE),
-    "NormLogits": (_WIDE, _WIDE, _NARROW, _NARROW),
-    "NormProduct": (_NARROW, _WIDE, _NARROW, _NARROW),
-    "Product": (_NARROW, _NARROW),
-    "TopTokens": (_WIDE, ir.DataType.INT64, ir.DataType.INT64),
-    "Router": (_NARROW, _WIDE, _INDEX, _INDEX, _INDEX, _WIDE, _WIDE, _INDEX, _INDEX),
-}
 
 
 @dataclass(frozen=True)
@@ -45,34 +34,13 @@ class LowerToLaunches:
 
     def apply(self, model: ir.Model) -> None:
         found = 0
-        for node in list(model.graph):
-            whole = _with_scratch(node, model.graph)
-            plan = plan_of(whole)
+        for node in model.graph:
+            plan = plan_of(node)
             if plan is None:
                 continue
-            plan.write(whole)
+            plan.write(node)
             found += 1
         expect(self.name, "ops with plans", found, self.ops, "no other op is of libg4cuda")
-
-
-def _with_scratch(node: ir.Node, graph: ir.Graph) -> ir.Node:
-    """``node`` of ``graph`` with all outputs that its op has."""
-    types = _OUTPUTS.get(node.op_type, ()) if node.domain == DOMAIN else ()
-    if len(node.outputs) >= len(types):
-        return node
-    made = ir.Node(
-        node.domain, node.op_type, list(node.inputs), list(node.attributes.values()), num_outputs=len(types),
-        name=node.name, metadata_props=dict(node.metadata_props),
-    )  # fmt: skip
-    for old, new in zip(node.outputs, made.outputs, strict=False):
-        new.type, new.shape, new.name = old.type, old.shape, old.name
-    for value, dtype in zip(made.outputs[len(node.outputs) :], types[len(node.outputs) :], strict=True):
-        value.type = ir.TensorType(dtype)
-    graph.insert_before(node, made)
-    for old, new in zip(node.outputs, made.outputs, strict=False):
-        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
-    return made
 
 
 def kernels_of(nodes: Sequence[ir.Node]) -> list[Kernel]:

@@ -39,12 +39,12 @@ _ARRAYS = {
 @dataclass(frozen=True)
 class Step:
     """A node with a plan, or (without launches) one of ONNX Runtime's own: names of its inputs and outputs, '' where
-    one is absent; the dtypes of outputs."""
+    one is absent; the dtypes of outputs by `oN`, and of scratch."""
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    dtypes: tuple[Any, ...]
+    dtypes: Mapping[str, Any]
     launches: tuple[str, ...]
     sizes: tuple[str, ...]
     attributes: tuple[tuple[str, Any], ...]
@@ -53,15 +53,27 @@ class Step:
 
 def step_of(node: ir.Node) -> Step:
     """``node`` behind the pass lower-to-launches."""
+    kernels = {kernel.name: kernel for kernel in kernels_of([node])}
+    launches = tuple(node.attributes[LAUNCHES].as_strings()) if LAUNCHES in node.attributes else ()
+    outputs = {f"o{i}": _ARRAYS[value.dtype or ir.DataType.UNDEFINED] for i, value in enumerate(node.outputs)}
     return Step(
         node.op_type,
         tuple("" if value is None else str(value.name) for value in node.inputs),
         tuple(str(value.name) for value in node.outputs),
-        tuple(_ARRAYS[value.dtype or ir.DataType.UNDEFINED] for value in node.outputs),
-        *(tuple(node.attributes[name].as_strings()) if name in node.attributes else () for name in (LAUNCHES, SIZES)),
+        {**_taken(launches, kernels), **outputs},
+        launches,
+        tuple(node.attributes[SIZES].as_strings()) if launches else (),
         tuple((one.name, one.value) for one in node.attributes.values() if one.name not in (LAUNCHES, SIZES)),
-        {kernel.name: kernel for kernel in kernels_of([node])},
-    )  # fmt: skip
+        kernels,
+    )
+
+
+def _taken(launches: Sequence[str], kernels: Mapping[str, Kernel]) -> dict[str, Any]:
+    """The dtypes of what ``launches`` take, as their kernels read and write it."""
+    words = [one.split(" ")[1:] for one in launches]
+    named = [(kernels[name], arguments) for name, *arguments in words if name != NOTHING]
+    pairs = [pair for kernel, arguments in named for pair in zip(arguments, kernel.types, strict=True)]
+    return {word: np.dtype(_STORED[kind]) for word, (_, kind) in pairs if word.startswith("o")}
 
 
 class Guarded:
@@ -83,7 +95,8 @@ class Guarded:
 
 
 def carry_out(step: Step, inputs: Sequence[Guarded | None], way: int) -> list[Guarded]:
-    """The outputs of ``step``. Inputs may change in place. ``way``: which of each kernel's ladder, 0 or -1."""
+    """The outputs of ``step``, and its scratch. Inputs may change in place. ``way``: which of each kernel's ladder, 0
+    or -1."""
     shapes = [None if one is None else one.array.shape for one in inputs]
 
     def size(factor: str) -> int:
@@ -98,9 +111,10 @@ def carry_out(step: Step, inputs: Sequence[Guarded | None], way: int) -> list[Gu
         under, name, *dims = text.split(" ")
         if under == condition:
             shape = [evaluated(one, size) for one in dims]
-            outputs[name] = Guarded.unwritten(shape, step.dtypes[int(name[1:])])
-    if sorted(outputs) != [f"o{index}" for index in range(len(step.outputs))]:
-        raise AssertionError(f"{step.op} under {condition} has sizes of {sorted(outputs)}")
+            outputs[name] = Guarded.unwritten(shape, step.dtypes.get(name, np.float32))
+    missing = {f"o{index}" for index in range(len(step.outputs))} - set(outputs)
+    if missing:
+        raise AssertionError(f"{step.op} under {condition} has no sizes of {sorted(missing)}")
     operands = {**outputs, **{f"i{index}": one for index, one in enumerate(inputs)}}
     for text in step.launches:
         under, name, *arguments = text.split(" ")
@@ -185,7 +199,7 @@ def run_graph(
         for step in steps:
             inputs = [values[name] if name else None for name in step.inputs]
             found = carry_out(step, inputs, 0) if step.launches else [_gathered(step, *inputs)]
-            values.update(zip(step.outputs, found, strict=True))
+            values.update(zip(step.outputs, found, strict=False))  # what is left is scratch
         answers.append({name: values[name].array for name in results})
     return answers
 

@@ -316,7 +316,7 @@ class Graph:
             attributes = {name: one.value for name, one in node.attributes.items() if name not in PLAN}
             made = OPS[node.op_type](*(values[value] for value in node.inputs), **attributes, narrow=narrow)
             results = made if isinstance(made, tuple) else (made,)
-            for value, array in zip(node.outputs, results, strict=False):  # what is left is scratch
+            for value, array in zip(node.outputs, results, strict=False):  # a sum of the stream may have no name
                 values[value] = narrow(array) if value.dtype == ir.DataType.BFLOAT16 else array
         return {str(value.name): values[value] for value in self.model.graph.outputs}
 

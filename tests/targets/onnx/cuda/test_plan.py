@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import takewhile
 
 import onnx
 import pytest
@@ -70,6 +71,22 @@ def test_a_longer_context_costs_slots_of_full_layers():
     assert long.kv_bytes - short.kv_bytes == 4096 * short.kv_bytes_per_token
     assert long.gpu.kv_bytes == long.kv_bytes and long.gpu.all_bytes - short.gpu.all_bytes == 4096 * 6144
     assert plan("e2b", "onnx-cuda").context == 16384
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_codes_of_one_op_at_a_time_become_numbers(variant, cuda_bundle, stored_narrow):
+    """The most that an op asks for, of those in front of the cut behind which there are few rows."""
+    plans = [plan(stored_narrow(variant).folder, "onnx-cuda", weights=weights) for weights in ("int4", "bfloat16")]
+    graph = onnx.load(str(cuda_bundle(variant, "int4").folder / "decoder.onnx"), load_external_data=False).graph
+    scratch = {"NormProduct": "* o3 ", "Product": "* o1 "}
+    sizes = [
+        line.decode().removeprefix(scratch[node.op_type]).split(" ")
+        for node in takewhile(lambda node: node.op_type != "GatherND", graph.node) if node.op_type in scratch
+        for attribute in node.attribute if attribute.name == "sizes"
+        for line in attribute.strings if line.decode().startswith(scratch[node.op_type])
+    ]  # fmt: skip
+    most = max(2 * math.prod(map(int, one)) for one in sizes)
+    assert plans[0].gpu.activation_bytes - plans[1].gpu.activation_bytes == most
 
 
 def test_speeds_follow_from_the_figures_of_the_gpu():

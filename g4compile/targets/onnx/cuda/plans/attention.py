@@ -31,20 +31,18 @@ def cached_attention(node: ir.Node) -> Plan:
     for most, split in kernels.splits(heads):
         condition = f"{_ONE_TOKEN}{_BATCH + most}"
         partial = f"i0.0*{heads.kv_heads * split.programs * group * (heads.width + 2)}"
-        _sizes(plan, node, condition, width, None, partial)
+        _sizes(plan, condition, width, (), (partial,))
         plan.launch(condition, kernels.attend_split(heads, split), *read, "o0", "o2", *_PLACES, "r")
         plan.launch(condition, kernels.attend_merge(heads, split), "i1", "o0", "o2", "i0.0*i0.1")
-    _sizes(plan, node, ALWAYS, width, ("i0.0", "i0.1", width), None)
+    _sizes(plan, ALWAYS, width, ("i0.0", "i0.1", width), ())
     slots, half = _PLACES
     plan.launch(ALWAYS, kernels.heads_to_cache(heads), *read, "o1", slots, "i0.1", half, "r")
     plan.launch(ALWAYS, kernels.attend_tokens(heads), "o1", "i1", "i5", "i6", "o0", slots, "i0.1", "i0.0")
     return plan
 
 
-def _sizes(
-    plan: Plan, node: ir.Node, condition: str, width: int, query: tuple[str | int, ...] | None, partial: str | None
-) -> None:
-    scratch = (query or (), (partial,) if partial else ())
+def _sizes(plan: Plan, condition: str, width: int, query: tuple[str | int, ...], partial: tuple[str, ...]) -> None:
+    """``query``, ``partial``: sizes of scratch; () where it is not used."""
     plan.size(condition, 0, "i0.0", "i0.1", width)
-    for index in range(1, len(node.outputs)):
-        plan.size(condition, index, *scratch[index - 1])
+    plan.size(condition, 1, *query)
+    plan.size(condition, 2, *partial)

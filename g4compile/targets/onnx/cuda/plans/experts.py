@@ -19,10 +19,6 @@ _LIMITS = (64, 1024, None)  # tokens up to which a tile has one size
 _FACTORLESS = Stream(adds=False, scaled=False, normed=True)
 _ONE_SLOT = "i1.1<=1"  # a tile
 X, WEIGHTS, SLOT_OF, ROW_TOKEN, TILE_EXPERT, NORMED, LOGITS, INDEX, COUNTS = range(9)
-SCRATCH = (  # of a router, behind the outputs that others read
-    (ir.DataType.FLOAT, "normed"), (ir.DataType.FLOAT, "logits"), (ir.DataType.INT32, "index"),
-    (ir.DataType.INT32, "counts"),
-)  # fmt: skip
 
 
 def router(node: ir.Node) -> Plan:

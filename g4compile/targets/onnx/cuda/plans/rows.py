@@ -47,8 +47,7 @@ def next_token(node: ir.Node) -> Plan:
     vocabulary, plan = last(node, 0), Plan()
     for condition in (_NONE_KEPT, ALWAYS):
         plan.size(condition, 0, "i0.0", 1)
-        if len(node.outputs) > 1:
-            plan.size(condition, 1, *(("i0.0", kernels.PIECES, 2) if condition == ALWAYS else ()))
+        plan.size(condition, 1, *(("i0.0", kernels.PIECES, 2) if condition == ALWAYS else ()))
     plan.nothing(_NONE_KEPT)
     piece = -(-vocabulary // kernels.PIECES)
     plan.launch(ALWAYS, kernels.largest_logits(), "i0", "o1", vocabulary, "i0.1", "i0.0", piece)
