@@ -15,7 +15,7 @@ from g4compile.targets.tensorrt.gpu import gpu_capability
 from g4compile.targets.tensorrt.network.emitter import Emitter
 from g4compile.targets.tensorrt.network.layers import LAYERS
 from g4compile.targets.tensorrt.network.plugin_layers import PLUGIN_LAYERS
-from g4compile.targets.tensorrt.refusal import Refusal
+from g4compile.targets.tensorrt.refusal import OTHERS, Refusal
 from g4compile.targets.tensorrt.steps import Sizes
 
 # Since 10.13 the kernels of each architecture are a library of their own, which the PyPI packages do not hold.
@@ -59,7 +59,7 @@ class EngineBuilder:
         try:
             emitter.emit(graph, LAYERS if self.plugins is None else {**LAYERS, **PLUGIN_LAYERS})
         except Refusal as refusal:
-            raise Refusal(refusal.what, where=refusal.where, why=self._words()) from refusal
+            raise Refusal(refusal.what, where=refusal.where, why=self._words(), fix=OTHERS) from refusal
         return EmittedNetwork(graph, network, emitter.weights, emitter.constants)
 
     def plan(
@@ -94,7 +94,7 @@ class EngineBuilder:
         return Refusal(
             f"{self.edition.name} {self.trt.__version__} does not build the {name} network",
             why=self._words(thrown),
-            fix="another release of it, or another GPU; its words say what it does not take",
+            fix=OTHERS,
         )
 
     def _words(self, thrown: str = "") -> str:

@@ -20,7 +20,7 @@ from g4compile.targets.tensorrt.attention_forms import FORMS
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.host import host_lookups
 from g4compile.targets.tensorrt.options import EngineOptions
-from g4compile.targets.tensorrt.refusal import Refusal
+from g4compile.targets.tensorrt.refusal import OTHERS, Refusal
 from g4compile.targets.tensorrt.steps import Sizes
 
 Report = Callable[[str], None]  # of what is done now
@@ -92,9 +92,7 @@ class StepBuilder:
             f"{said} does not build the {name} network"
             + (f" with attention {next(iter(refused))}" if others else " in any form of attention"),
             why="; ".join(f"{form}: {words}" for form, words in refused.items()),
-            fix="leave --attention away, and the others are tried"
-            if others
-            else "another release of it, or another GPU; its words say what it does not take",
+            fix="leave --attention away, and the others are tried" if others else OTHERS,
         )
 
 
