@@ -20,8 +20,8 @@ import onnx_ir as ir
 from g4compile.errors import Defect
 from g4compile.ops.schema import DOMAIN
 from g4compile.passes.base import expect
+from g4compile.targets.fused.plans.registry import plan_of
 from g4compile.targets.kernels.kernel import Kernel
-from g4compile.targets.onnx.cuda.plans.registry import plan_of
 
 _WIDE, _NARROW, _INDEX = ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.INT32
 _OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or a result that may have no reader

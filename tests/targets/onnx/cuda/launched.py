@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from g4compile.targets.fused.plan import ALWAYS, LAUNCHES, NOTHING, NULL, SIZES
 from g4compile.targets.kernels.kernel import ALIGNED, Kernel
 from g4compile.targets.onnx.cuda.lower_to_launches import kernels_of
-from g4compile.targets.onnx.cuda.plan import ALWAYS, LAUNCHES, NOTHING, NULL, SIZES
 
 Array = np.ndarray[Any, Any]
 _GUARD = 4096  # numbers in front of an operand and behind it

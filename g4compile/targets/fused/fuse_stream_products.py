@@ -29,8 +29,8 @@ from g4compile.graph.build import Builder
 from g4compile.graph.stage import describe, op_name
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import NARROW, WIDE, insert, leading, narrow
-from g4compile.targets.onnx.cuda.products import Group, groups
+from g4compile.targets.fused.operands import NARROW, WIDE, insert, leading, narrow
+from g4compile.targets.fused.products import Group, groups
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from g4compile.targets.fused.plan import ALWAYS, Plan
+from g4compile.targets.fused.plans.operands import value
 from g4compile.targets.kernels import attention_kernels as kernels
 from g4compile.targets.kernels.attention_kernels import Heads
-from g4compile.targets.onnx.cuda.plan import ALWAYS, Plan
-from g4compile.targets.onnx.cuda.plans.operands import value
 
 _BATCH = 64  # sequences of a run of one token each, at most
 _ONE_TOKEN = f"i0.1*{_BATCH}+i0.0<="  # true for at most so many sequences above that of one token each

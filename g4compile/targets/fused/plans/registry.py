@@ -7,8 +7,8 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from g4compile.ops.schema import DOMAIN
-from g4compile.targets.onnx.cuda.plan import Plan
-from g4compile.targets.onnx.cuda.plans import attention, experts, products, rows
+from g4compile.targets.fused.plan import Plan
+from g4compile.targets.fused.plans import attention, experts, products, rows
 
 _PLANS: dict[str, Callable[[ir.Node], Plan]] = {
     "CachedAttention": attention.cached_attention,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from g4compile.targets.fused.plan import ALWAYS, NULL, Plan
+from g4compile.targets.fused.plans.operands import has, last, matrices, sizes, value
 from g4compile.targets.kernels import product_kernels as kernels
 from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Rows, Stream
 from g4compile.targets.kernels.row_kernels import stream_rows
-from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
-from g4compile.targets.onnx.cuda.plans.operands import has, last, matrices, sizes, value
 
 _ACTIVATIONS = {"none": kernels.NONE, "geglu": GEGLU, "gate": kernels.GATE, "softcap": kernels.SOFTCAP}
 _WEIGHTS, _GATE = 5, 11  # inputs of NormProduct

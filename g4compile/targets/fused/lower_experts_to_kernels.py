@@ -32,7 +32,7 @@ from g4compile.ops.linear import Linear
 from g4compile.ops.moe_experts import MoEExperts
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import INDEX, NARROW, WIDE, insert, narrow, weight
+from g4compile.targets.fused.operands import INDEX, NARROW, WIDE, insert, narrow, weight
 
 _NAME = "lower-experts-to-kernels"
 _SLOTS = "slots"
