@@ -199,7 +199,8 @@ def flash_attention(draw: Any) -> Case:
     (batch, new, past), (heads, kv, width) = _sizes(draw), _heads(draw)
     spare = draw(st.integers(0, 5))
     keys = [random(batch, kv, past + new + spare, width) for _ in range(2)]
-    return [random(batch, heads, new, width), *keys, np.full(batch, past)], {}
+    positions = past + np.arange(new)[None].repeat(batch, 0)
+    return [random(batch, new, heads, width), positions, *keys], {}
 
 
 @st.composite

@@ -34,7 +34,7 @@ TOKENS = {
     "DualRopeAttention": {0: -2, 2: -2, 3: -2, 6: -2},
     "ExpertDown": {0: -2},
     "ExpertGateUp": {0: -2},
-    "FlashAttention": {0: -2},
+    "FlashAttention": {0: -3, 1: -1},
     "GeGLU": {0: -2, 1: -2},
     "Linear": {0: -2},
     "MoEExperts": {0: -2, 1: -2, 2: -2},

@@ -12,7 +12,6 @@ compiles when it loads it. What launches them needs neither Python nor Triton.
 from __future__ import annotations
 
 import importlib
-import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 
 from g4compile.errors import Defect, MachineError
 from g4compile.targets.kernels.architectures import ARCHITECTURES
+from g4compile.targets.kernels.entry import Entry
 from g4compile.targets.kernels.launch import Launch
 from g4compile.targets.kernels.variants import Form, Variant
 
@@ -127,7 +127,8 @@ def compile_source(source: Source, architecture: int) -> Made:
     with triton.knobs.compilation.scope():
         triton.knobs.compilation.disable_line_info = True
         made = triton.compile(asked, target=GPUTarget("cuda", architecture, 32), options=options)
-    return Made(_without_scratch(made.asm["ptx"], made.metadata.name), made.metadata.name, made.metadata.shared)
+    entry = Entry.of(made.asm["ptx"], made.metadata.name)
+    return Made(entry.without(_SCRATCH).ptx, entry.name, made.metadata.shared)
 
 
 def require_triton() -> Any:
@@ -137,18 +138,3 @@ def require_triton() -> Any:
     except ImportError as error:
         raise MachineError("Triton is not installed, which compiles the kernels", fix="pip install triton") from error
     return triton
-
-
-def _without_scratch(ptx: str, name: str) -> str:
-    entry = re.search(rf"\.entry {name}\((.*?)\)", ptx, re.DOTALL)
-    if entry is None:
-        raise Defect(f"the PTX has no entry {name}")
-    parameters = [line.strip().rstrip(",") for line in entry[1].strip().split("\n")]
-    kept, scratch = parameters[:-_SCRATCH], parameters[-_SCRATCH:]
-    body = ptx[entry.end() :]
-    for parameter in scratch:
-        symbol = parameter.split()[-1]
-        if re.search(rf"\b{symbol}\b", body):
-            raise Defect(f"the kernel {name} uses scratch memory, which a launcher does not give it")
-    joined = ",\n".join(f"\t{parameter}" for parameter in kept)
-    return f"{ptx[: entry.start(1)]}\n{joined}\n{body if body.startswith(')') else ')' + body}"

@@ -17,7 +17,7 @@ from g4compile.passes.lower_moe_to_gather_scatter import DENSE
 from g4compile.targets.kernels.architectures import ARCHITECTURES
 from g4compile.targets.tensorrt.lowerings import FUSED_HEAD
 from g4compile.targets.tensorrt.options import EngineOptions, check_split
-from g4compile.targets.tensorrt.plugins import register
+from g4compile.targets.tensorrt.plugins import Plugins
 from g4compile.targets.tensorrt.steps import forms
 from g4compile.weights.formats.float8 import FP8
 
@@ -64,9 +64,8 @@ class Edition:
             )
         return module
 
-    def load_plugins(self) -> Any:
-        """The module that makes plugin layers, our kernels registered for the GPU at hand; None without any. Raises
-        MachineError."""
+    def load_plugins(self) -> Plugins | None:
+        """What makes plugin layers of our kernels, for the GPU at hand; None without any. Raises MachineError."""
         if not self.plugins:
             return None
         capability = gpu_capability()
@@ -81,9 +80,10 @@ class Edition:
                 fix="pip install 'numpy<2.4', or a newer TensorRT",
             )
         try:
-            return register(importlib.import_module(f"{self.module}.plugin"), architecture)
+            plugin = importlib.import_module(f"{self.module}.plugin")
         except ImportError as error:
-            raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
+            raise MachineError(f"{self.name} {version} makes no plugins", why=str(error), fix=self.install) from error
+        return Plugins(self.load(), plugin, architecture)
 
     def check(self, facts: ModelFacts, options: EngineOptions) -> None:
         """Raise InputError or MachineError for what this edition cannot build."""

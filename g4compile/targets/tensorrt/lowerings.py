@@ -63,7 +63,7 @@ def _attention(fused_head: int, flash: bool) -> Lowering:
         width, new = static_size(rotated, -1), sizes_of(rotated)[2]
         few = op.heads < (_FUSED_HEADS if new == 1 else 2)
         if width > fused_head and flash and op.window == 0 and op.scale == 1:
-            attended = _flash(rotated, op.key, op.value, build)
+            attended = _flash(rotated, op, build)
         elif width > fused_head or few:
             attended = _folded(rotated, op, op.mask, build)
         else:
@@ -109,11 +109,30 @@ def _axial_rope(op: AxialRope, build: Builder) -> list[ir.Value]:
     return [y]
 
 
-def _flash(query: ir.Value, key: ir.Value, value: ir.Value, build: Builder) -> ir.Value:
+def _flash(query: ir.Value, op: DualRopeAttention, build: Builder) -> ir.Value:
     """By the kernel of ours, which makes the mask from positions: those of a step's tokens follow each other."""
-    positions = next(value for value in build.graph.inputs if value.name == "position_ids")
-    first = build.op("Gather", positions, build.constant(0), axis=1)
-    return FlashAttention.insert(build, query, key, value, first)
+    by_token = build.op("Transpose", query, perm=[0, 2, 1, 3])
+    attended = FlashAttention.insert(build, by_token, _positions(op, build), op.key, op.value)
+    return build.op("Transpose", attended, perm=[0, 2, 1, 3])
+
+
+def _positions(op: DualRopeAttention, build: Builder) -> ir.Value:
+    """Those of the queries: of all tokens, or of the ones that are kept, as the mask is cut, or what it is made of."""
+    every = next(value for value in build.graph.inputs if value.name == "position_ids")
+    wanted, cut = sizes_of(op.query)[1], op.mask.producer() if op.mask is not None else None
+    if sizes_of(every)[1] == wanted:
+        return every
+    if cut is not None and cut.op_type == "Unsqueeze" and cut.inputs[0] is not None:
+        cut = cut.inputs[0].producer()
+    if cut is not None and cut.op_type == "GatherND":
+        return build.op("GatherND", every, cut.inputs[1], batch_dims=1)
+    if cut is not None and cut.op_type == "Slice":
+        return build.op("Slice", every, *cut.inputs[1:3], build.constant([1]))
+    kept = (node.outputs[0] for kind in ("GatherND", "Slice") for node in every.consumers() if node.op_type == kind)
+    found = next((value for value in kept if sizes_of(value)[1] == wanted), None)
+    if found is None:
+        raise SpecError("the positions of some queries are not computed here", where=describe(op.node))
+    return found
 
 
 def _folded(query: ir.Value, op: DualRopeAttention, mask: ir.Value, build: Builder) -> ir.Value:

@@ -26,7 +26,8 @@ from g4compile.model.config import load_config, model_facts
 from g4compile.planning.describe import describe_compiled
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX, architecture_of
-from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.plugged import stand_in as plugin_call
 from g4compile.targets.tensorrt.options import EngineOptions
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once
@@ -161,7 +162,7 @@ def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
 
 
 def test_what_stands_around_the_kernels_is_built(trt, emit):
-    """Routing, inverse gather and all else of a step with kernels: by TensorRT-RTX, to which their results are
+    """Attention, norms, the dense MLP and all else of a step with kernels: by TensorRT-RTX, to which their results are
     inputs."""
     capacities = Capacities(context=256, batch=2, chunk=16)
     made = emit("tiny-26b-a4b", capacities, edition=FULL, fused_head=16)
@@ -170,14 +171,17 @@ def test_what_stands_around_the_kernels_is_built(trt, emit):
     kernels = [
         layer for index in range(one.network.num_layers) if (layer := one.network.get_layer(index)).type is PLUGIN
     ]
-    assert len(kernels) == 2 * 6 + 2  # experts of every layer, attention of the full ones
+    # The router's norms, its product, three that sort, both products and the sum of every layer; two attentions.
+    assert len(kernels) == 9 * 6 + 2
+    results = [layer.get_output(index) for layer in kernels for index in range(layer.num_outputs)]
+    names = {one.name for one in results}
     kept = {inner.get_output(index).name for index in range(inner.num_outputs)}
     for layer in kernels:
         for operand in layer.call.operands:  # else nothing would read it, and it would not be built
-            if operand.name not in kept and not operand.is_network_input:
+            if operand.name not in kept | names and not operand.is_network_input:
                 kept.add(operand.name)
                 inner.mark_output(operand)
-    inputs = [*one.graph.inputs, *(stand_in(layer.get_output(0)) for layer in kernels)]
+    inputs = [*one.graph.inputs, *map(stand_in, results)]
     around = replace(one, network=inner, graph=SimpleNamespace(inputs=inputs))
     plan = EngineBuilder(RTX).plan(around, "prefill", [made.steps["prefill"].sizes(2)], (89,))
     assert len(plan) > 10_000
@@ -196,7 +200,7 @@ def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path,
     """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""
     monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
     monkeypatch.setattr(type(FULL), "load", lambda self: trt)
-    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: PLUGINS)
+    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: plugin_call)
 
     class Plugged(EngineBuilder):
         def __init__(self, edition, trt=None, plugins=None):
@@ -209,9 +213,8 @@ def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path,
     monkeypatch.setattr("g4compile.targets.tensorrt.bundle.EngineBuilder", Plugged)
     folder = checkpoints(variant).folder
     bundle = compile(folder, "tensorrt", tmp_path / "full", weights=weights, context=128, chunk=16)
-    grouped = [weight for weight in bundle.manifest.engine.weights if "panels" in weight.name]
-    assert bool(grouped) == (weights == "int4" and "26b" in variant)
-    assert not any(".experts." in weight.name and weight.dtype == "int4" for weight in bundle.manifest.engine.weights)
+    dtypes = {weight.dtype for weight in bundle.manifest.engine.weights}
+    assert dtypes == {"bfloat16", *{"int4": ("uint8",), "fp8": ("float8e4m3fn",)}.get(weights, ())}
     report = verify(bundle, folder, prompt_tokens=40, new_tokens=4)
     assert report.passed, report.broken
 

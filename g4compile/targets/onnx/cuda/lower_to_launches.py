@@ -20,19 +20,9 @@ import onnx_ir as ir
 from g4compile.errors import Defect
 from g4compile.ops.schema import DOMAIN
 from g4compile.passes.base import expect
+from g4compile.targets.fused.plan import OUTPUTS
 from g4compile.targets.fused.plans.registry import plan_of
 from g4compile.targets.kernels.kernel import Kernel
-
-_WIDE, _NARROW, _INDEX = ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.INT32
-_OUTPUTS: dict[str, tuple[ir.DataType, ...]] = {  # of ops that have scratch, or a result that may have no reader
-    "CachedAttention": (_NARROW, _NARROW, _WIDE),
-    "NextToken": (ir.DataType.INT64, _WIDE),
-    "NormLogits": (_WIDE, _WIDE, _NARROW, _NARROW),
-    "NormProduct": (_NARROW, _WIDE, _NARROW, _NARROW),
-    "Product": (_NARROW, _NARROW),
-    "TopTokens": (_WIDE, ir.DataType.INT64, ir.DataType.INT64),
-    "Router": (_NARROW, _WIDE, _INDEX, _INDEX, _INDEX, _WIDE, _WIDE, _INDEX, _INDEX),
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class LowerToLaunches:
 
 def _with_scratch(node: ir.Node, graph: ir.Graph) -> ir.Node:
     """``node`` of ``graph`` with all outputs that its op has."""
-    types = _OUTPUTS.get(node.op_type, ()) if node.domain == DOMAIN else ()
+    types = OUTPUTS.get(node.op_type, ()) if node.domain == DOMAIN else ()
     if len(node.outputs) >= len(types):
         return node
     made = ir.Node(

@@ -106,7 +106,7 @@ def carry_out(step: Step, inputs: Sequence[Guarded | None], way: int) -> list[Gu
         under, name, *arguments = text.split(" ")
         if under == condition and name != NOTHING:
             given = [_argument(word, operands, size) for word in arguments]
-            _launch(step.kernels[name], given, way)
+            launch_kernel(step.kernels[name], given, way)
     for name, one in operands.items():
         if one is not None:
             one.check(f"{name} of {step.op}")
@@ -140,7 +140,7 @@ def _argument(word: str, operands: Mapping[str, Guarded | None], size: Callable[
     return evaluated(word, size)
 
 
-def _launch(kernel: Kernel, arguments: Sequence[Guarded | int | None], which: int) -> None:
+def launch_kernel(kernel: Kernel, arguments: Sequence[Guarded | int | None], which: int) -> None:
     """``kernel`` as its record says. What the record promises of alignment must be true."""
     torch = importlib.import_module("torch")
     function = getattr(importlib.import_module(f"g4compile.targets.kernels.{kernel.module}"), kernel.function)
