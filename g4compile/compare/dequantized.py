@@ -22,7 +22,6 @@ from g4compile.weights.formats.blocks import BlockFormat, Codes
 from g4compile.weights.formats.channel_panels import from_panels
 from g4compile.weights.formats.float8 import FLOAT8
 from g4compile.weights.formats.int4 import dequantize
-from g4compile.weights.layouts import unpack_panels
 from g4compile.weights.stored import STORED
 
 Array = np.ndarray[Any, Any]
@@ -73,13 +72,9 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     for name, codes in coded.items():
         if not _is_coded(codes):
             continue
-        scales_spec = coded[name.removesuffix("codes") + "scales"]
-        scales = _bytes(bundle, scales_spec).view(ml_dtypes.bfloat16)
+        scales = _bytes(bundle, coded[name.removesuffix("codes") + "scales"]).view(ml_dtypes.bfloat16)
         if codes.dtype == "uint8":
             weight = _of_blocks(bundle, codes, scales)
-        elif codes.dtype == "int8":
-            by_panel = scales.reshape(scales_spec.shape).astype(np.float32)
-            weight = unpack_panels(_bytes(bundle, codes).reshape(codes.shape), by_panel)
         elif codes.dtype == "int4":
             columns = codes.shape[-1]
             packed = _bytes(bundle, codes).reshape(-1, columns // 2)

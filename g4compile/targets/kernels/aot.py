@@ -22,19 +22,9 @@ from typing import Any
 from g4compile.errors import Defect, MachineError
 from g4compile.targets.kernels.architectures import ARCHITECTURES
 from g4compile.targets.kernels.entry import Entry
-from g4compile.targets.kernels.launch import Launch
-from g4compile.targets.kernels.variants import Form, Variant
 
 _SCRATCH = 2  # pointers that Triton appends
 _STATED = 16  # the one alignment that Triton makes use of
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A compiled kernel: ``ptx``, and how it is launched. `assemble` makes the cubin."""
-
-    launch: Launch
-    ptx: str
 
 
 @dataclass(frozen=True)
@@ -60,22 +50,6 @@ class Made:
     shared: int
 
 
-@cache
-def compile_kernel(variant: Variant, architecture: int, shared: int) -> Artefact:
-    """The first form of ``variant`` that takes at most ``shared`` bytes of shared memory a block on ``architecture``
-    (90 for sm_90a). Raises MachineError without Triton."""
-    chip = ARCHITECTURES[architecture]
-    for form in variant.forms:
-        made = compile_source(_source(variant, form), architecture)
-        if made.shared <= shared:
-            threads, arguments = 32 * form.tiling.warps, variant.arguments
-            launch = Launch(
-                variant.kernel, variant.attributes, chip.target, made.entry, arguments, form.grid, threads, made.shared
-            )
-            return Artefact(launch, made.ptx)
-    raise Defect(f"no form of {variant.kernel} takes at most {shared} bytes of shared memory on {chip.target}")
-
-
 def assemble(ptx: str, architecture: int) -> bytes:
     """The cubin of ``ptx``, by the `ptxas` that Triton brings. Raises MachineError without Triton."""
     require_triton()
@@ -91,15 +65,7 @@ def assemble(ptx: str, architecture: int) -> bytes:
         return made.read_bytes()
 
 
-def _source(variant: Variant, form: Form) -> Source:
-    pointers = {one.name: f"*{one.dtype}" for one in variant.arguments if one.kind != "size"}
-    types = tuple((one.name, pointers.get(one.name, one.dtype)) for one in variant.arguments)
-    aligned = frozenset(one.name for one in variant.arguments if one.align == _STATED)
-    tiling = form.tiling
-    return Source(variant.module, variant.kernel, types, form.constants, aligned, tiling.warps, tiling.stages)
-
-
-@cache  # a form may be tried for several budgets
+@cache  # a way to run a kernel is tried for several budgets
 def compile_source(source: Source, architecture: int) -> Made:
     """``source`` for ``architecture`` (90 for sm_90a). Raises MachineError without Triton."""
     triton = require_triton()

@@ -90,14 +90,14 @@ def _embed(plugin: Any, launch: Launch, architecture: int, shapes: Sequence[Any]
     return made.entry, made.ptx, params, extra
 
 
-def compiled(launch: Launch, architecture: int) -> Compiled:
+def compiled(launch: Launch, architecture: int, budget: int = PLAIN) -> Compiled:
     """The kernel of ``launch`` with the parameters that a plugin is given. Raises Defect where no way to run it takes
-    so little shared memory."""
+    at most ``budget`` bytes of shared memory."""
     kernel = launch.kernel
-    made = within(kernel, architecture, PLAIN, dependent=False)
+    made = within(kernel, architecture, budget, dependent=False)
     if made is None:
         target = ARCHITECTURES[architecture].target
-        raise Defect(f"no way to run {kernel.name} takes at most {PLAIN} bytes of shared memory on {target}")
+        raise Defect(f"no way to run {kernel.name} takes at most {budget} bytes of shared memory on {target}")
     words = list(enumerate(zip(kernel.types, launch.arguments, strict=True)))
     integers = [place for place, ((_, kind), _) in words if kind == "i32"]
     pointers = [(place, word) for place, ((_, kind), word) in words if kind != "i32"]

@@ -44,7 +44,6 @@ class Emitter:
             ir.DataType.INT32: trt.int32,
             ir.DataType.BOOL: trt.bool,
             ir.DataType.INT4: trt.int4,
-            ir.DataType.INT8: trt.int8,
             ir.DataType.FLOAT8E4M3FN: trt.fp8,
         }
 
