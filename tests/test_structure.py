@@ -36,7 +36,7 @@ RANKS = {
 ALONE = {"runtime": {"errors", "inputs", "bundle"}, "model": {"errors", "inputs"}, "bundle": {"errors", "inputs"}}
 # Folders of `targets/`: the families, which do not know each other, and what they share.
 FAMILIES = ("onnx", "tensorrt")
-SHARED = {"kernels", "lowering"}
+SHARED = {"fused", "kernels", "lowering"}
 # Words of one target or runtime, in any spelling. A pass may name the kind of a weight that engines read.
 TARGET_WORDS = re.compile(
     r"tensorrt|\brtx|onnx.?runtime|com\.microsoft|onnx-(cpu|mobile)|phone|engine|plugin", re.IGNORECASE

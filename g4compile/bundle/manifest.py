@@ -23,7 +23,8 @@ CHOICE, TOP_TOKENS = "choice", 64  # the part that finds the likeliest tokens of
 VISION, AUDIO = "vision", "audio"  # the parts that make features of an image, and of a sound
 BLOCKS, PANELS = "blocks", "panels-1"  # how the codes of a weight lie in an ONNX bundle
 ANY = "any"  # the variant of a part that has one graph for every number of tokens
-_BITS = {"int4": 4, "int8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}  # of a weight that an engine binds
+# Of a weight that an engine binds.
+_BITS = {"int4": 4, "uint8": 8, "float8e4m3fn": 8, "bfloat16": 16, "float": 32}
 
 
 def _one_of(*words: str) -> Meta:

@@ -7,7 +7,7 @@
     panels=264                               a part of such codes of 264 rows in panels of 32 rows
     narrow                                   a part of such codes in blocks, whose scales are stored as bfloat16
     engine-codes=int4:128                    codes as an engine reads them, in blocks of 128; also `engine-scales=`
-    engine-codes=panels:128, engine-codes=fp8
+    engine-codes=fp8
 
 Formats are described in `weights/formats/`.
 """
@@ -73,7 +73,7 @@ class Narrow:
 
 @dataclass(frozen=True)
 class EnginePart:
-    """``part`` (codes or scales) of a weight that an engine reads in ``format``: int4, panels or fp8. ``block`` weights
+    """``part`` (codes or scales) of a weight that an engine reads in ``format``: int4 or fp8. ``block`` weights
     share a scale; None where one scale stands for the whole tensor."""
 
     part: str

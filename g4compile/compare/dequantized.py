@@ -14,7 +14,7 @@ import numpy as np
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, PANELS, QuantizedSpec, WeightSpec
-from g4compile.bundle.weight_codes import parse_steps
+from g4compile.bundle.weight_codes import BlockPart, parse_steps, parse_words
 from g4compile.bundle.weight_steps import undo_reorders
 from g4compile.errors import BundleError
 from g4compile.weights.bundle_weights import initializers
@@ -22,7 +22,6 @@ from g4compile.weights.formats.blocks import BlockFormat, Codes
 from g4compile.weights.formats.channel_panels import from_panels
 from g4compile.weights.formats.float8 import FLOAT8
 from g4compile.weights.formats.int4 import dequantize
-from g4compile.weights.layouts import unpack_panels
 from g4compile.weights.stored import STORED
 
 Array = np.ndarray[Any, Any]
@@ -73,11 +72,9 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
     for name, codes in coded.items():
         if not _is_coded(codes):
             continue
-        scales_spec = coded[name.removesuffix("codes") + "scales"]
-        scales = _bytes(bundle, scales_spec).view(ml_dtypes.bfloat16)
-        if codes.dtype == "int8":
-            by_panel = scales.reshape(scales_spec.shape).astype(np.float32)
-            weight = unpack_panels(_bytes(bundle, codes).reshape(codes.shape), by_panel)
+        scales = _bytes(bundle, coded[name.removesuffix("codes") + "scales"]).view(ml_dtypes.bfloat16)
+        if codes.dtype == "uint8":
+            weight = _of_blocks(bundle, codes, scales)
         elif codes.dtype == "int4":
             columns = codes.shape[-1]
             packed = _bytes(bundle, codes).reshape(-1, columns // 2)
@@ -87,6 +84,16 @@ def _engine_weights(bundle: Bundle) -> Iterator[tuple[str, Array]]:
             weight = np.swapaxes(turned, -1, -2) * np.float32(scales[0])
         key = "lm_head.weight" if codes.key.endswith("embed_tokens.weight") else codes.key
         yield key, undo_reorders(weight, parse_steps(codes.steps))
+
+
+def _of_blocks(bundle: Bundle, codes: WeightSpec, scales: Array) -> Array:
+    (part,) = (word for word in parse_words(codes.steps) if isinstance(word, BlockPart))
+    format = BlockFormat(part.bits, part.block, part.symmetric, part.scales)
+    *leading, blocks, width = codes.shape
+    packed = Codes(
+        _bytes(bundle, codes).reshape(-1, blocks, width), scales.reshape(-1, blocks).astype(np.float32), None
+    )
+    return format.dequantize(packed, part.columns).reshape(*leading, part.columns)
 
 
 def _bytes(bundle: Bundle, weight: WeightSpec) -> Array:

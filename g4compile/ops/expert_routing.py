@@ -7,7 +7,7 @@
     slot_of      [T, k] the slot of each assignment: products are gathered back by it and summed over k, no scatter
 
 The number of slots depends on T and k alone (`slot_count`), so buffers and launches are of fixed size. This is the
-NumPy statement; in an engine the same follows from TopK, OneHot and CumSum.
+NumPy statement; on a GPU it is `targets/kernels/routing.py`.
 """
 
 from __future__ import annotations

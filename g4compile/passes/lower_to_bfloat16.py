@@ -39,6 +39,7 @@ from g4compile.ops.op import Op, Precision
 from g4compile.ops.registry import is_arithmetic, is_product, precision, view
 from g4compile.ops.relative_attention import RelativeAttention
 from g4compile.ops.rms_norm import RMSNorm
+from g4compile.ops.schema import DOMAIN
 from g4compile.passes.base import expect
 from g4compile.weights.references import CheckpointTensor
 
@@ -83,9 +84,9 @@ class LowerToBfloat16:
     def _lower(self, node: ir.Node, wide: bool) -> None:
         """Give ``node`` operands and results in the dtype it is for; ``wide``: it is part of a router, or of what
         stays in float32 as one."""
-        if node.op_type == "Cast":
-            return
         op, policy = view(node), precision(node)
+        if node.op_type == "Cast" or (op is None and node.domain == DOMAIN):
+            return  # an op of a library computes in dtypes of its own
         if op is not None and not wide and policy != Precision.INSIDE_WIDE:
             self._by_schema(op)
             return

@@ -25,7 +25,7 @@ from g4compile.model.keys import module_of_key
 from g4compile.ops.dequantize import Dequantize
 from g4compile.ops.linear import Linear
 from g4compile.ops.moe_experts import MoEExperts
-from g4compile.ops.registry import weight_operands
+from g4compile.ops.registry import view, weight_operands
 from g4compile.weights.formats.blocks import BFLOAT16, FLOAT32, WHOLE_ROW, BlockFormat
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.recipe import Recipe, Rule, load_recipe
@@ -38,17 +38,18 @@ Weights = dict[ir.Value, tuple[ir.Node, CheckpointTensor]]
 @dataclass(frozen=True)
 class QuantizeWeights:
     """``recipe``: one that was read already, a built-in name, a file, or `stored` for the codes that the bound
-    checkpoint holds."""
+    checkpoint holds. ``lookups``: whether tables that are looked up are coded."""
 
     name: ClassVar[str] = "quantize-weights"
     stages: ClassVar[tuple[str, ...]] = ("scheduled",)
     recipe: Recipe | str = "int4"
     product_scales: str = FLOAT32
+    lookups: int = 1
 
     def apply(self, model: ir.Model) -> None:
         if self.product_scales not in (FLOAT32, BFLOAT16):
             raise InputError(f"there are no scales of {self.product_scales}", fix=f"{FLOAT32} or {BFLOAT16}")
-        weights = _weights(model)
+        weights = _weights(model, bool(self.lookups))
         if self.recipe == STORED:
             rules = {value: stored_rule(of.bound, of.key, of.stored_shape) for value, (_, of) in weights.items()}
         else:
@@ -57,7 +58,7 @@ class QuantizeWeights:
             rule = rules[value]
             if rule.format is not None:
                 matrix = QuantizedMatrix(tensor, self._format(value, rule.format, rule.quantizer), rule.quantizer)
-                _replace(model.graph, value, matrix, reader, rule)
+                _replace(value, matrix, reader, rule, bool(self.lookups))
 
     def _format(self, value: ir.Value, format: BlockFormat, quantizer: str) -> BlockFormat:
         multiplied = any(Linear.matches(node) or MoEExperts.matches(node) for node, _ in value.uses())
@@ -71,11 +72,11 @@ def _recipe_rules(weights: Weights, source: Recipe | str) -> dict[ir.Value, Rule
     return {value: recipe.rule(module_of_key(tensor.key)) for value, (_, tensor) in weights.items()}
 
 
-def _weights(model: ir.Model) -> Weights:
-    """Weights in the order of their first readers."""
+def _weights(model: ir.Model, lookups: bool) -> Weights:
+    """Weights in the order of their first readers; of products alone without ``lookups``."""
     found: Weights = {}
     for node in model.graph:
-        for index in weight_operands(node):
+        for index in weight_operands(node) if lookups or view(node) is not None else ():
             value = node.inputs[index]
             if (
                 value is not None
@@ -86,8 +87,8 @@ def _weights(model: ir.Model) -> Weights:
     return found
 
 
-def _replace(graph: ir.Graph, weight: ir.Value, matrix: QuantizedMatrix, reader: ir.Node, rule: Rule) -> None:
-    operands = []
+def _replace(weight: ir.Value, matrix: QuantizedMatrix, reader: ir.Node, rule: Rule, lookups: bool) -> None:
+    graph, operands = Builder(reader).graph, []
     for part in matrix.parts:
         reference = QuantizedTensor(matrix, part)
         value = ir.Value(
@@ -106,5 +107,7 @@ def _replace(graph: ir.Graph, weight: ir.Value, matrix: QuantizedMatrix, reader:
         activation_bits=8 if rule.activations == "int8" else 0,
     )
     for node, index in list(weight.uses()):
-        node.replace_input_with(index, dequantized)
-    del graph.initializers[str(weight.name)]
+        if lookups or view(node) is not None:
+            node.replace_input_with(index, dequantized)
+    if not weight.uses():
+        del graph.initializers[str(weight.name)]

@@ -8,7 +8,7 @@ from typing import Any
 from g4compile.errors import InputError, MachineError
 from g4compile.passes.registry import passes_of
 from g4compile.requirements import met
-from g4compile.targets import onnx, tensorrt
+from g4compile.targets import fused, onnx, tensorrt
 from g4compile.targets.base import Target
 from g4compile.targets.onnx import cuda
 from g4compile.targets.onnx.cuda.target import ONNX_CUDA
@@ -41,5 +41,5 @@ def _takes_machine(target: Target) -> bool:
 
 
 def target_passes() -> dict[str, type[Any]]:
-    """Passes that only one family of targets has, by name."""
-    return {**passes_of(onnx), **passes_of(cuda), **passes_of(tensorrt)}
+    """Passes that not all targets have, by name."""
+    return {**passes_of(fused), **passes_of(onnx), **passes_of(cuda), **passes_of(tensorrt)}

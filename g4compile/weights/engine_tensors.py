@@ -1,4 +1,4 @@
-"""Weights that an engine reads as codes, as references: a part of an int4, fp8 or panel matrix (`formats/`)."""
+"""Weights that an engine reads as codes, as references: a part of an int4 or fp8 matrix (`formats/`)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from g4compile.weights.coded import CodedTensor
 from g4compile.weights.formats.blocks import BlockFormat
 from g4compile.weights.formats.float8 import FP8, Float8Matrix
 from g4compile.weights.formats.int4 import INT4, Int4Matrix, block_of
-from g4compile.weights.formats.panels import PANELS, PanelMatrix
 from g4compile.weights.references import CheckpointTensor
 
-EngineMatrix = Int4Matrix | Float8Matrix | PanelMatrix
+EngineMatrix = Int4Matrix | Float8Matrix
 QUANTIZER = "search"  # how scales of 4-bit codes are found
-_CODES = {INT4: ir.DataType.INT4, FP8: ir.DataType.FLOAT8E4M3FN, PANELS: ir.DataType.INT8}
+_CODES = {INT4: ir.DataType.INT4, FP8: ir.DataType.FLOAT8E4M3FN}
 
 
 class EngineTensor(CodedTensor):
@@ -51,6 +50,4 @@ def engine_matrix(weight: CheckpointTensor, format: str) -> EngineMatrix | None:
 
 
 def _format(matrix: EngineMatrix) -> str:
-    if isinstance(matrix, Float8Matrix):
-        return FP8
-    return INT4 if isinstance(matrix, Int4Matrix) else PANELS
+    return INT4 if isinstance(matrix, Int4Matrix) else FP8

@@ -19,13 +19,11 @@ from g4compile.weights.formats.channel_panels import ChannelPanels, fits_panels
 from g4compile.weights.formats.float8 import FP8, Float8Matrix
 from g4compile.weights.formats.int4 import INT4, Int4Matrix
 from g4compile.weights.formats.narrow_blocks import NarrowBlocks, fits_narrow
-from g4compile.weights.formats.panels import PANELS, PanelMatrix
 from g4compile.weights.quantized import QuantizedMatrix, QuantizedTensor
 from g4compile.weights.references import CheckpointTensor
 
 Part = BlockPart | EnginePart
 Layout = Flat | Panels | Narrow | None
-_FORMATS = (INT4, PANELS, FP8)
 
 
 def parse_graph(text: str, where: str = "text") -> ir.Model:
@@ -88,12 +86,9 @@ def _weight_shape(one: Recorded, part: Part, layout: Layout) -> tuple[int, ...] 
             return (*(shape[:-1] if flat else shape[:-2]), part.columns)
         if part.format == FP8:
             return (*shape[:-2], shape[-1], shape[-2]) if part.part == "codes" else None
-        if part.format not in _FORMATS or part.block is None:
-            raise _unreadable(one, f"an engine reads codes as {INT4}:BLOCK, {PANELS}:BLOCK or {FP8}")
-        if part.format == INT4:
-            return shape if part.part == "codes" else (*shape[:-1], shape[-1] * part.block)
-        *experts, panels, blocks, high = shape[:-1] if part.part == "codes" else shape
-        return (*experts, panels * high, blocks * part.block)
+        if part.format != INT4 or part.block is None:
+            raise _unreadable(one, f"an engine reads codes as {INT4}:BLOCK or {FP8}")
+        return shape if part.part == "codes" else (*shape[:-1], shape[-1] * part.block)
     except (IndexError, ValueError) as error:
         raise _unreadable(one, f"the shape {list(shape)} has too few sizes for this part") from error
 
@@ -118,13 +113,12 @@ def _matrix(
     weight = CheckpointTensor(one.key, ir.DataType.BFLOAT16, shape, steps)
     if part.format == FP8 or part.block is None:
         return Float8Matrix(weight)
-    kind = Int4Matrix if part.format == INT4 else PanelMatrix
-    return kind(weight, BlockFormat(4, part.block), QUANTIZER)
+    return Int4Matrix(weight, BlockFormat(4, part.block), QUANTIZER)
 
 
 def _tensor(one: Recorded, matrix: CodedMatrix | None, part: Part, layout: Layout) -> Reference:
     made: Reference
-    if isinstance(matrix, Int4Matrix | PanelMatrix | Float8Matrix):
+    if isinstance(matrix, Int4Matrix | Float8Matrix):
         made = EngineTensor(matrix, part.part)
     elif isinstance(matrix, QuantizedMatrix):
         made = QuantizedTensor(matrix, part.part, isinstance(layout, Flat))

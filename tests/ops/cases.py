@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from g4compile.ops.expert_routing import route
-from g4compile.weights.layouts import pack_panels
-
 Array = np.ndarray[Any, Any]
 Case = tuple[list[Array], dict[str, Any]]
 EPSILON = {"epsilon": 1e-6}
@@ -158,48 +155,14 @@ def moe_experts(draw: Any) -> Case:
     ], {}
 
 
-def _grouped(draw: Any, random: Callable[..., Array]) -> tuple[int, list[Array], int, int]:
-    """Tokens, their routing, experts, and rows of a tile: as `ops/expert_routing.py` groups them."""
-    tokens, experts, tile = draw(st.integers(1, 7)), draw(st.integers(1, 5)), draw(st.sampled_from([2, 4]))
-    top_k = draw(st.integers(1, experts))
-    index = np.argsort(-random(tokens, experts), -1)[:, :top_k]
-    row_token, tile_expert, _ = route(index, experts, tile)
-    return tokens, [row_token.astype(np.int64), tile_expert.astype(np.int64)], experts, tile
-
-
-def _weight(draw: Any, random: Callable[..., Array], experts: int, rows: int, columns: int) -> tuple[list[Array], int]:
-    """Matrices, or codes in panels with their scales; and how many weights a scale is for, 0 without one."""
-    if draw(st.booleans()):
-        return [random(experts, rows, columns)], 0
-    block = draw(st.sampled_from([4, 8]))
-    codes = np.random.default_rng(rows).integers(0, 16, (experts, rows, columns), np.uint8)
-    packed, scales = pack_panels(codes, random(experts, rows, columns // block), block)
-    return [packed.view(np.int8), scales], block
-
-
-@st.composite
-def expert_gate_up(draw: Any) -> Case:
-    random = _random(draw)
-    (tokens, routing, experts, tile), inner, width = _grouped(draw, random), 32, 8
-    weight, block = _weight(draw, random, experts, 2 * inner, width)
-    return [random(tokens, width), *routing, *weight], {"inner": inner, "tile": tile, "block": block}
-
-
-@st.composite
-def expert_down(draw: Any) -> Case:
-    random = _random(draw)
-    (_, routing, experts, tile), inner, width = _grouped(draw, random), 8, 64
-    weight, block = _weight(draw, random, experts, width, inner)
-    return [random(len(routing[0]), inner), *routing, *weight], {"width": width, "tile": tile, "block": block}
-
-
 @st.composite
 def flash_attention(draw: Any) -> Case:
     random = _random(draw)
     (batch, new, past), (heads, kv, width) = _sizes(draw), _heads(draw)
     spare = draw(st.integers(0, 5))
     keys = [random(batch, kv, past + new + spare, width) for _ in range(2)]
-    return [random(batch, heads, new, width), *keys, np.full(batch, past)], {}
+    positions = past + np.arange(new)[None].repeat(batch, 0)
+    return [random(batch, new, heads, width), positions, *keys], {}
 
 
 @st.composite
@@ -326,8 +289,6 @@ CASES = {
     "WindowedMask": windowed_mask(),
     "RingMask": ring_mask(),
     "MoEExperts": moe_experts(),
-    "ExpertGateUp": expert_gate_up(),
-    "ExpertDown": expert_down(),
     "FlashAttention": flash_attention(),
     "AllReduce": all_reduce(),
     "Dequantize": dequantize(),

@@ -19,11 +19,14 @@ LOWERINGS = {
         "targets/onnx/lowerings.py",
         "targets/onnx/normed_heads.py",
         "targets/onnx/g4_products.py",
-        "targets/onnx/cuda/operands.py",
-        "targets/onnx/cuda/products.py",
         "targets/onnx/cuda/stock_lowerings.py",
     },
-    "both": {"targets/lowering/fixed_caches.py"},
+    "both": {
+        "targets/fused/operands.py",
+        "targets/fused/plans/registry.py",
+        "targets/fused/products.py",
+        "targets/lowering/fixed_caches.py",
+    },
     "tensorrt": {
         "targets/tensorrt/attention.py",
         "targets/tensorrt/lowerings.py",

@@ -91,7 +91,7 @@ def test_body_is_the_reference(name):
 
 
 # Lowered with its reader (test_quantized_kernels), and what only engines hold.
-ELSEWHERE = {"Dequantize", "AllReduce", "ExpertGateUp", "ExpertDown", "FlashAttention", "TransposedMatMul"}
+ELSEWHERE = {"Dequantize", "AllReduce", "FlashAttention", "TransposedMatMul"}
 
 
 @pytest.mark.parametrize("name", sorted(set(OPS) - ELSEWHERE))
@@ -125,7 +125,6 @@ ENGINE_OPS = [
     ("RingMask", ""),
     ("MoEExperts", "gather"),
     ("MoEExperts", "dense"),
-    ("MoEExperts", "grouped"),
 ]
 
 
@@ -139,9 +138,8 @@ def test_engine_lowering_is_the_reference(name, form):
             return  # an engine's attention has a mask
         model = one_node(name, arrays, attributes)
         if form and name == "MoEExperts":
-            tokens = arrays[0].shape[0] * arrays[0].shape[1] + 2 if form == "grouped" else 0
-            LowerMoEToGatherScatter(form=form, tokens=tokens).apply(model)
-        target = TARGETS["tensorrt" if form == "grouped" else "tensorrt-rtx"]
+            LowerMoEToGatherScatter(form=form).apply(model)
+        target = TARGETS["tensorrt-rtx"]
         attention = form if form in FORMS else FORMS[0]
         Legalize(target.name, target.legal, lowerings(attention, FUSED), DTYPES).apply(model)
         name_uniquely(model)

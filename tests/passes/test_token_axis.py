@@ -32,9 +32,7 @@ TOKENS = {
     "Dequantize": {},
     "DequantizeKV": {0: -2, 1: -2},
     "DualRopeAttention": {0: -2, 2: -2, 3: -2, 6: -2},
-    "ExpertDown": {0: -2},
-    "ExpertGateUp": {0: -2},
-    "FlashAttention": {0: -2},
+    "FlashAttention": {0: -3, 1: -1},
     "GeGLU": {0: -2, 1: -2},
     "Linear": {0: -2},
     "MoEExperts": {0: -2, 1: -2, 2: -2},
@@ -51,7 +49,7 @@ TOKENS = {
 # Of these no axis is derived: past keys stand before the new ones, a query sees tokens before it, the place of a row
 # says which token it is, or rows are no tokens.
 WITHOUT = {
-    "CacheUpdate", "Dequantize", "ExpertDown", "ExpertGateUp", "FlashAttention", "RelativeAttention", "TransposedMatMul"
+    "CacheUpdate", "Dequantize", "FlashAttention", "RelativeAttention", "TransposedMatMul"
 }  # fmt: skip
 
 

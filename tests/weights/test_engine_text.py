@@ -14,7 +14,7 @@ from g4compile.weights.text import parse_graph
 @pytest.mark.parametrize(
     ("variant", "weights", "words"),
     [
-        ("tiny-26b-a4b", "int4", {"engine-codes=int4:64", "engine-codes=panels:32"}),
+        ("tiny-26b-a4b", "int4", {"codes=int4:128:symmetric:nearest:64:bfloat16 narrow"}),
         ("tiny-e2b", "fp8", {"engine-codes=fp8"}),
         ("tiny-e2b", "bfloat16", set()),
     ],

@@ -86,7 +86,6 @@ decoder (float[1] x) => (float[1] y) <{type} w = ["location": "K", "steps": "{st
         ("uint8[4,32]", "engine-codes=int4:32 flat", "stands once, behind the steps"),
         ("uint8[4,7,16]", "codes=int4:32:symmetric:nearest:64", "are UINT8"),
         ("uint8[4,2,16]", "codes=int4:33:symmetric:nearest:64", "no blocks of 33 weights"),
-        ("int8[4,2]", "engine-codes=panels:32", "too few sizes"),
         ("int8[4,2]", "engine-codes=int3:32", "an engine reads codes as"),
         ("int8[4,2]", "engine-codes=int4", "an engine reads codes as"),
         ("bfloat16[1]", "engine-scales=fp8", "stand without the other parts"),

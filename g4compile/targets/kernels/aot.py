@@ -12,7 +12,6 @@ compiles when it loads it. What launches them needs neither Python nor Triton.
 from __future__ import annotations
 
 import importlib
-import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -22,19 +21,10 @@ from typing import Any
 
 from g4compile.errors import Defect, MachineError
 from g4compile.targets.kernels.architectures import ARCHITECTURES
-from g4compile.targets.kernels.launch import Launch
-from g4compile.targets.kernels.variants import Form, Variant
+from g4compile.targets.kernels.entry import Entry
 
 _SCRATCH = 2  # pointers that Triton appends
 _STATED = 16  # the one alignment that Triton makes use of
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A compiled kernel: ``ptx``, and how it is launched. `assemble` makes the cubin."""
-
-    launch: Launch
-    ptx: str
 
 
 @dataclass(frozen=True)
@@ -60,22 +50,6 @@ class Made:
     shared: int
 
 
-@cache
-def compile_kernel(variant: Variant, architecture: int, shared: int) -> Artefact:
-    """The first form of ``variant`` that takes at most ``shared`` bytes of shared memory a block on ``architecture``
-    (90 for sm_90a). Raises MachineError without Triton."""
-    chip = ARCHITECTURES[architecture]
-    for form in variant.forms:
-        made = compile_source(_source(variant, form), architecture)
-        if made.shared <= shared:
-            threads, arguments = 32 * form.tiling.warps, variant.arguments
-            launch = Launch(
-                variant.kernel, variant.attributes, chip.target, made.entry, arguments, form.grid, threads, made.shared
-            )
-            return Artefact(launch, made.ptx)
-    raise Defect(f"no form of {variant.kernel} takes at most {shared} bytes of shared memory on {chip.target}")
-
-
 def assemble(ptx: str, architecture: int) -> bytes:
     """The cubin of ``ptx``, by the `ptxas` that Triton brings. Raises MachineError without Triton."""
     require_triton()
@@ -91,15 +65,7 @@ def assemble(ptx: str, architecture: int) -> bytes:
         return made.read_bytes()
 
 
-def _source(variant: Variant, form: Form) -> Source:
-    pointers = {one.name: f"*{one.dtype}" for one in variant.arguments if one.kind != "size"}
-    types = tuple((one.name, pointers.get(one.name, one.dtype)) for one in variant.arguments)
-    aligned = frozenset(one.name for one in variant.arguments if one.align == _STATED)
-    tiling = form.tiling
-    return Source(variant.module, variant.kernel, types, form.constants, aligned, tiling.warps, tiling.stages)
-
-
-@cache  # a form may be tried for several budgets
+@cache  # a way to run a kernel is tried for several budgets
 def compile_source(source: Source, architecture: int) -> Made:
     """``source`` for ``architecture`` (90 for sm_90a). Raises MachineError without Triton."""
     triton = require_triton()
@@ -127,7 +93,8 @@ def compile_source(source: Source, architecture: int) -> Made:
     with triton.knobs.compilation.scope():
         triton.knobs.compilation.disable_line_info = True
         made = triton.compile(asked, target=GPUTarget("cuda", architecture, 32), options=options)
-    return Made(_without_scratch(made.asm["ptx"], made.metadata.name), made.metadata.name, made.metadata.shared)
+    entry = Entry.of(made.asm["ptx"], made.metadata.name)
+    return Made(entry.without(_SCRATCH).ptx, entry.name, made.metadata.shared)
 
 
 def require_triton() -> Any:
@@ -137,18 +104,3 @@ def require_triton() -> Any:
     except ImportError as error:
         raise MachineError("Triton is not installed, which compiles the kernels", fix="pip install triton") from error
     return triton
-
-
-def _without_scratch(ptx: str, name: str) -> str:
-    entry = re.search(rf"\.entry {name}\((.*?)\)", ptx, re.DOTALL)
-    if entry is None:
-        raise Defect(f"the PTX has no entry {name}")
-    parameters = [line.strip().rstrip(",") for line in entry[1].strip().split("\n")]
-    kept, scratch = parameters[:-_SCRATCH], parameters[-_SCRATCH:]
-    body = ptx[entry.end() :]
-    for parameter in scratch:
-        symbol = parameter.split()[-1]
-        if re.search(rf"\b{symbol}\b", body):
-            raise Defect(f"the kernel {name} uses scratch memory, which a launcher does not give it")
-    joined = ",\n".join(f"\t{parameter}" for parameter in kept)
-    return f"{ptx[: entry.start(1)]}\n{joined}\n{body if body.startswith(')') else ')' + body}"

@@ -1,8 +1,12 @@
 """Attention of many new tokens over a cache that already holds them, by blocks of keys: scores are never stored.
 
-As `flash_attention.py`, for tokens that stand one behind the other: query and out [B, S, N, D], keys and values [B, K,
-SLOTS, D], positions [B, S] ascending by 1, and -1 behind them for rows that are not in use, whose result is 0. Keys are
-walked by position, and position p is read from slot p modulo SLOTS, so a ring costs no more than its window.
+    out[b, s, h] = softmax (q k^T + mask) v
+
+The key of position j is seen at position p when j <= p (and j > p - window). Query and out are [B, S, N, D], keys and
+values [B, K, SLOTS, D], positions [B, S] ascending by 1, and -1 behind them for rows that are not in use, whose result
+is 0. Positions make the mask, so none is read. Keys are walked by position, and position p is read from slot p modulo
+SLOTS, so a ring costs no more than its window. Query heads of one KV head are rows of one tile, so keys and values are
+read once for all of them. Sums in float32.
 Source: Dao et al., FlashAttention-2 (2023), algorithm 1.
 """
 

@@ -95,9 +95,10 @@ def attend_merge(heads: Heads, split: Split) -> Kernel:
     return Kernel(name, "cached_attention", "attend_merge", kinds, aligned, constants, ways)
 
 
-def attend_tokens(heads: Heads) -> Kernel:
+def attend_tokens(heads: Heads, positions: str = "*i64") -> Kernel:
+    """``positions``: the type of theirs."""
     kinds = types(
-        query="*bf16", positions="*i64", keys="*bf16", values="*bf16", out="*bf16", SLOTS="i32", TOKENS="i32",
+        query="*bf16", positions=positions, keys="*bf16", values="*bf16", out="*bf16", SLOTS="i32", TOKENS="i32",
         BATCH="i32",
     )  # fmt: skip
     group = heads.heads // heads.kv_heads
@@ -110,6 +111,6 @@ def attend_tokens(heads: Heads) -> Kernel:
     for rows, keys, warps, stages in tilings:
         grid = (f"a2*{heads.kv_heads}", f"a1*{group}/{rows}", "1")
         ways.append(Way((("BLOCK_M", rows), ("BLOCK_N", keys)), grid, warps, stages))
-    name = f"attend_tokens.{heads.word}"
+    name = f"attend_tokens.{heads.word}{'' if positions == '*i64' else '.' + positions[1:]}"
     aligned = all_aligned(dict(kinds), "positions", "SLOTS", "TOKENS", "BATCH")
     return Kernel(name, "attend_tokens", "attend_tokens", kinds, aligned, heads.fixed, tuple(ways))

@@ -39,8 +39,9 @@ class Kernel:
     constants: Constants
     ways: tuple[Way, ...]
 
-    def source(self, way: Way, architecture: int) -> Source:
-        constants = (*self.constants, *way.constants, ("DEPENDENT", int(dependent(architecture))))
+    def source(self, way: Way, dependent: bool) -> Source:
+        """What is compiled; ``dependent``: it may start before the kernel in front has ended."""
+        constants = (*self.constants, *way.constants, ("DEPENDENT", int(dependent)))
         return Source(self.module, self.function, self.types, constants, self.aligned, way.warps, way.stages)
 
 
@@ -63,14 +64,20 @@ def ladder(kernel: Kernel, architecture: int) -> dict[int, Compiled]:
     no more; equal ones once. Where no way is so small, the budget is left out. Raises MachineError without Triton."""
     found: dict[int, Compiled] = {}
     for budget in ARCHITECTURES[architecture].budgets:
-        for way in kernel.ways:
-            made = compile_source(kernel.source(way, architecture), architecture)
-            if made.shared <= budget:
-                compiled = Compiled(way, made.ptx, made.entry, made.shared)
-                if compiled not in found.values():
-                    found[budget] = compiled
-                break
+        compiled = within(kernel, architecture, budget, dependent(architecture))
+        if compiled is not None and compiled not in found.values():
+            found[budget] = compiled
     return found
+
+
+def within(kernel: Kernel, architecture: int, budget: int, dependent: bool) -> Compiled | None:
+    """The first way of ``kernel`` that takes at most ``budget`` bytes of shared memory a block on ``architecture``;
+    None where there is none. ``dependent``: as `Kernel.source` has it. Raises MachineError without Triton."""
+    for way in kernel.ways:
+        made = compile_source(kernel.source(way, dependent), architecture)
+        if made.shared <= budget:
+            return Compiled(way, made.ptx, made.entry, made.shared)
+    return None
 
 
 def types(**given: str) -> tuple[tuple[str, str], ...]:

@@ -17,9 +17,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from g4compile.targets.kernels.codes import halves_of_codes
 from g4compile.targets.kernels.dependent import begin, wait
 from g4compile.targets.kernels.elements import gelu_tanh, inverse_root, tanh
-from g4compile.targets.kernels.grouped_gemm import _centred as halves_of_codes
 from g4compile.targets.kernels.norms import stream_at, stream_weights
 
 NONE, GEGLU, GATE, SOFTCAP = (tl.constexpr(number) for number in range(4))

@@ -39,8 +39,8 @@ class EmittedNetwork:
 class EngineBuilder:
     """A builder of ``edition``: networks of legal graphs, and plans of networks.
 
-    ``trt``: its Python bindings. ``plugins``: the module that makes plugin layers with our kernels registered, of an
-    edition that has them. Networks must not outlive it. Raises MachineError when no builder can be made here.
+    ``trt``: its Python bindings. ``plugins``: what makes plugin layers of our kernels, of an edition that has them.
+    Networks must not outlive it. Raises MachineError when no builder can be made here.
     """
 
     def __init__(self, edition: Edition, trt: Any = None, plugins: Any = None) -> None:

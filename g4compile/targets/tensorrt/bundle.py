@@ -28,7 +28,9 @@ from g4compile.targets.tensorrt.encoders import inner_sizes, profiles_of
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
 from g4compile.targets.tensorrt.steps import Capacities, Step
+from g4compile.weights.coded import CodedTensor
 from g4compile.weights.engine_tensors import EngineTensor
+from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.references import CheckpointTensor
 from g4compile.weights.writer import write_tensors
 
@@ -131,7 +133,7 @@ def _weights(asked: dict[str, ir.TensorProtocol], rank: int, order: Order) -> tu
     coded = {
         name: ir.Value(name=name, const_value=tensor)
         for name, tensor in asked.items()
-        if isinstance(tensor, EngineTensor)
+        if isinstance(tensor, CodedTensor)
     }
     places = {}
     if coded:
@@ -143,7 +145,7 @@ def _weights(asked: dict[str, ir.TensorProtocol], rank: int, order: Order) -> tu
 
 
 def _weight(name: str, tensor: ir.TensorProtocol, offset: int | None, rank: int) -> WeightSpec:
-    if not isinstance(tensor, CheckpointTensor | EngineTensor):
+    if not isinstance(tensor, CheckpointTensor | EngineTensor | QuantizedTensor):
         raise Defect(f"the engine asks for {name}, which is no tensor of the checkpoint")
     words = tuple(map(str, tensor.words))
     return WeightSpec(name, tensor.key, str(tensor.dtype).lower(), static_shape(tensor), words, offset, rank)

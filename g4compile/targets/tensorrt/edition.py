@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 
 from g4compile.errors import InputError, MachineError
-from g4compile.model.config import ModelFacts, TextFacts
+from g4compile.model.config import ModelFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE
 from g4compile.targets.tensorrt.attention_forms import FOLDED, SELECT, FusedLayer
 from g4compile.targets.tensorrt.gpu import architecture_of, gpu_capability
 from g4compile.targets.tensorrt.options import EngineOptions, check_split
-from g4compile.targets.tensorrt.plugins import register
+from g4compile.targets.tensorrt.plugins import Plugins
 from g4compile.targets.tensorrt.steps import forms
 from g4compile.weights.formats.float8 import FP8
-from g4compile.weights.formats.int4 import INT4
-from g4compile.weights.layouts import PANEL
 
 MOST_DENSE = 256  # tokens for which all experts may run
 _LOWEST_FLOAT8 = 89
@@ -79,20 +77,22 @@ class Edition:
         if doubt:
             warnings.warn(f"{self.name} {version}: {doubt}", stacklevel=3)
 
-    def load_plugins(self) -> Any:
-        """The module that makes plugin layers, our kernels registered for the GPU at hand; None without any. Raises
-        MachineError."""
+    def load_plugins(self) -> Plugins | None:
+        """What makes plugin layers of our kernels, for the GPU at hand; None without any. Raises MachineError."""
         if not self.plugins:
             return None
         capability = gpu_capability()
         if capability is None:
             raise MachineError(f"{self.name} builds kernels for the GPU at hand, and there is none here")
         architecture = architecture_of(capability)
-        self._check_numpy(str(self.load().__version__))
+        trt = self.load()
+        version = str(trt.__version__)
+        self._check_numpy(version)
         try:
-            return register(importlib.import_module(f"{self.module}.plugin"), architecture)
+            plugin = importlib.import_module(f"{self.module}.plugin")
         except ImportError as error:
-            raise MachineError("the kernels cannot be compiled", why=str(error), fix=self.install) from error
+            raise MachineError(f"{self.name} {version} makes no plugins", why=str(error), fix=self.install) from error
+        return Plugins(trt, plugin, architecture)
 
     def _check_numpy(self, version: str) -> None:
         if _numbers(version) < self.numpy_2_4 and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
@@ -108,8 +108,6 @@ class Edition:
         options.check_attention()
         options.capacities.check(facts.text, MOST_DENSE if many == DENSE else None)
         check_split(facts.text, options)
-        if self.plugins and options.weights == INT4:
-            _check_panels(facts.text)
         if self.capabilities:
             self._check_capabilities(options.compute_capabilities)
             _check_float8(options.weights, options.compute_capabilities)
@@ -160,19 +158,6 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _known(releases: Mapping[str, str], version: str) -> str:
     return next((why for begin, why in releases.items() if f"{version}.".startswith(begin)), "")
-
-
-def _check_panels(facts: TextFacts) -> None:
-    """4-bit experts stand in panels of rows, which the kernels read: those of gate and up, and of down."""
-    if facts.moe is None:
-        return
-    for rows in (2 * facts.moe.intermediate_size, facts.hidden_size):
-        if rows % PANEL:
-            raise InputError(
-                f"an expert's weight has {rows} rows, which is no multiple of {PANEL}",
-                why="kernels read 4-bit codes in panels of that many rows",
-                fix="--weights bfloat16",
-            )
 
 
 def _check_float8(weights: str, capabilities: tuple[int, ...]) -> None:

@@ -19,6 +19,7 @@ DTYPES = frozenset(
         ir.DataType.BOOL,
         ir.DataType.FLOAT8E4M3FN,
         ir.DataType.INT4,
-        ir.DataType.INT8,
+        ir.DataType.INT32,
+        ir.DataType.UINT8,
     }
 )

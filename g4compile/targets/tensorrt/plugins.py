@@ -1,145 +1,110 @@
-"""The Triton kernels as quick plugins of full TensorRT: described, and compiled ahead of time into the engine.
+"""Kernels of ours as quick plugins of full TensorRT: described, and compiled ahead of time into the engine.
 
-`tensorrt.plugin` asks for an output's shape when a network is made, and for PTX and a launch when it is built.
-Attributes are fixed then and not kept in the engine, which needs neither Python nor a plugin library. A kernel's
-arguments come in the order inputs, extra integers, outputs. Annotations are read when a function is registered, so this
-file has no postponed ones. Source: NVIDIA, `tensorrt.plugin` (register, aot_impl, KernelLaunchParams).
+`tensorrt.plugin` asks for outputs' dtypes and shapes when a network is made, and for PTX and a launch when it is built.
+Attributes are fixed then and not kept in the engine, which needs neither Python nor a plugin library. A plugin has a
+fixed number of operands and outputs, so there is one for each kernel and numbers that a network asks for; its one
+attribute is the text of a `Launch`. A kernel's arguments come in the order operands, integers, outputs, so its entry is
+given that order. Source: NVIDIA, `tensorrt.plugin` (register, aot_impl, KernelLaunchParams).
 
 What is embedded is PTX, the one form that its documentation says is taken. Nothing says that TensorRT allows a kernel
-more than 48 kB of shared memory, so no form is chosen that asks for more. Addresses are as aligned as the kernels want:
-a network's inputs must be at multiples of 256 bytes, and a tensor that TensorRT puts inside another begins with a whole
-row.
+more than 48 kB of shared memory, or lets it start before the one in front has ended, so neither is asked for. Addresses
+are as aligned as the kernels want: a network's inputs must be at multiples of 256 bytes, and a tensor that TensorRT
+puts inside another begins with a whole row.
 """
 
-from functools import cache
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from g4compile.targets.kernels import variants
-from g4compile.targets.kernels.aot import compile_kernel
-from g4compile.targets.kernels.architectures import PLAIN
-from g4compile.targets.kernels.variants import Variant
+from g4compile.errors import Defect
+from g4compile.targets.fused.plan import NULL
+from g4compile.targets.kernels.aot import require_triton
+from g4compile.targets.kernels.architectures import ARCHITECTURES, PLAIN
+from g4compile.targets.kernels.entry import Entry
+from g4compile.targets.kernels.kernel import Compiled, within
+from g4compile.targets.tensorrt.launches import Launch, grid_of
 
 NAMESPACE = "g4"
+_ATTRIBUTE = "launch"
+DTYPES = {"bf16": "bfloat16", "fp32": "float32", "i32": "int32"}  # as TensorRT's module calls them
 
 
-@cache  # a name can be registered once a process
-def register(plugin: Any, architecture: int) -> Any:
-    """Register `g4::expert_gate_up`, `g4::expert_down` and `g4::flash_attention` with the module ``plugin``
-    (`tensorrt.plugin`), for GPUs of ``architecture`` (90 for sm_90a), and return it. Raises ImportError without
-    Triton, now and not when an engine is built."""
-    import triton  # noqa: F401 - whether it is there
+class Plugins:
+    """Makes plugins with the module ``plugin`` (`tensorrt.plugin`) of ``trt``, for GPUs of ``architecture`` (90 for
+    sm_90a). Raises MachineError without Triton, now and not when an engine is built."""
 
-    _register_experts(plugin, architecture)
-    _register_attention(plugin, architecture)
-    return plugin
+    def __init__(self, trt: Any, plugin: Any, architecture: int) -> None:
+        require_triton()
+        self._trt, self._plugin, self._architecture = trt, plugin, architecture
+
+    def __call__(self, launch: Launch, operands: Sequence[Any]) -> Any:
+        """What `INetworkDefinition.add_plugin` takes: ``launch`` over tensors of a network."""
+        name = f"{launch.kernel.function}_{launch.operands}_{len(launch.outputs)}"
+        if not hasattr(getattr(self._plugin.op, NAMESPACE, None), name):  # it can be registered once a process
+            self._register(f"{NAMESPACE}::{name}", launch.operands, len(launch.outputs))
+        make = getattr(getattr(self._plugin.op, NAMESPACE), name)
+        return make(*operands, **{_ATTRIBUTE: launch.text})
+
+    def _register(self, name: str, operands: int, outputs: int) -> None:
+        plugin = self._plugin
+        desc = plugin.TensorDesc
+        inputs, many = {f"operand{place}": desc for place in range(operands)}, tuple[(desc,) * outputs]
+
+        def describe(*given: Any, **attributes: str) -> Any:
+            launch = Launch.parse(attributes[_ATTRIBUTE])
+            shapes = launch.shapes([one.shape_expr for one in given], plugin.cdiv)
+            return tuple(
+                plugin.from_shape_expr(tuple(shape), getattr(self._trt, DTYPES[kind]))
+                for shape, (kind, _) in zip(shapes, launch.outputs, strict=True)
+            )
+
+        def build(*given: Any) -> Any:
+            *read, text, _, _ = given
+            return _embed(plugin, Launch.parse(text), self._architecture, [one.shape_expr for one in read])
+
+        attribute = {_ATTRIBUTE: str}
+        returned = tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]
+        _sign(describe, {**inputs, **attribute}, many)
+        _sign(build, {**inputs, **attribute, "outputs": many, "tactic": int}, returned)
+        plugin.register(name, lazy_register=True)(describe)
+        plugin.aot_impl(name)(build)
 
 
-def _embed(plugin: Any, variant: Variant, architecture: int, operands: list[Any]) -> tuple[Any, ...]:
-    """What `aot_impl` answers: entry, PTX, launch, and integers that follow from the shapes of ``operands``."""
-    artefact = compile_kernel(variant, architecture, PLAIN)
-    made = artefact.launch
-    shapes = {one.name: given.shape_expr for one, given in zip(made.of_kind("input"), operands, strict=True)}
-    launch = plugin.KernelLaunchParams()
-    launch.grid_x, launch.grid_y, launch.grid_z = (size.of(shapes, plugin.cdiv) for size in made.grid)
-    launch.block_x, launch.shared_mem = made.threads, made.shared
-    integers = [one.value.of(shapes, plugin.cdiv) for one in made.of_kind("size")]
+def _sign(function: Callable[..., Any], parameters: dict[str, Any], returned: Any) -> None:
+    """Give ``function`` the signature that `tensorrt.plugin` reads."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    made = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in parameters.items()]
+    function.__signature__ = inspect.Signature(made, return_annotation=returned)
+
+
+def _embed(plugin: Any, launch: Launch, architecture: int, shapes: Sequence[Any]) -> tuple[Any, ...]:
+    """What `aot_impl` answers: entry, PTX, launch, and the kernel's integers, of the ``shapes`` of the operands."""
+    made = compiled(launch, architecture)
+    integers = launch.integers(shapes, plugin.cdiv)
+    params = plugin.KernelLaunchParams()
+    params.grid_x, params.grid_y, params.grid_z = grid_of(made.way.grid, integers, plugin.cdiv)
+    params.block_x, params.shared_mem = 32 * made.way.warps, made.shared
     extra = plugin.SymIntExprs(len(integers))
     for place, value in enumerate(integers):
         extra[place] = plugin.SymInt32(value)
-    return made.entry, artefact.ptx, launch, extra
+    return made.entry, made.ptx, params, extra
 
 
-def _register_experts(plugin: Any, architecture: int) -> None:
-    @plugin.register(f"{NAMESPACE}::expert_gate_up", lazy_register=True)
-    def describe_gate_up(  # noqa: PLR0913 - tensorrt.plugin reads the signature
-        x: plugin.TensorDesc,
-        row_token: plugin.TensorDesc,
-        tile_expert: plugin.TensorDesc,
-        weight: plugin.TensorDesc,
-        scale: plugin.TensorDesc,
-        width: int,
-        inner: int,
-        tile: int,
-        block: int,
-    ) -> plugin.TensorDesc:
-        hidden = x.like()
-        hidden.shape_expr = plugin.ShapeExprs.from_tuple((row_token.shape_expr[0], plugin.ShapeExpr(inner)))
-        return hidden
-
-    @plugin.aot_impl(f"{NAMESPACE}::expert_gate_up")
-    def build_gate_up(  # noqa: PLR0913 - tensorrt.plugin reads the signature
-        x: plugin.TensorDesc,
-        row_token: plugin.TensorDesc,
-        tile_expert: plugin.TensorDesc,
-        weight: plugin.TensorDesc,
-        scale: plugin.TensorDesc,
-        width: int,
-        inner: int,
-        tile: int,
-        block: int,
-        outputs: tuple[plugin.TensorDesc],
-        tactic: int,
-    ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        operands = [x, row_token, tile_expert, weight, scale]
-        return _embed(plugin, variants.expert_gate_up(width, inner, tile, block), architecture, operands)
-
-    @plugin.register(f"{NAMESPACE}::expert_down", lazy_register=True)
-    def describe_down(  # noqa: PLR0913 - tensorrt.plugin reads the signature
-        hidden: plugin.TensorDesc,
-        row_token: plugin.TensorDesc,
-        tile_expert: plugin.TensorDesc,
-        weight: plugin.TensorDesc,
-        scale: plugin.TensorDesc,
-        width: int,
-        inner: int,
-        tile: int,
-        block: int,
-    ) -> plugin.TensorDesc:
-        out = hidden.like()
-        out.shape_expr = plugin.ShapeExprs.from_tuple((row_token.shape_expr[0], plugin.ShapeExpr(width)))
-        return out
-
-    @plugin.aot_impl(f"{NAMESPACE}::expert_down")
-    def build_down(  # noqa: PLR0913 - tensorrt.plugin reads the signature
-        hidden: plugin.TensorDesc,
-        row_token: plugin.TensorDesc,
-        tile_expert: plugin.TensorDesc,
-        weight: plugin.TensorDesc,
-        scale: plugin.TensorDesc,
-        width: int,
-        inner: int,
-        tile: int,
-        block: int,
-        outputs: tuple[plugin.TensorDesc],
-        tactic: int,
-    ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        operands = [hidden, row_token, tile_expert, weight, scale]
-        return _embed(plugin, variants.expert_down(width, inner, tile, block), architecture, operands)
-
-
-def _register_attention(plugin: Any, architecture: int) -> None:
-    @plugin.register(f"{NAMESPACE}::flash_attention", lazy_register=True)
-    def describe(
-        q: plugin.TensorDesc,
-        k: plugin.TensorDesc,
-        v: plugin.TensorDesc,
-        first: plugin.TensorDesc,
-        heads: int,
-        kv_heads: int,
-        width: int,
-    ) -> plugin.TensorDesc:
-        return q.like()
-
-    @plugin.aot_impl(f"{NAMESPACE}::flash_attention")
-    def build(  # noqa: PLR0913 - tensorrt.plugin reads the signature
-        q: plugin.TensorDesc,
-        k: plugin.TensorDesc,
-        v: plugin.TensorDesc,
-        first: plugin.TensorDesc,
-        heads: int,
-        kv_heads: int,
-        width: int,
-        outputs: tuple[plugin.TensorDesc],
-        tactic: int,
-    ) -> tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]:
-        return _embed(plugin, variants.flash_attention(heads, kv_heads, width), architecture, [q, k, v, first])
+def compiled(launch: Launch, architecture: int, budget: int = PLAIN) -> Compiled:
+    """The kernel of ``launch`` with the parameters that a plugin is given. Raises Defect where no way to run it takes
+    at most ``budget`` bytes of shared memory."""
+    kernel = launch.kernel
+    made = within(kernel, architecture, budget, dependent=False)
+    if made is None:
+        target = ARCHITECTURES[architecture].target
+        raise Defect(f"no way to run {kernel.name} takes at most {budget} bytes of shared memory on {target}")
+    words = list(enumerate(zip(kernel.types, launch.arguments, strict=True)))
+    integers = [place for place, ((_, kind), _) in words if kind == "i32"]
+    pointers = [(place, word) for place, ((_, kind), word) in words if kind != "i32"]
+    first = {word: place for place, word in reversed(pointers) if word != NULL}
+    absent = min(first.values())  # the address of some operand, for what is absent and never read
+    same = {place: first.get(word, absent) for place, word in pointers if first.get(word) != place}
+    operands = [first.get(f"i{number}") for number in range(launch.operands)]
+    outputs = [first[f"o{number}"] for number in range(len(launch.outputs))]
+    entry = Entry.of(made.ptx, made.entry).taking([*operands, *integers, *outputs], same)
+    return Compiled(made.way, entry.ptx, made.entry, made.shared)

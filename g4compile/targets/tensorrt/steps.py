@@ -2,13 +2,11 @@
 
 | step | tokens | logits of | experts | heads above 256 |
 |---|---|---|---|---|
-| decode | 1 | the one | gathered | products |
-| verify | 2 to 8, a drafter's | all | gathered | products |
-| prefill | 9 to a chunk | the last | dense; with plugins grouped | products; with plugins a kernel |
+| decode | 1 | the one | gathered; with plugins kernels | products |
+| verify | 2 to 8, a drafter's | all | gathered; with plugins kernels | products |
+| prefill | 9 to a chunk | the last | dense; with plugins kernels | products; with plugins a kernel |
 
-With plugins, 4-bit experts are grouped in all steps: kernels read them in an order of their own, and two copies would
-not fit. A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for
-9 to 512.
+A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for 9 to 512.
 
 They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide
 heads, and experts are looked up rather than all run.
@@ -22,12 +20,12 @@ from dataclasses import dataclass
 from g4compile.bundle.media import BUDGETS
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
-from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER, GROUPED
+from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER
 from g4compile.passes.schedule_step import ALL, LAST
 from g4compile.weights.formats.float8 import FP8
-from g4compile.weights.formats.int4 import INT4
 
 Sizes = Mapping[str, tuple[int, int, int]]  # least, usual and most of dynamic sizes, by name
+KERNELS = "kernels"  # a form of experts: ops of kernels of ours
 VERIFY = (2, 4, 8)
 
 
@@ -112,7 +110,7 @@ def forms(weights: str, plugins: bool) -> tuple[str, str]:
     """Of the experts, for a few tokens and for many."""
     if not plugins or weights == FP8:  # no kernel of ours reads 8-bit floats
         return GATHER, DENSE
-    return (GROUPED, GROUPED) if weights == INT4 else (GATHER, GROUPED)
+    return KERNELS, KERNELS
 
 
 def steps(capacities: Capacities, weights: str, plugins: bool) -> tuple[Step, ...]:

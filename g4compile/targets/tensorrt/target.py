@@ -22,23 +22,28 @@ from g4compile.passes.canonicalize_dead_code import CanonicalizeDeadCode
 from g4compile.passes.insert_float32_logits import InsertFloat32Logits
 from g4compile.passes.insert_top_tokens import InsertTopTokens
 from g4compile.passes.legalize import Legalize
-from g4compile.passes.lower_moe_to_gather_scatter import GROUPED, LowerMoEToGatherScatter
+from g4compile.passes.lower_moe_to_gather_scatter import LowerMoEToGatherScatter
 from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
+from g4compile.passes.quantize_weights import QuantizeWeights
 from g4compile.passes.schedule_step import ScheduleStep
 from g4compile.passes.schedule_tensor_parallel import ScheduleTensorParallel
 from g4compile.pipeline import Phase
 from g4compile.requirements import COMPILE
 from g4compile.targets.base import TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
+from g4compile.targets.fused.fuse_stream_products import FuseStreamProducts
+from g4compile.targets.fused.lower_experts_to_kernels import LowerExpertsToKernels
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.targets.tensorrt.attention_forms import FORMS
 from g4compile.targets.tensorrt.bundle import emit_engines
 from g4compile.targets.tensorrt.edition import FULL, RTX, Edition
 from g4compile.targets.tensorrt.encoders import encoder_passes
+from g4compile.targets.tensorrt.fuse_sibling_products import FuseSiblingProducts
 from g4compile.targets.tensorrt.legal import DTYPES, LEGAL, LEGAL_WITH_PLUGINS
+from g4compile.targets.tensorrt.lower_to_plugins import LowerToPlugins
 from g4compile.targets.tensorrt.lowerings import lowerings
 from g4compile.targets.tensorrt.options import AUDIO, BFLOAT16, IMAGE, EngineOptions
 from g4compile.targets.tensorrt.quantize_engine_weights import QuantizeEngineWeights
-from g4compile.targets.tensorrt.steps import Step, steps
+from g4compile.targets.tensorrt.steps import KERNELS, Step, steps
 from g4compile.weights.formats.float8 import FP8
 from g4compile.weights.formats.int4 import INT4
 
@@ -95,8 +100,23 @@ class EngineTarget(Target):
         step = next(step for step in self.steps(engines) if step.name == variant.name)
         blocks = facts.image_blocks if IMAGE in options.modalities else ""
         shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts), rotate_first=True)
+        if self._codes_in_kernels(engines):  # rows are looked up by the host, in the checkpoint's table
+            shared = (*shared[:-1], Phase.to("quantized", QuantizeWeights(INT4, BFLOAT16, lookups=0)))
         flash = step.flash and blocks != ALL_BLOCKS  # the kernel's mask is causal
         return *with_image_blocks(shared, blocks), self._phase(facts, engines, replace(step, flash=flash), variant)
+
+    def _codes_in_kernels(self, options: EngineOptions) -> bool:
+        """Whether 4-bit codes are read by kernels of ours, and not by TensorRT."""
+        return self.edition.plugins and options.weights == INT4
+
+    def _kernels(self, facts: TextFacts, options: EngineOptions, step: Step) -> list[Pass]:
+        """To ops of kernels of ours: experts, and what is around products of codes. Everything is float32 yet."""
+        passes = list[Pass]()
+        if facts.moe and step.experts == KERNELS:
+            passes += [LowerExpertsToKernels(layers=len(facts.layers)), CanonicalizeDeadCode()]
+        if self._codes_in_kernels(options):
+            passes += [FuseSiblingProducts(), FuseStreamProducts(), CanonicalizeDeadCode()]
+        return passes
 
     def _phase(self, facts: TextFacts, options: EngineOptions, step: Step, variant: Variant) -> Phase:
         """[quantized] to the legal graph of one step, attention in the variant's form."""
@@ -105,18 +125,22 @@ class EngineTarget(Target):
         sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
         ranks = options.tensor_parallel
         split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=variant.rank, sums=sums)]
-        coded = options.weights in (INT4, FP8)
-        quantize: list[Pass] = [QuantizeEngineWeights(format=options.weights)] if coded else []
-        grouped = options.batch * step.tokens[2] if step.experts == GROUPED else 0
+        in_kernels, kernels = self._codes_in_kernels(options), self._kernels(facts, options, step)
+        native = moe if step.experts != KERNELS else 0  # layers whose experts are ops of TensorRT's own
+        quantize: list[Pass] = []
+        if options.weights in (INT4, FP8) and not in_kernels:
+            quantize = [QuantizeEngineWeights(format=options.weights)]
         chosen = lowerings(variant.form, self.edition.fused, step.flash, options.batch, step.tokens[2])
         passes: tuple[Pass, ...] = (
             ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=options.context),
             *split,
-            LowerToBfloat16(layers=moe),
-            InsertFloat32Logits(),
+            *kernels,
+            LowerToBfloat16(layers=native),
+            *([LowerToPlugins(sequences=options.batch, tokens=step.tokens[2])] if kernels else []),
+            *([] if in_kernels else [InsertFloat32Logits()]),
             InsertTopTokens(),
             *quantize,
-            LowerMoEToGatherScatter(layers=moe, form=step.experts, tokens=grouped),
+            *([LowerMoEToGatherScatter(layers=moe, form=step.experts)] if native else []),
             Legalize(self.name, self.legal, chosen, DTYPES),
             CanonicalizeConstants(),
             CanonicalizeDeadCode(),

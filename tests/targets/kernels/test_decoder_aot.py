@@ -16,7 +16,7 @@ from g4compile.targets.kernels import attention_kernels, product_kernels, row_ke
 from g4compile.targets.kernels.aot import assemble, compile_source
 from g4compile.targets.kernels.attention_kernels import Heads, splits
 from g4compile.targets.kernels.bundled import MANIFEST, write_kernels
-from g4compile.targets.kernels.kernel import ladder
+from g4compile.targets.kernels.kernel import dependent, ladder
 from g4compile.targets.kernels.product_kernels import GEGLU, NONE, Matrices, Stream
 from tests.targets.kernels import cubin
 from tests.targets.kernels.test_aot import SYSTEM, wide
@@ -37,7 +37,7 @@ COPIES = {"rows", "split"}  # copies to shared memory round the registers; the o
 @pytest.mark.parametrize(("name", "architecture"), [*((name, 90) for name in FEW), ("one", 80), ("split", 80)])
 def test_code_loads_many_bytes_at_a_time_and_may_start_early(name, architecture):
     kernel = FEW[name]
-    made = compile_source(kernel.source(kernel.ways[0], architecture), architecture)
+    made = compile_source(kernel.source(kernel.ways[0], dependent(architecture)), architecture)
     copies, loads = wide(made.ptx)
     assert copies >= 16 if name in COPIES else loads >= 4
     early = [len(re.findall(rf"griddepcontrol\.{what}", made.ptx)) for what in ("launch_dependents", "wait")]
@@ -71,7 +71,7 @@ def parameter_bytes(kernel):
 def test_weights_are_read_before_a_kernel_waits():
     """The reason to start early: a wait stands behind loads of a kernel of one row."""
     kernel = FEW["one"]
-    ptx = compile_source(kernel.source(kernel.ways[0], 90), 90).ptx
+    ptx = compile_source(kernel.source(kernel.ways[0], dependent(90)), 90).ptx
     before, _, after = ptx.partition("griddepcontrol.wait")
     assert "griddepcontrol.launch_dependents" in before
     assert wide(before)[1] >= 8 and "st.global" not in before and "st.global" in after
@@ -80,7 +80,7 @@ def test_weights_are_read_before_a_kernel_waits():
 def test_angles_of_late_positions_are_exact():
     """Fast sines are wrong by much where an angle is thousands of turns."""
     kernel = row_kernels.rotary_angles(128)
-    ptx = compile_source(kernel.source(kernel.ways[0], 90), 90).ptx
+    ptx = compile_source(kernel.source(kernel.ways[0], dependent(90)), 90).ptx
     assert not re.search(r"(sin|cos)\.approx", ptx)
 
 

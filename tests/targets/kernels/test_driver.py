@@ -1,4 +1,4 @@
-"""The benchmark's launcher over a driver that writes down what it is asked, and its cases beside the JIT's launches."""
+"""The benchmark's launcher over a driver that writes down what it is asked, and its cases as chains of launches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import onnx_ir as ir
 import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed: it is part of the dev extra on Linux")
-from g4compile.targets.kernels import artefacts, variants
+from g4compile.ops.flash_attention import FlashAttention
 from g4compile.targets.kernels.architectures import ARCHITECTURES, PLAIN
-from tests.targets.kernels.cases import FEW
+from g4compile.targets.tensorrt.launches import chain
+from g4compile.targets.tensorrt.plugins import compiled
 
 driver = importlib.import_module("benchmarks.gpu.driver")
-ptx = importlib.import_module("benchmarks.gpu.ptx")
+kernels = importlib.import_module("benchmarks.gpu.kernels")
+SIZES = [(2, 128, 32, 512), (2, 128), (2, 4, 1024, 512), (2, 4, 1024, 512)]
 
 
 class Driver:
@@ -40,9 +43,8 @@ class Driver:
 
     def cuLaunchKernel(self, function, *rest):
         *sizes, stream, pointers, extra = rest
-        kinds = [ctypes.c_int32 if kind == "size" else ctypes.c_uint64 for kind in self.kinds]
         values = [
-            ctypes.cast(at, ctypes.POINTER(kind)).contents.value for at, kind in zip(pointers, kinds, strict=True)
+            ctypes.cast(at, ctypes.POINTER(kind)).contents.value for at, kind in zip(pointers, self.kinds, strict=True)
         ]
         self.launches.append((sizes, stream.value, values, extra))
         return 0
@@ -53,126 +55,57 @@ def tensor(address, *shape):
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kernels")
-    artefacts.write(folder, [FEW["attention-31b"]], [90])
-    return list(artefacts.read(folder))
+def launch():
+    values = [ir.Value(name=f"i{place}", shape=ir.Shape(sizes)) for place, sizes in enumerate(SIZES)]
+    node = FlashAttention.create(*values)
+    node.outputs[0].type = ir.TensorType(ir.DataType.BFLOAT16)
+    (link,) = chain(node, {f"i{place}": sizes for place, sizes in enumerate(SIZES)}, ())
+    return link.launch
 
 
-def attention():
-    q, k, v = (tensor(4096 * (place + 1), 2, heads, new, 512) for place, (heads, new) in enumerate(HEADS))
-    return [q, k, v, tensor(4, 2)], tensor(1 << 40, 2, 32, 128, 512)
-
-
-HEADS = [(32, 128), (4, 1024), (4, 1024)]
-
-
-@pytest.mark.parametrize("form", [0, -1])
-def test_arguments_and_grid_are_packed_as_the_record_says(stored, form):
-    one = stored[form]
-    cuda = Driver([argument.kind for argument in one.launch.arguments])
-    inputs, output = attention()
-    driver.Kernel(cuda, one, ptx=False)(inputs, output, stream=7)
+@pytest.mark.parametrize("budget", [ARCHITECTURES[90].budgets[0], PLAIN])
+def test_arguments_and_grid_are_packed_as_a_plugin_is_given_them(launch, budget):
+    made = compiled(launch, 90, budget)
+    cuda = Driver([ctypes.c_uint64] * 4 + [ctypes.c_int32] * 3 + [ctypes.c_uint64])
+    operands = [tensor(4096 * (place + 1), *sizes) for place, sizes in enumerate(SIZES)]
+    driver.Kernel(cuda, launch, made)(operands, [tensor(1 << 40, *SIZES[0])], stream=7)
     ((sizes, stream, values, extra),) = cuda.launches
-    rows = one.launch.grid[1].over
-    assert sizes == [8, -(-128 * 8 // rows), 1, one.launch.threads, 1, 1, one.launch.shared]
+    rows = dict(made.way.constants)["BLOCK_M"]
+    assert sizes == [8, -(-128 * 8 // rows), 1, 32 * made.way.warps, 1, 1, made.shared]
     assert (stream, extra) == (7, None)
-    assert values == [4096, 8192, 12288, 4, 128, 1024, 1 << 40]
-    assert cuda.loaded == [one.cubin.read_bytes(), b"flash_attention"]
-    assert cuda.allowed == ([(8, one.launch.shared)] if one.launch.shared > PLAIN else [])
+    assert values == [4096, 8192, 12288, 16384, 1024, 128, 2, 1 << 40]
+    assert cuda.loaded == [made.ptx.encode() + b"\0", b"attend_tokens"]
+    assert cuda.allowed == ([(8, made.shared)] if made.shared > PLAIN else [])
 
 
-def test_ptx_ends_with_a_zero(stored):
-    cuda = Driver([])
-    driver.Kernel(cuda, stored[-1], ptx=True)
-    assert cuda.loaded[0] == stored[-1].ptx.read_bytes() + b"\0"
+def test_what_the_launch_does_not_write_is_refused(launch):
+    made = compiled(launch, 90)
+    kernel = driver.Kernel(Driver([]), launch, made)
+    operands = [tensor(16, *sizes) for sizes in SIZES]
+    with pytest.raises(ValueError, match=r"writes \[\[2, 128, 32, 512\]\]"):
+        kernel(operands, [tensor(0, 2, 64, 32, 512)], 0)
+    refusing = SimpleNamespace(cuModuleLoadData=lambda module, image: 209)
+    with pytest.raises(RuntimeError, match="the CUDA driver says 209 to attend_tokens"):
+        driver.Kernel(refusing, launch, made)
 
 
-def test_a_launch_that_the_record_forbids_is_refused(stored):
-    cuda = Driver([])
-    kernel = driver.Kernel(cuda, stored[-1], ptx=False)
-    inputs, output = attention()
-    with pytest.raises(ValueError, match="k of flash_attention is not at a multiple of 16"):
-        kernel([inputs[0], tensor(4104, 2, 4, 1024, 512), *inputs[2:]], output, 0)
-    with pytest.raises(ValueError, match=r"writes \[2, 32, 128, 512\]"):
-        kernel(inputs, tensor(0, 2, 32, 64, 512), 0)
-    assert not cuda.launches
-    cuda.cuModuleLoadData = lambda module, image: 209
-    with pytest.raises(RuntimeError, match="the CUDA driver says 209 to flash_attention"):
-        driver.Kernel(cuda, stored[-1], ptx=False)
-
-
-class Jit:
-    """A kernel under Triton's JIT, which writes its grid and constants down."""
-
-    def __init__(self):
-        self.calls = []
-
-    def __getitem__(self, grid):
-        return lambda *operands, **constants: self.calls.append((grid, constants))
-
-
-@pytest.fixture
-def jit(monkeypatch):
-    """The benchmark on the CPU; no kernel runs."""
-    torch = pytest.importorskip("torch")
-    found = {name: Jit() for name in ("expert_gate_up", "expert_down", "flash_attention")}
-    for name, one in found.items():
-        monkeypatch.setattr(ptx.kernels, name, one)
-    for module in (ptx, ptx.kernels):
-        monkeypatch.setattr(module, "GPU", torch.device("cpu"))
-    return found
-
-
-@pytest.mark.parametrize("tokens", [1, 64, 512])
-@pytest.mark.parametrize("coded", [False, True])
-def test_experts_are_launched_as_the_jit_launches_them(jit, tokens, coded):
-    """The best form of every variant: its grid, constants and the shapes that it is given."""
-    nothing = ptx.torch.zeros(1)
-    experts = SimpleNamespace(**{kind: {"gate_up": nothing, "down": nothing} for kind in ("bf16", "codes", "scales")})
-    for case in ptx.expert_cases(experts, tokens, coded):
-        calls = jit[case.variant.kernel].calls
-        assert case.jit(0) is not None
-        same_as_the_best_form(case, *calls[-1])
-
-
-@pytest.mark.parametrize("place", range(len(ptx.ATTENTION)))
-def test_attention_is_launched_as_the_jit_launches_it(jit, place, monkeypatch):
-    monkeypatch.setattr(ptx.torch, "randn", lambda *sizes, **_: ptx.torch.zeros(1).expand(sizes))
-    case = ptx.attention_case(*ptx.ATTENTION[place])
-    case.jit(0)
-    same_as_the_best_form(case, *jit["flash_attention"].calls[-1])
-
-
-def same_as_the_best_form(case, grid, constants):
-    form = case.variant.forms[0]
-    inputs, output = case.calls[0]
-    names = [one.name for one in case.variant.arguments if one.kind == "input"]
-    shapes = {name: one.shape for name, one in zip(names, inputs, strict=True)}
-    assert [size.of(shapes) for size in form.grid] == [*grid, 1]
-    run = {"num_warps": form.tiling.warps, "num_stages": form.tiling.stages}
-    assert constants == {**dict(form.constants), **run}
-    (written,) = [one for one in case.variant.arguments if one.kind == "output"]
-    assert [size.of(shapes) for size in written.shape] == list(output.shape)
-
-
-def test_forms_are_those_that_the_gpu_can_run(stored):
-    variant, target = FEW["attention-31b"], ARCHITECTURES[90].target
-    assert ptx.forms_of(stored, variant, target, 232448) == stored
-    assert ptx.forms_of(stored, variant, target, 101376) == stored[-1:]
-    assert ptx.forms_of(stored, variant, "sm_80", 232448) == []
-    assert ptx.forms_of(stored, variants.flash_attention(8, 1, 512), target, 232448) == []
-
-
-def test_every_case_has_its_variant():
-    wanted = {
-        ptx.made_of(kernel, n, c) for kernel in ("expert_gate_up", "expert_down") for n in ptx.TOKENS for c in (0, 1)
-    }
-    assert wanted <= set(ptx.all_variants())
+def test_cases_are_chains_of_launches(monkeypatch):
+    """On the CPU, where no kernel runs."""
+    torch = kernels.torch
+    for name in ("randn", "rand", "randint", "arange"):
+        make = getattr(torch, name)
+        told = lambda *sizes, make=make, **given: make(*sizes, **{**given, "device": "cpu"})  # noqa: E731
+        monkeypatch.setattr(torch, name, told)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
+    found = {case.name: [link.launch.kernel.function for link in case.links] for case in kernels.cases([1, 16])}
+    assert found["gate and up, 1"] == ["product_one"]
+    assert found["gate and up, 16"] == ["stream_rows", "product_rows"]
+    assert found["experts, gate and up, 4 bits, 16"] == found["experts, gate and up, bfloat16, 1"] == ["product_rows"]
+    assert found["attention, 16"] == ["attend_tokens"]
 
 
 def test_the_script_runs_from_any_folder(tmp_path):
-    script = Path(ptx.__file__)
+    script = Path(kernels.__file__)
     done = subprocess.run(
         [sys.executable, str(script), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
     )

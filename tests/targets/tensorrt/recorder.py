@@ -22,7 +22,7 @@ from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.attention_forms import FOLDED, FUSED, SELECT
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, RTX
-from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder, PluggedNetwork
+from g4compile.targets.tensorrt.interpreter.plugged import PluggedBuilder, PluggedNetwork, stand_in
 from g4compile.targets.tensorrt.refusal import Refusal
 from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.trace.trace import trace
@@ -106,11 +106,11 @@ def describe(value: Any) -> str:
     return type(value).__name__
 
 
-DTYPES = {"BF16": "bfloat16", "INT32": "int32", "INT8": "int8"}  # of the members, the names that modules have
+DTYPES = {"BF16": "bfloat16", "FLOAT": "float32", "INT32": "int32"}  # of the members, the names that modules have
 
 
 class Network(PluggedNetwork):
-    """Notes the plugins that are asked for: (plugin, dtypes and ranks of operands, attributes)."""
+    """Notes the plugins that are asked for: (launch, dtypes and ranks of operands)."""
 
     def __init__(self, recorder: Recorder, network: Any) -> None:
         super().__init__(network)
@@ -120,7 +120,7 @@ class Network(PluggedNetwork):
         notes = self._recorder.notes
         notes.add(("call", "INetworkDefinition", "add_plugin", ("function", describe(aot))))
         operands = tuple((DTYPES[plain(tensor.dtype).name], len(tensor.shape)) for tensor in call.operands)
-        notes.add(("plugin", call.name, operands, tuple(call.attributes.items())))
+        notes.add(("plugin", call.launch.text, operands))
         return super().add_plugin(call, aot)
 
 
@@ -135,7 +135,7 @@ class Builder(PluggedBuilder):
 
 def record(folders: list[str]) -> Recorder:
     recorder = Recorder(RTX.load())
-    made = EngineBuilder(FULL, recorder, PLUGINS)
+    made = EngineBuilder(FULL, recorder, stand_in)
     made.builder = Builder(recorder, recorder.wrap(made.builder))
     for folder in folders:
         checkpoint = Checkpoint.open(folder)
@@ -150,7 +150,7 @@ def record(folders: list[str]) -> Recorder:
             target = EngineTarget(replace(FULL, fused=replace(FULL.fused, head=fused_head)))
             options = target.options(
                 context=128,
-                batch=2,
+                batch=1 if weights == "int4" else 2,  # kernels of one row, and sizes that change
                 chunk=16,
                 weights=weights,
                 tensor_parallel=ranks,

@@ -17,7 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from g4compile.targets.tensorrt.plugins import register
+import msgspec
+
+from g4compile.targets.tensorrt.launches import Launch
+from g4compile.targets.tensorrt.plugins import DTYPES, Plugins
 
 SYMBOLS = {
     "nvinfer": (
@@ -88,35 +91,47 @@ class _Registry:
         return next(iter(self._creators.values()))  # the creator's own name is that of its last attribute
 
 
-def _plugin(trt: Any, name: str, operands: list[tuple[str, int]], attributes: list[tuple[str, int]]) -> str:
-    """Ask `tensorrt.plugin` for the plugin as a network would, for its output's type, and for what it launches."""
-    plugin = importlib.import_module(f"{trt.__name__.partition('.')[0]}.plugin")
-    register(plugin, 90)
-    registry = _Registry()
+def _plugin(trt: Any, text: str, operands: list[tuple[str, int]]) -> str:
+    """Ask `tensorrt.plugin` for the plugin of a launch as a network would, for its outputs' types, and, the first time
+    for each plugin, for what it launches."""
+    module = importlib.import_module(f"{trt.__name__.partition('.')[0]}.plugin")
+    registry, asked = _Registry(), []
     trt.get_plugin_registry = lambda: registry
-    sys.modules[f"{plugin.__name__}._lib"].QDP_CREATORS.clear()
+    creators = sys.modules[f"{module.__name__}._lib"].QDP_CREATORS
+    creators.clear()
     kinds = [getattr(trt, dtype) for dtype, _ in operands]
     tensors = [trt.ITensor.__new__(trt.ITensor) for _ in operands]
     try:
-        make = getattr(plugin.op.g4, name)(*tensors, **dict(attributes))
-        given, _, made = make(trt.QuickPluginCreationRequest.STRICT_AOT)
+        launch = Launch.parse(text)
+        given, _, made = Plugins(trt, module, 90)(launch, tensors)(trt.QuickPluginCreationRequest.STRICT_AOT)
         types = made.get_output_data_types(kinds, [rank for _, rank in operands])
-        descs = [plugin.TensorDesc() for _ in operands]
-        for desc, kind, (_, rank) in zip(descs, kinds, operands, strict=True):
-            desc.dtype, desc.shape_expr = kind, plugin.ShapeExprs(rank, _is_dummy=True)
-        symbol, ptx, launch, extra = made.aot_impl_function(*descs, *made.attrs.values(), (), 0)
-    except (TypeError, ValueError, AttributeError) as error:
-        return f"{name} is not taken: {error}"
-    grid = (launch.grid_x, launch.grid_y, launch.block_x, launch.shared_mem)
-    right = (
-        len(given) == len(operands)
-        and types == [trt.DataType.BF16]
-        and f".entry {symbol}(" in ptx
-        and isinstance(launch, plugin.KernelLaunchParams)
-        and all(isinstance(size, plugin.SymInt32) for size in (*grid, *extra))
-        and isinstance(extra, plugin.SymExprs)
-    )
-    return "" if right else f"{name} gives {types}, {launch}, {extra}"
+        wanted = [getattr(trt, DTYPES[kind]) for kind, _ in launch.outputs]
+        name = next(iter(creators))
+        if name not in _BUILT:
+            _BUILT.add(name)
+            asked = _launched(module, made, kinds, [rank for _, rank in operands])
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, msgspec.ValidationError) as error:
+        return f"{text[:60]} is not taken: {error}"
+    right = len(given) == len(operands) and types == wanted and all(asked)
+    return "" if right else f"{text[:60]} gives {types}, {asked}"
+
+
+def _launched(module: Any, made: Any, kinds: list[Any], ranks: list[int]) -> list[bool]:
+    """Whether each part of what `aot_impl` answers is as TensorRT takes it."""
+    descs = [module.TensorDesc() for _ in kinds]
+    for desc, kind, rank in zip(descs, kinds, ranks, strict=True):
+        desc.dtype, desc.shape_expr = kind, module.ShapeExprs(rank, _is_dummy=True)
+    symbol, ptx, params, extra = made.aot_impl_function(*descs, *made.attrs.values(), (), 0)
+    sizes = (params.grid_x, params.grid_y, params.grid_z, params.block_x, params.shared_mem, *extra)
+    return [
+        f".entry {symbol}(" in ptx,
+        isinstance(params, module.KernelLaunchParams),
+        isinstance(extra, module.SymExprs),
+        *(isinstance(size, module.SymInt32) for size in sizes),
+    ]
+
+
+_BUILT: set[str] = set()  # plugins whose code was asked for
 
 
 # What a Python value may be given for.

@@ -28,7 +28,8 @@ from g4compile.planning.describe import describe_compiled
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX
 from g4compile.targets.tensorrt.gpu import architecture_of
-from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.plugged import stand_in as plugin_call
 from g4compile.targets.tensorrt.options import EngineOptions
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS, once
@@ -149,17 +150,6 @@ def test_full_tensorrt_looks_at_the_gpu_at_hand(monkeypatch):
     FULL.check(facts_of("tiny-e2b"), options(compute_capabilities=()))
 
 
-def test_full_tensorrt_refuses_4_bit_experts_that_fill_no_panel(monkeypatch):
-    """Before anything is traced; kernels read rows in panels."""
-    monkeypatch.setattr(type(FULL), "load", lambda self: None)
-    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
-    facts, wanted = facts_of("26b-a4b"), options(compute_capabilities=(), weights="int4", context=512)
-    FULL.check(facts, wanted)
-    for changes in ({"hidden_size": 2784}, {"moe": replace(facts.text.moe, intermediate_size=720)}):
-        with pytest.raises(InputError, match="is no multiple of 64"):
-            FULL.check(replace(facts, text=replace(facts.text, **changes)), wanted)
-
-
 def test_full_tensorrt_offers_no_8_bit_floats(checkpoints, tmp_path):
     with pytest.raises(InputError, match="tensorrt takes no fp8 weights") as error:
         compile(checkpoints("tiny-e2b").folder, "tensorrt", tmp_path / "out", weights="fp8")
@@ -207,7 +197,7 @@ def test_kernels_need_an_ampere_gpu_triton_and_a_numpy_that_fits(monkeypatch):
 
 
 def test_what_stands_around_the_kernels_is_built(trt, emit):
-    """Routing, inverse gather and all else of a step with kernels: by TensorRT-RTX, to which their results are
+    """Attention, norms, the dense MLP and all else of a step with kernels: by TensorRT-RTX, to which their results are
     inputs."""
     capacities = Capacities(context=256, batch=2, chunk=16)
     made = emit("tiny-26b-a4b", capacities, edition=FULL, fused_head=16)
@@ -216,14 +206,17 @@ def test_what_stands_around_the_kernels_is_built(trt, emit):
     kernels = [
         layer for index in range(one.network.num_layers) if (layer := one.network.get_layer(index)).type is PLUGIN
     ]
-    assert len(kernels) == 2 * 6 + 2  # experts of every layer, attention of the full ones
+    # The router's norms, its product, three that sort, both products and the sum of every layer; two attentions.
+    assert len(kernels) == 9 * 6 + 2
+    results = [layer.get_output(index) for layer in kernels for index in range(layer.num_outputs)]
+    names = {one.name for one in results}
     kept = {inner.get_output(index).name for index in range(inner.num_outputs)}
     for layer in kernels:
         for operand in layer.call.operands:  # else nothing would read it, and it would not be built
-            if operand.name not in kept and not operand.is_network_input:
+            if operand.name not in kept | names and not operand.is_network_input:
                 kept.add(operand.name)
                 inner.mark_output(operand)
-    inputs = [*one.graph.inputs, *(stand_in(layer.get_output(0)) for layer in kernels)]
+    inputs = [*one.graph.inputs, *map(stand_in, results)]
     around = replace(one, network=inner, graph=SimpleNamespace(inputs=inputs))
     plan = EngineBuilder(RTX).plan(around, "prefill", [made.steps["prefill"].sizes(2)], (89,))
     assert len(plan) > 10_000
@@ -242,7 +235,7 @@ def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path,
     """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""
     monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
     monkeypatch.setattr(type(FULL), "load", lambda self: trt)
-    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: PLUGINS)
+    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: plugin_call)
 
     class Plugged(EngineBuilder):
         def __init__(self, edition, trt=None, plugins=None):
@@ -255,9 +248,8 @@ def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path,
     monkeypatch.setattr("g4compile.targets.tensorrt.bundle.EngineBuilder", Plugged)
     folder = checkpoints(variant).folder
     bundle = compile(folder, "tensorrt", tmp_path / "full", weights=weights, context=128, chunk=16)
-    grouped = [weight for weight in bundle.manifest.engine.weights if "panels" in weight.name]
-    assert bool(grouped) == (weights == "int4" and "26b" in variant)
-    assert not any(".experts." in weight.name and weight.dtype == "int4" for weight in bundle.manifest.engine.weights)
+    dtypes = {weight.dtype for weight in bundle.manifest.engine.weights}
+    assert dtypes == {"bfloat16", *{"int4": ("uint8",), "fp8": ("float8e4m3fn",)}.get(weights, ())}
     report = verify(bundle, folder, prompt_tokens=40, new_tokens=4)
     assert report.passed, report.broken
 

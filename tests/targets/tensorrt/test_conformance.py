@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from g4compile.targets.tensorrt.edition import FULL
+from g4compile.targets.tensorrt.launches import Launch
 from tests.targets.tensorrt import stubs
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to build stub libraries with")
@@ -66,8 +67,11 @@ def test_the_release_is_the_one_that_is_meant(request, bindings, tmp_path):
 
 def test_full_tensorrt_has_all_that_is_used(notes, tmp_path, bindings):
     assert len(notes) > 100
-    plugins = {note[1] for note in notes if note[0] == "plugin"}
-    assert plugins == {"expert_gate_up", "expert_down", "flash_attention"}
+    plugins = {Launch.parse(note[1]).kernel.function for note in notes if note[0] == "plugin"}
+    assert plugins == {
+        *("attend_tokens", "choose_experts", "count_experts", "expert_sum", "place_rows", "product_one"),
+        *("product_rows", "stream_rows"),
+    }
     used = {note[2] for note in notes if note[0] in ("call", "member", "attribute")}
     assert {"add_gather_v2", "add_concatenation", "ND", "OR"} <= used  # of vision, and of image blocks
     assert {"add_convolution_nd", "FILL", "SOFTPLUS", "pre_padding", "num_groups"} <= used  # of audio
@@ -76,6 +80,7 @@ def test_full_tensorrt_has_all_that_is_used(notes, tmp_path, bindings):
 
 
 def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path, bindings):
+    plugin = next(note for note in notes if note[0] == "plugin")
     wrong = [
         ["call", "INetworkDefinition", "add_rms_norm", ["ITensor"]],
         ["call", "INetworkDefinition", "add_gather", ["ITensor", "ITensor"]],
@@ -83,8 +88,8 @@ def test_a_wrong_name_argument_or_member_is_seen(notes, tmp_path, bindings):
         ["attribute", "IAttention", "window"],
         ["member", "KVCacheMode", "RING"],
         ["name", "ComputeCapability"],
-        ["plugin", "flash_attention", [["bfloat16", 4]] * 4, [["heads", 4], ["kv_heads", 2]]],
-        ["plugin", "expert_up", [["bfloat16", 2]], []],
+        ["plugin", plugin[1], plugin[2][:-1]],
+        ["plugin", "{}", [["bfloat16", 2]]],
     ]
     found = asked([*notes, *wrong], tmp_path, bindings)
     assert len(found) == len(wrong), found
@@ -96,24 +101,6 @@ from pathlib import Path
 from tests.targets.tensorrt.stubs import load
 print(load(Path(sys.argv[1])).__version__)
 """
-_REGISTER = """
-import importlib, sys
-from pathlib import Path
-from tests.targets.tensorrt.stubs import load
-load(Path(sys.argv[1]))
-plugin = importlib.import_module("tensorrt_bindings.plugin")
-from g4compile.targets.tensorrt import plugins
-plugins.register(plugin, 90)
-from tensorrt_bindings.plugin._lib import QDP_REGISTRY
-print(sorted(QDP_REGISTRY), all(one.aot_impl_func for one in QDP_REGISTRY.values()))
-"""
-
-
-def test_plugins_are_what_tensorrt_accepts(tmp_path, bindings):
-    command = [sys.executable, "-c", _REGISTER, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bindings)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "['g4::expert_down', 'g4::expert_gate_up', 'g4::flash_attention'] True"
 
 
 def test_signatures_are_read_as_they_are_written():

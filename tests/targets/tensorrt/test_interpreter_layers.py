@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from g4compile.errors import Defect
+from g4compile.ops.flash_attention import FlashAttention
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.targets.tensorrt.interpreter.layers import LAYERS
-from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.plugged import PluggedBuilder, stand_in
+from g4compile.targets.tensorrt.launches import chain
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'g4compile[tensorrt-rtx]'")
 RANDOM = np.random.default_rng(0)
@@ -270,13 +273,17 @@ def test_a_plugin_stands_where_it_was_added():
     """Behind a layer that feeds it and before one that reads it; its stand-in is no input."""
     made = trt.Builder(trt.Logger(trt.Logger.ERROR))
     network = PluggedBuilder(made).create_network(0)
-    shapes = {"q": (1, 4, 3, 8), "k": (1, 2, 5, 8), "v": (1, 2, 5, 8)}
+    shapes = {"q": (1, 3, 4, 8), "k": (1, 2, 5, 8), "v": (1, 2, 5, 8)}
     q, k, v = (network.add_input(name, trt.float32, shape) for name, shape in shapes.items())
-    first = network.add_input("first", trt.int32, (1,))
+    positions = network.add_input("positions", trt.int32, (1, 3))
     negated = network.add_unary(q, trt.UnaryOperation.NEG)
     negated.get_output(0).name = "negated"
-    call = PLUGINS.op.g4.flash_attention(negated.get_output(0), k, v, first, heads=4, kv_heads=2, width=8)
-    layer = network.add_plugin(call, True)
+    operands = [negated.get_output(0), positions, k, v]
+    values = [ir.Value(name=one.name, shape=ir.Shape(list(one.shape))) for one in operands]
+    node = FlashAttention.create(*values)
+    node.outputs[0].type = ir.TensorType(ir.DataType.BFLOAT16)
+    (link,) = chain(node, {f"i{place}": list(one.shape) for place, one in enumerate(operands)}, ())
+    layer = network.add_plugin(stand_in(link.launch, operands), True)
     layer.get_output(0).name = "attended"
     out = network.add_unary(layer.get_output(0), trt.UnaryOperation.ABS).get_output(0)
     out.name = "out"
@@ -286,11 +293,12 @@ def test_a_plugin_stands_where_it_was_added():
         "PLUGIN_V3",
         "UNARY",
     ]
-    assert [network.get_input(index).name for index in range(network.num_inputs)] == ["q", "k", "v", "first"]
-    feeds = {"q": HEADS, "k": KEYS, "v": VALUES, "first": np.array([1], np.int32)}
+    assert [network.get_input(index).name for index in range(network.num_inputs)] == ["q", "k", "v", "positions"]
+    feeds = {"q": HEADS.swapaxes(1, 2), "k": KEYS, "v": VALUES, "positions": np.array([[1, 2, 3]], np.int32)}
     (found,) = Interpreter(trt, [network], [{}]).run([feeds])
     mask = np.where(np.arange(5) <= 1 + np.arange(3)[:, None], 0, -np.inf)
-    np.testing.assert_allclose(found["out"].numpy(), np.abs(attended(-HEADS, KEYS, VALUES, mask)), rtol=1e-5, atol=1e-6)
+    want = np.abs(attended(-HEADS, KEYS, VALUES, mask)).swapaxes(1, 2)
+    np.testing.assert_allclose(found["out"].numpy(), want, rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_is_rounded_unless_exact():

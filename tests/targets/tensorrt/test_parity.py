@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from g4compile.bundle.weight_steps import undo_reorders
 from g4compile.compare.reference import Reference
 from g4compile.compare.verify import verify
 from g4compile.compiler import compile
@@ -12,6 +13,7 @@ from g4compile.targets.tensorrt.attention_forms import FOLDED, FORMS, FUSED, SEL
 from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.interpreter.plugged import PluginLayer
 from g4compile.targets.tensorrt.steps import Capacities
+from g4compile.weights.quantized import QuantizedTensor
 from tests.conftest import VARIANTS
 from tests.targets.tensorrt.nightly import with_nightly
 
@@ -51,27 +53,72 @@ def test_exact_network_equals_hf_float32(variant, form, fused_head, emit, expect
     assert float(np.abs(session.forward(want.prompt) - want.prefill[:, -1]).max()) <= EXACT
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
-def test_network_with_kernels_equals_hf_float32(variant, batch, emit, expected):
-    """Full TensorRT's: experts grouped around two plugins, wide heads by a third, in prefill steps."""
-    capacities = Capacities(context=256, batch=batch, chunk=16)
-    made, want = emit(variant, capacities, edition=FULL, fused_head=16), expected(variant, batch)
-    names = plugins_of(made.networks["prefill"][0])
-    assert names == {"flash_attention", *(("expert_gate_up", "expert_down") if "26b" in variant else ())}
-    assert not plugins_of(made.networks["decode"][0]) and not plugins_of(made.networks["verify"][0])
-    session = made.session(exact=True)
+SORTED = {"choose_experts", "count_experts", "place_rows", "product_rows", "stream_rows", "expert_sum"}
+SINGLE = {"choose_experts", "product_one", "stream_rows", "expert_sum"}
+
+
+def answers_as(session, want, tokens):
+    """A prompt, then steps of one token, twice. ``want`` of the prompt and of each step."""
+    prefill, *decode = want
     for _ in range(2):
-        assert float(np.abs(session.forward(want.prompt) - want.prefill[:, -1]).max()) <= EXACT
-        for step in range(4):
-            logits = session.forward(want.tokens[:, step : step + 1])
-            assert float(np.abs(logits - want.decode[:, step]).max()) <= EXACT
+        assert float(np.abs(session.forward(tokens[0]) - prefill).max()) <= EXACT
+        for token, logits in zip(tokens[1:], decode, strict=True):
+            assert float(np.abs(session.forward(token) - logits).max()) <= EXACT
         session.reset()
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
+def test_network_with_kernels_equals_hf_float32(variant, batch, emit, expected):
+    """Full TensorRT's: experts by kernels in every step, wide heads by a kernel in prefill steps."""
+    made, want = emit(variant, capacities(batch), edition=FULL, fused_head=16), expected(variant, batch)
+    found = {name: plugins_of(ranks[0]) for name, ranks in made.networks.items()}
+    experts = "26b" in variant
+    assert found["prefill"] >= {"attend_tokens", *(SORTED if experts else ())}
+    assert found["verify"] == (SORTED if experts else set())
+    assert found["decode"] == ((SINGLE if batch == 1 else SORTED) if experts else set())
+    steps = range(4)
+    logits = [want.prefill[:, -1], *(want.decode[:, step] for step in steps)]
+    answers_as(made.session(exact=True), logits, [want.prompt, *(want.tokens[:, step : step + 1] for step in steps)])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b", "tiny-31b"])
+def test_codes_in_kernels_equal_hf_on_the_dequantised_weights(variant, batch, emit, checkpoints):
+    """Full TensorRT's 4-bit weights: every product of the decoder by kernels that read codes. Of a prompt of two chunks
+    the second ends a prefill step, whose last position is one of many."""
+    made = emit(variant, capacities(batch), edition=FULL, weights="int4", fused_head=16)
+    networks = [one for ranks in made.networks.values() for one in ranks]
+    kinds = {layer.type.name for one in networks for layer in layers_of(one)}
+    assert "DEQUANTIZE" not in kinds and plugins_of(made.networks["decode"][0]) & {"product_one", "product_rows"}
+    reference = Reference(checkpoints(variant).folder, stands_for(networks).items())
+    ids = np.random.default_rng(batch).integers(10, 900, (batch, 31))
+    pieces = [ids[:, :28], ids[:, 28:29], ids[:, 29:30], ids[:, 30:31]]
+    wanted = [reference.forward(piece)[:, -1] for piece in pieces]
+    answers_as(made.session(exact=True), wanted, pieces)
+    reference.reset()
+    whole, session = reference.forward(ids), made.session(exact=True)
+    assert float(np.abs(session.forward(ids, all_positions=True) - whole).max()) <= EXACT
+
+
+def capacities(batch):
+    return Capacities(context=256, batch=batch, chunk=16)
+
+
+def stands_for(networks):
+    """By checkpoint key, what the codes that networks take are; of a tied table the last product alone reads codes."""
+    tensors = [tensor for one in networks for tensor in one.weights.values()]
+    coded = {one.key: one.matrix for one in tensors if isinstance(one, QuantizedTensor) and one.part == "codes"}
+    weights = {key: undo_reorders(matrix.dequantized(), matrix.weight.steps) for key, matrix in coded.items()}
+    return {"lm_head.weight" if key.endswith("embed_tokens.weight") else key: one for key, one in weights.items()}
+
+
+def layers_of(one):
+    return [one.network.get_layer(index) for index in range(one.network.num_layers)]
+
+
 def plugins_of(one):
-    layers = (one.network.get_layer(index) for index in range(one.network.num_layers))
-    return {layer.call.name for layer in layers if isinstance(layer, PluginLayer)}
+    return {layer.call.name for layer in layers_of(one) if isinstance(layer, PluginLayer)}
 
 
 BATCHES = [("tiny-e2b", FUSED, 16), ("tiny-26b-a4b", FOLDED, 16), ("tiny-31b", SELECT, 64)]

@@ -16,9 +16,9 @@ from g4compile.errors import Defect
 from g4compile.graph.axes import sizes_of
 from g4compile.graph.stage import set_stage, stage_of
 from g4compile.ops.schema import DOMAIN
-from g4compile.targets.onnx.cuda.operands import INTEGER, WIDE
-from g4compile.targets.onnx.cuda.plans.rows import top_tokens
-from g4compile.targets.onnx.cuda.products import LOGITS
+from g4compile.targets.fused.operands import INTEGER, WIDE
+from g4compile.targets.fused.plans.rows import top_tokens
+from g4compile.targets.fused.products import LOGITS
 
 
 def choice_graph(decoder: ir.Model) -> ir.Model:

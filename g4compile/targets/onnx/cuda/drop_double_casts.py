@@ -17,7 +17,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.graph import edit
-from g4compile.targets.onnx.cuda.operands import NARROW, WIDE
+from g4compile.targets.fused.operands import NARROW, WIDE
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from g4compile.ops.linear import Linear
 from g4compile.ops.ring_mask import RingMask
 from g4compile.ops.rope_key_value import RopeKeyValue
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import NARROW, WIDE, insert, leading, narrow
-from g4compile.targets.onnx.cuda.products import side_by_side
+from g4compile.targets.fused.operands import NARROW, WIDE, insert, leading, narrow
+from g4compile.targets.fused.products import side_by_side
 
 _POSITIONS = "position_ids"
 _TOKENS = 2  # the axis of slots in a cache

@@ -19,8 +19,8 @@ import onnx_ir as ir
 from g4compile.errors import MatchError
 from g4compile.graph.axes import sizes_of
 from g4compile.graph.edit import constant, module_of
+from g4compile.targets.fused.products import LOGITS
 from g4compile.targets.onnx.cuda.insert_next_token import NEXT_TOKEN
-from g4compile.targets.onnx.cuda.products import LOGITS
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from g4compile.errors import MatchError
 from g4compile.graph.axes import sizes_of
 from g4compile.graph.edit import module_of
 from g4compile.ops.schema import DOMAIN
-from g4compile.targets.onnx.cuda.operands import INTEGER
-from g4compile.targets.onnx.cuda.products import LOGITS
+from g4compile.targets.fused.operands import INTEGER
+from g4compile.targets.fused.products import LOGITS
 
 NEXT_TOKEN = "next_token"
 

@@ -31,7 +31,7 @@ from g4compile.graph.match import Any_, Miss, Node, Number, match
 from g4compile.graph.stage import op_name
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import NARROW, WIDE, insert, leading, narrow, weight
+from g4compile.targets.fused.operands import NARROW, WIDE, insert, leading, narrow, weight
 
 _IDS = "input_ids"
 _PROJECTED = Node("Reshape", Node("Mul", Any_("projected"), Number("projection_scale")), Any_("sizes"))

@@ -20,8 +20,8 @@ import onnx_ir as ir
 
 from g4compile.errors import Defect
 from g4compile.passes.base import expect
+from g4compile.targets.fused.plans.registry import plan_of
 from g4compile.targets.kernels.kernel import Kernel
-from g4compile.targets.onnx.cuda.plans.registry import plan_of
 
 
 @dataclass(frozen=True)

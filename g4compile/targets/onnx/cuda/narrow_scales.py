@@ -15,7 +15,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from g4compile.ops.dequantize import Dequantize
-from g4compile.targets.onnx.cuda.operands import weight
+from g4compile.targets.fused.operands import weight
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,15 @@ from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
 from g4compile.pipeline import Phase
 from g4compile.runtime.cuda.session import CudaSession
 from g4compile.targets.base import FLOAT32, REWIND, TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
+from g4compile.targets.fused.fuse_stream_products import FuseStreamProducts
+from g4compile.targets.fused.lower_experts_to_kernels import LowerExpertsToKernels
 from g4compile.targets.onnx.cuda.bundle import emit_cuda
 from g4compile.targets.onnx.cuda.drop_double_casts import DropDoubleCasts
 from g4compile.targets.onnx.cuda.fuse_cached_attention import FuseCachedAttention
-from g4compile.targets.onnx.cuda.fuse_stream_products import FuseStreamProducts
 from g4compile.targets.onnx.cuda.insert_likeliest_token import InsertLikeliestToken
 from g4compile.targets.onnx.cuda.insert_next_token import InsertNextToken
 from g4compile.targets.onnx.cuda.legal import DTYPES, LEGAL, STOCK_DTYPES, STOCK_LEGAL
 from g4compile.targets.onnx.cuda.lower_embeddings import LowerEmbeddings
-from g4compile.targets.onnx.cuda.lower_experts_to_kernels import LowerExpertsToKernels
 from g4compile.targets.onnx.cuda.lower_to_launches import LowerToLaunches
 from g4compile.targets.onnx.cuda.narrow_scales import NarrowScales
 from g4compile.targets.onnx.cuda.options import CudaOptions, cuda_options, kernels_for

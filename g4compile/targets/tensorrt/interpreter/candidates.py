@@ -22,7 +22,7 @@ from g4compile.targets.lowering.split import split_embedding
 from g4compile.targets.tensorrt.build import EmittedNetwork, EngineBuilder
 from g4compile.targets.tensorrt.edition import EDITIONS, RTX
 from g4compile.targets.tensorrt.host import host_lookups
-from g4compile.targets.tensorrt.interpreter.plugged import PLUGINS, PluggedBuilder
+from g4compile.targets.tensorrt.interpreter.plugged import PluggedBuilder, stand_in
 from g4compile.targets.tensorrt.interpreter.session import NetworkSession
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
@@ -92,7 +92,7 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
 def interpretable_builder(plugins: bool) -> EngineBuilder:
     """A builder of networks that the interpreter reads: those of TensorRT-RTX, which needs no GPU to emit one, with
     stand-ins where ``plugins`` are."""
-    builder = EngineBuilder(RTX, plugins=PLUGINS if plugins else None)
+    builder = EngineBuilder(RTX, plugins=stand_in if plugins else None)
     if plugins:
         builder.builder = PluggedBuilder(builder.builder)
     return builder

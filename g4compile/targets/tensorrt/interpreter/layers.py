@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from g4compile.errors import Defect
-from g4compile.ops.expert_down import ExpertDown
-from g4compile.ops.expert_gate_up import ExpertGateUp
-from g4compile.ops.flash_attention import FlashAttention
+from g4compile.targets.tensorrt.interpreter.kernels import KERNELS
 
 Rule = Callable[[Any, Any, list[Any]], Any]
 
@@ -215,19 +214,22 @@ def _scatter(trt: Any, layer: Any, inputs: list[Any]) -> Any:
 
 
 def _plugin(trt: Any, layer: Any, inputs: list[Any]) -> Any:
-    """By the references of the ops, which the kernels are compared with too."""
-    arrays = [x.numpy() if x.dtype != torch.bfloat16 else x.float().numpy() for x in inputs]
-    name, attributes = layer.call.name, layer.call.attributes
-    if name == "flash_attention":
-        return torch.from_numpy(FlashAttention.reference(*arrays))
-    block = attributes["block"]
-    operands = arrays if block else arrays[:4]  # without codes the last one is not read
-    kept = {key: attributes[key] for key in ("tile", "block")}
-    if name == "expert_gate_up":
-        made = ExpertGateUp.reference(*operands, inner=attributes["inner"], **kept)
-    else:
-        made = ExpertDown.reference(*operands, width=attributes["width"], **kept)
-    return torch.from_numpy(made)
+    """By what its kernel computes. Outputs are as they were written, and 0 where nothing was."""
+    launch = layer.call.launch
+    arrays = [_wide(x).numpy() for x in inputs]
+    shapes = [array.shape for array in arrays]
+    integers = iter(launch.integers(shapes))
+    given = {
+        name: next(integers) if kind == "i32" else arrays[int(word[1:])] if word.startswith("i") else None
+        for (name, kind), word in zip(launch.kernel.types, launch.arguments, strict=True)
+    }
+    made = KERNELS[launch.kernel.function](given, dict(launch.kernel.constants))
+    places = {word: name for (name, _), word in zip(launch.kernel.types, launch.arguments, strict=True)}
+    results = [made[places[f"o{number}"]] for number in range(len(launch.outputs))]
+    return tuple(
+        torch.from_numpy(np.ascontiguousarray(result)).reshape(shape)
+        for result, shape in zip(results, launch.shapes(shapes), strict=True)
+    )
 
 
 LAYERS: Mapping[str, Rule] = {

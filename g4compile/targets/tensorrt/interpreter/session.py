@@ -22,6 +22,7 @@ from g4compile.targets.tensorrt.build import EmittedNetwork
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.engine_tensors import EngineTensor
+from g4compile.weights.quantized import QuantizedTensor
 from g4compile.weights.references import CheckpointTensor
 
 Array = np.ndarray[Any, Any]
@@ -93,6 +94,8 @@ def weight_of(tensor: ir.TensorProtocol, exact: bool) -> Any:
     if isinstance(tensor, CheckpointTensor):
         wanted = tensor.unrounded() if exact else tensor
         return torch.from_numpy(wanted.numpy().astype(np.float32))
-    if isinstance(tensor, EngineTensor):
+    if isinstance(tensor, QuantizedTensor) and tensor.part == "codes":
+        return torch.from_numpy(tensor.numpy().view(np.int32))
+    if isinstance(tensor, EngineTensor | QuantizedTensor):
         return torch.from_numpy(tensor.numpy().astype(np.float32))  # codes too: what they are is the network's to say
     raise Defect(f"the weight {tensor.name} is of no kind that is known here")

@@ -22,7 +22,7 @@ from g4compile.targets.tensorrt.refusal import Refusal
 Array = np.ndarray[Any, Any]
 Tensor = Any  # ITensor of whichever module
 
-_INT32_MAX = 2**31 - 1
+_INT32_MAX, _WORD = 2**31 - 1, 4  # bytes of an int32
 
 
 class _Adding:
@@ -48,7 +48,7 @@ class _Adding:
 class Emitter:
     """Emits nodes into ``network``. ``constants``: the data of every constant by tensor name, because the bindings
     cannot give bfloat16 and 4-bit constants back; it also keeps that memory alive until the engine is built.
-    ``plugins``: the module that makes plugin layers, of an edition that has them."""
+    ``plugins``: makes what `add_plugin` takes of a launch and its operands, of an edition that has plugin layers."""
 
     def __init__(self, trt: Any, network: Any, plugins: Any = None) -> None:
         self.trt, self.network, self.plugins = trt, _Adding(network, self), plugins
@@ -62,9 +62,9 @@ class Emitter:
             ir.DataType.FLOAT: trt.float32,
             ir.DataType.BFLOAT16: trt.bfloat16,
             ir.DataType.INT64: trt.int32,
+            ir.DataType.INT32: trt.int32,
             ir.DataType.BOOL: trt.bool,
             ir.DataType.INT4: trt.int4,
-            ir.DataType.INT8: trt.int8,
             ir.DataType.FLOAT8E4M3FN: trt.fp8,
         }
 
@@ -149,6 +149,8 @@ class Emitter:
         if array is None:  # of the checkpoint: read when an engine is loaded
             shape = tuple(int(size) for size in stored.shape)  # type: ignore[arg-type]  # weights are static
             self.weights[str(value.name)] = stored
+            if value.dtype == ir.DataType.UINT8:  # codes for a plugin, which TensorRT gives no bytes to
+                return self.network.add_input(str(value.name), self.trt.int32, (*shape[:-1], shape[-1] // _WORD))
             return self.network.add_input(str(value.name), self.dtype(value.dtype), shape)
         if value.dtype == ir.DataType.INT64:
             array = np.clip(array, -_INT32_MAX - 1, _INT32_MAX).astype(np.int32)

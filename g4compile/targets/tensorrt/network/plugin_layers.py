@@ -1,9 +1,5 @@
-"""Ops that are kernels of ours: plugin layers of full TensorRT, which TensorRT-RTX has not. As in `layers.py`, a rule
-an op.
-
-What a rule calls is `tensorrt.plugin`, where `plugins.py` has registered the kernels. Source: NVIDIA,
-`tensorrt.plugin`.
-"""
+"""Ops that are kernels of ours: plugin layers of full TensorRT, which TensorRT-RTX has not. There is a layer for each
+kernel that the plan of an op launches."""
 
 from __future__ import annotations
 
@@ -11,44 +7,28 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from g4compile.ops.expert_down import ExpertDown
-from g4compile.ops.expert_gate_up import ExpertGateUp
 from g4compile.ops.flash_attention import FlashAttention
+from g4compile.ops.schema import DOMAIN
+from g4compile.targets.tensorrt.launches import chain
+from g4compile.targets.tensorrt.lower_to_plugins import MOST, OPS
 from g4compile.targets.tensorrt.network.emitter import Emitter, Tensor
 from g4compile.targets.tensorrt.network.layers import Rule
-from g4compile.targets.tensorrt.plugins import NAMESPACE
 
 
-def _plugin(e: Emitter, name: str, operands: list[Tensor], **attributes: int) -> list[Tensor]:
-    call = getattr(getattr(e.plugins.op, NAMESPACE), name)(*operands, **attributes)
-    return [e.layer(e.network.add_plugin(call, True))]
-
-
-def _experts(name: str) -> Rule:
-    def rule(e: Emitter, node: ir.Node) -> list[Tensor]:
-        operands = [e.tensor(value) for value in node.inputs]
-        if len(operands) == 4:
-            operands.append(
-                operands[3]
-            )  # a kernel takes as many operands always, and reads no scale of bfloat16 weights
-        read, written = node.inputs[0], node.outputs[0]
-        assert read is not None and read.shape is not None and written.shape is not None
-        sizes = [int(read.shape[-1]), int(written.shape[-1])]  # type: ignore[arg-type]  # widths are static
-        width, inner = sizes if name == "expert_gate_up" else reversed(sizes)
-        tile, block = (node.attributes[key].as_int() for key in ("tile", "block"))
-        return _plugin(e, name, operands, width=width, inner=inner, tile=tile, block=block)
-
-    return rule
-
-
-def _flash_attention(e: Emitter, node: ir.Node) -> list[Tensor]:
-    operands = [e.tensor(value) for value in node.inputs]
-    _, heads, _, width = operands[0].shape
-    return _plugin(e, "flash_attention", operands, heads=heads, kv_heads=operands[1].shape[1], width=width)
+def _launched(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """Scratch of ``node`` that its launches do not write is no tensor."""
+    tensors = {f"i{place}": e.tensor(value) for place, value in enumerate(node.inputs) if value is not None}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    most = node.attributes[MOST].as_ints() if MOST in node.attributes else ()  # one kernel serves any number
+    for link in chain(node, shapes, most):
+        call = e.plugins(link.launch, [tensors[name] for name in link.reads])
+        layer = e.network.add_plugin(call, True)
+        e.layer(layer, link.launch.kernel.function)
+        tensors.update({name: layer.get_output(place) for place, name in enumerate(link.writes)})
+    return [tensors.get(f"o{place}") for place in range(len(node.outputs))]
 
 
 PLUGIN_LAYERS: Mapping[str, Rule] = {
-    ExpertDown.name(): _experts("expert_down"),
-    ExpertGateUp.name(): _experts("expert_gate_up"),
-    FlashAttention.name(): _flash_attention,
+    FlashAttention.name(): _launched,
+    **{f"{DOMAIN}.{name}": _launched for name in OPS},
 }

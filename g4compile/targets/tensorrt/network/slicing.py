@@ -36,11 +36,14 @@ def slice_(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def split(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """Equal parts of the last axis."""
+    """Parts of an axis: equal ones, or as many numbers each as a constant says."""
     x = e.tensor(node.inputs[0])
-    count, axis = node.attributes["num_outputs"].as_int(), node.attributes["axis"].as_int() % len(x.shape)
-    size = x.shape[axis] // count
-    return [_part(e, x, axis, index * size, size) for index in range(count)]
+    axis = node.attributes["axis"].as_int() % len(x.shape)
+    if len(node.inputs) > 1:
+        sizes = e.integers(node.inputs[1])
+    else:
+        sizes = [x.shape[axis] // len(node.outputs)] * len(node.outputs)
+    return [_part(e, x, axis, sum(sizes[:place]), size) for place, size in enumerate(sizes)]
 
 
 def gather(e: Emitter, node: ir.Node) -> list[Tensor]:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from g4compile.targets.fused.plan import ALWAYS, LAUNCHES, NOTHING, NULL, SIZES
 from g4compile.targets.kernels.kernel import ALIGNED, Kernel
 from g4compile.targets.onnx.cuda.lower_to_launches import kernels_of
-from g4compile.targets.onnx.cuda.plan import ALWAYS, LAUNCHES, NOTHING, NULL, SIZES
 
 Array = np.ndarray[Any, Any]
 _GUARD = 4096  # numbers in front of an operand and behind it
@@ -120,7 +120,7 @@ def carry_out(step: Step, inputs: Sequence[Guarded | None], way: int) -> list[Gu
         under, name, *arguments = text.split(" ")
         if under == condition and name != NOTHING:
             given = [_argument(word, operands, size) for word in arguments]
-            _launch(step.kernels[name], given, way)
+            launch_kernel(step.kernels[name], given, way)
     for name, one in operands.items():
         if one is not None:
             one.check(f"{name} of {step.op}")
@@ -154,7 +154,7 @@ def _argument(word: str, operands: Mapping[str, Guarded | None], size: Callable[
     return evaluated(word, size)
 
 
-def _launch(kernel: Kernel, arguments: Sequence[Guarded | int | None], which: int) -> None:
+def launch_kernel(kernel: Kernel, arguments: Sequence[Guarded | int | None], which: int) -> None:
     """``kernel`` as its record says. What the record promises of alignment must be true."""
     torch = importlib.import_module("torch")
     function = getattr(importlib.import_module(f"g4compile.targets.kernels.{kernel.module}"), kernel.function)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile.bundle.manifest import TOP_TOKENS
+from g4compile.targets.fused.plan import ALWAYS, NULL, Plan
+from g4compile.targets.fused.plans.operands import has, last, sizes, value
 from g4compile.targets.kernels import row_kernels as kernels
-from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
-from g4compile.targets.onnx.cuda.plans.operands import has, last, sizes, value
 
 _NONE_KEPT = "i0.1<=0"
 

@@ -18,7 +18,7 @@ from g4compile.graph.match import Any_, Miss, Node, Number, match
 from g4compile.graph.stage import op_name
 from g4compile.ops.geglu import GeGLU
 from g4compile.ops.linear import Linear
-from g4compile.targets.onnx.cuda.operands import same_format, weight
+from g4compile.targets.fused.operands import same_format, weight
 
 LOGITS = "logits"
 _NONE, _GEGLU, _GATE, _SOFTCAP = "none", "geglu", "gate", "softcap"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from g4compile.targets.fused.plan import ALWAYS, NULL, Plan
+from g4compile.targets.fused.plans.operands import has, last, matrices, sizes, value
 from g4compile.targets.kernels import product_kernels as kernels
 from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Rows, Stream
 from g4compile.targets.kernels.row_kernels import stream_rows
-from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
-from g4compile.targets.onnx.cuda.plans.operands import has, last, matrices, sizes, value
 
 _ACTIVATIONS = {"none": kernels.NONE, "geglu": GEGLU, "gate": kernels.GATE, "softcap": kernels.SOFTCAP}
 _WEIGHTS, _GATE = 5, 11  # inputs of NormProduct
@@ -24,8 +24,9 @@ ONE = "r<=1"  # or none: a grid of 0 is not launched
 ONE_ROW = (ONE, 1)
 
 
-def norm_product(node: ir.Node) -> Plan:
-    """Of NormProduct, and of NormLogits, whose y is float32."""
+def norm_product(node: ir.Node, in_tiles: bool = False) -> Plan:
+    """Of NormProduct, and of NormLogits, whose y is float32. ``in_tiles``: codes become numbers in every tile, also for
+    many rows, and not in memory."""
     columns, wide = last(node, 0), node.op_type == "NormLogits"
     activation, epsilon = _ACTIVATIONS[value(node, "activation")], value(node, "epsilon")
     cap = value(node, "cap") if activation == kernels.SOFTCAP else 0.0
@@ -33,7 +34,7 @@ def norm_product(node: ir.Node) -> Plan:
     stream = Stream(adds=has(node, 1), scaled=has(node, 3), normed=has(node, 4))
     made, alone = stream.adds or stream.scaled, kernels.norms_itself(weights)
     gate = ("i11", *_gate(node)) if activation == kernels.GATE else (NULL, 0, 0)
-    form = _Form(weights, activation, wide, cap, _WEIGHTS, gate, scratch=3)
+    form = _Form(weights, activation, wide, cap, _WEIGHTS, gate, 3, in_tiles)
     plan = Plan()
     for condition, _ in (ONE_ROW, *TILES):
         plan.size(condition, 0, "i0.0", "i0.1", form.width)
@@ -55,10 +56,11 @@ def norm_product(node: ir.Node) -> Plan:
     return plan
 
 
-def product(node: ir.Node) -> Plan:
+def product(node: ir.Node, in_tiles: bool = False) -> Plan:
+    """Of Product; ``in_tiles`` as above."""
     columns = last(node, 0)
     weights = matrices(node, 1, columns, 3)
-    form = _Form(weights, kernels.NONE, False, 0.0, 1, (NULL, 0, 0), scratch=1)
+    form = _Form(weights, kernels.NONE, False, 0.0, 1, (NULL, 0, 0), 1, in_tiles)
     one, nothing, plan = kernels.product_one(weights, kernels.NONE, None, False, 0.0, 0.0), [NULL] * 4, Plan()
     for condition, _ in (ONE_ROW, *TILES):
         plan.size(condition, 0, "i0.0", "i0.1", form.width)
@@ -82,6 +84,7 @@ class _Form:
     first: int
     gate: tuple[str, int, int]
     scratch: int
+    in_tiles: bool
 
     @property
     def width(self) -> int:
@@ -106,7 +109,7 @@ class _Form:
 
     def _makes_numbers(self, condition: str) -> bool:
         """Whether codes become numbers first: behind many rows it costs less than in every tile."""
-        return self.weights.bits != CODES and condition == ALWAYS
+        return self.weights.bits != CODES and condition == ALWAYS and not self.in_tiles
 
     def launch(self, plan: Plan, condition: str, tile: int, x: str) -> None:
         """The product of rows at ``x``."""

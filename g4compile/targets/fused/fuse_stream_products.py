@@ -11,9 +11,10 @@ Before:                                          After:
     logits = Mul (Tanh (Div (g4.Linear (x, w), 30)), 30)      logits = g4.NormLogits <activation = "softcap", cap = 30>
     y = g4.Linear (a, w)           (a is no stream)           y = g4.Product (a, w)
 
-The residual stream begins at g4.EmbedRows, and goes on with each sum of it and a norm. It stays float32; the first
-product that reads a sum computes it, and gives it to all later readers as its second output. What a product gives is
-bfloat16, logits float32. Source: transformers `Gemma4TextDecoderLayer.forward`, `docs/design/0010-onnx-cuda.md`.
+The residual stream begins at g4.EmbedRows, or at rows of a table times a scale, and goes on with each sum of it and a
+norm, and with some of its positions. It stays float32; the first product that reads a sum computes it, and gives it to
+all later readers as its second output. What a product gives is bfloat16, logits float32. Source: transformers
+`Gemma4TextDecoderLayer.forward`, `docs/design/0010-onnx-cuda.md`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ import onnx_ir as ir
 from g4compile.errors import MatchError
 from g4compile.graph import edit
 from g4compile.graph.build import Builder
+from g4compile.graph.match import Any_, Miss, Node, Number, match
 from g4compile.graph.stage import describe, op_name
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import NARROW, WIDE, insert, leading, narrow
-from g4compile.targets.onnx.cuda.products import Group, groups
+from g4compile.targets.fused.operands import NARROW, WIDE, insert, leading, narrow
+from g4compile.targets.fused.products import Group, groups
+
+_ROWS = Node("Mul", Node("Gather", Any_("table"), Any_("ids"), axis=0), Number("scale"))
+_CUTS = {"Slice", "GatherND"}  # of positions
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,10 @@ class _Fusion:
 
     def follow(self, node: ir.Node) -> None:
         """Note what ``node`` makes of the stream."""
-        if op_name(node) == "g4.EmbedRows":
+        cut = op_name(node) in _CUTS and node.inputs[0] in self.stream
+        if op_name(node) == "g4.EmbedRows" or cut or not isinstance(match(_ROWS, node.outputs[0]), Miss):
             self.stream[node.outputs[0]] = _Sum(node.outputs[0])
+            return
         for residual, other in _orders(node):
             known, made = self.stream.get(residual), None
             if known is not None and residual is not None and other is not None:

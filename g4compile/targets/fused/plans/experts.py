@@ -9,11 +9,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from g4compile.ops.expert_routing import tile_of
+from g4compile.targets.fused.plan import ALWAYS, NULL, Plan
+from g4compile.targets.fused.plans.operands import last, matrices, sizes, value
+from g4compile.targets.fused.plans.products import ONE
 from g4compile.targets.kernels import product_kernels, row_kernels
 from g4compile.targets.kernels.product_kernels import CODES, GEGLU, Matrices, Rows, Stream
-from g4compile.targets.onnx.cuda.plan import ALWAYS, NULL, Plan
-from g4compile.targets.onnx.cuda.plans.operands import last, matrices, sizes, value
-from g4compile.targets.onnx.cuda.plans.products import ONE
 
 _LIMITS = (64, 1024, None)  # tokens up to which a tile has one size
 _FACTORLESS = Stream(adds=False, scaled=False, normed=True)

@@ -1,14 +1,14 @@
-"""The plan of an attention over a cache: keys split between programs for one token a sequence, blocks of queries for
-more."""
+"""Plans of attention over a cache: keys split between programs for one token a sequence, blocks of queries for
+more. FlashAttention is the latter alone, over caches that hold the new tokens already."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
+from g4compile.targets.fused.plan import ALWAYS, Plan
+from g4compile.targets.fused.plans.operands import sizes, value
 from g4compile.targets.kernels import attention_kernels as kernels
 from g4compile.targets.kernels.attention_kernels import Heads
-from g4compile.targets.onnx.cuda.plan import ALWAYS, Plan
-from g4compile.targets.onnx.cuda.plans.operands import value
 
 _BATCH = 64  # sequences of a run of one token each, at most
 _ONE_TOKEN = f"i0.1*{_BATCH}+i0.0<="  # true for at most so many sequences above that of one token each
@@ -46,3 +46,12 @@ def _sizes(plan: Plan, condition: str, width: int, query: tuple[str | int, ...],
     plan.size(condition, 0, "i0.0", "i0.1", width)
     plan.size(condition, 1, *query)
     plan.size(condition, 2, *partial)
+
+
+def flash_attention(node: ir.Node) -> Plan:
+    (_, _, heads, width), (_, kv_heads, _, _) = sizes(node, 0), sizes(node, 2)
+    form = Heads(heads, kv_heads, width, window=0, writes=False, key_is_value=False, epsilon=0.0)
+    plan, kernel = Plan(), kernels.attend_tokens(form, positions="*i32")
+    plan.size(ALWAYS, 0, "i0.0", "i0.1", heads, width)
+    plan.launch(ALWAYS, kernel, "i0", "i1", "i2", "i3", "o0", "i2.2", "i0.1", "i0.0")
+    return plan

@@ -1,4 +1,4 @@
-"""lower-experts-to-kernels: the router, the experts and the sum of what they give are ops of libg4cuda.
+"""lower-experts-to-kernels: the router, the experts and the sum of what they give are ops of kernels.
 
 Before:                                                  After:
     r = Mul (g4.RMSNorm (v, scale), factor)                  x, weights, slot_of, row_token, tile_expert =
@@ -10,8 +10,8 @@ Before:                                                  After:
 
 The router computes in float32 from the stream; the rows of experts are grouped as `ops/expert_routing.py` says. How
 many rows a tile has is chosen for the number of tokens of a run, so it is no attribute: `row_token` has as many times
-more elements than `tile_expert`. The names of the two products are not those of `ops/expert_gate_up.py` and
-`ops/expert_down.py`, whose codes stand in panels. Source: transformers `Gemma4TextRouter.forward`,
+more elements than `tile_expert`. Where ranks are summed behind the experts, the rows of a token are joined in front of
+that sum by standard ops, and what follows stays as it is. Source: transformers `Gemma4TextRouter.forward`,
 `Gemma4TextDecoderLayer.forward`.
 """
 
@@ -28,11 +28,12 @@ from g4compile.graph.axes import static_size
 from g4compile.graph.build import Builder
 from g4compile.graph.match import Any_, Bindings, Ints, Miss, Node, Number, Pattern, match
 from g4compile.graph.stage import describe
+from g4compile.ops.all_reduce import AllReduce
 from g4compile.ops.linear import Linear
 from g4compile.ops.moe_experts import MoEExperts
 from g4compile.ops.rms_norm import RMSNorm
 from g4compile.passes.base import expect
-from g4compile.targets.onnx.cuda.operands import INDEX, NARROW, WIDE, insert, narrow, weight
+from g4compile.targets.fused.operands import INDEX, NARROW, WIDE, insert, narrow, weight
 
 _NAME = "lower-experts-to-kernels"
 _SLOTS = "slots"
@@ -64,31 +65,52 @@ class LowerExpertsToKernels:
 def _lower(site: MoEExperts) -> None:
     """Put kernels in the place of ``site``, its router, and the sum that reads it."""
     route, before = _match(site, _WEIGHTS, site.weight), _match(site, _BEFORE, site.x)
-    total = _sum_behind(site)
-    after = _match(site, _SUM, total)
-    norms = [RMSNorm(one) for one in (route["norm"], before["norm"], after["norm"], after["other"])]
+    norms = [RMSNorm(one["norm"]) for one in (route, before)]
+    joined = any(AllReduce.matches(reader) for reader in site.out.consumers())
+    total = site.out if joined else _sum_behind(site)
+    after = None if joined else _match(site, _SUM, total)
+    if after is not None:
+        norms += [RMSNorm(after[name]) for name in ("norm", "other")]
     top = route["top"]
-    one_stream = route["v"] is before["v"] and after["out"] is site.out
+    one_stream = route["v"] is before["v"] and (after is None or after["out"] is site.out)
     one_choice = route["index"] is site.index is top.outputs[1] and len({norm.epsilon for norm in norms}) == 1
     if not (one_stream and one_choice):
         raise _refusal(site, "router, experts and norms do not read one stream and one choice, with one epsilon")
-    build, v = Builder(site.node), route["v"]
-    x, shares, slot_of, row_token, tile_expert = _route(build, v, {**before, **route}, norms[0].epsilon)
+    build, v, epsilon = Builder(site.node), route["v"], norms[0].epsilon
+    x, shares, slot_of, *rows = _route(build, v, {**before, **route}, epsilon)
+    out = _products(build, site, x, rows)
+    if after is None:
+        edit.replace(total, _joined(build, site, out, slot_of, shares))
+        return
+    last = total.producer()
+    assert last is not None  # it was matched
+    dense = [after["dense"], narrow(after["dense_norm"], _NAME)]
+    operands = [*dense, out, slot_of, shares, narrow(after["expert_norm"], _NAME)]
+    (made,) = insert(Builder(last), "ExpertSum", operands, [(NARROW, total.shape)], epsilon=epsilon)
+    edit.replace(total, made)
+
+
+def _products(build: Builder, site: MoEExperts, x: ir.Value, rows: list[ir.Value]) -> ir.Value:
+    """Both products of the experts: a row a slot. ``rows``: row_token and tile_expert."""
     gate_up, down = weight(site.gate_up, _NAME), weight(site.down, _NAME)
     inner, width = static_size(site.gate_up, 1) // 2, static_size(site.down, 1)
-    rows = [row_token, tile_expert]
     (hidden,) = insert(
         build, "RoutedGateUp", [x, *rows, gate_up.stored, gate_up.scales], [(NARROW, [_SLOTS, inner])], **gate_up.format
     )
     (out,) = insert(
         build, "RoutedDown", [hidden, *rows, down.stored, down.scales], [(NARROW, [_SLOTS, width])], **down.format
     )
-    last = total.producer()
-    assert last is not None  # it was matched
-    dense = [after["dense"], narrow(after["dense_norm"], _NAME)]
-    operands = [*dense, out, slot_of, shares, narrow(after["expert_norm"], _NAME)]
-    (made,) = insert(Builder(last), "ExpertSum", operands, [(NARROW, total.shape)], epsilon=norms[0].epsilon)
-    edit.replace(total, made)
+    return out
+
+
+def _joined(build: Builder, site: MoEExperts, out: ir.Value, slot_of: ir.Value, shares: ir.Value) -> ir.Value:
+    """The sum over a token's rows of ``out``, each times its share, in the shape of the experts' result."""
+    rows = build.cast(build.op("Gather", out, slot_of, axis=0), WIDE)
+    terms = build.op("Mul", rows, build.op("Unsqueeze", shares, build.constant([-1])))
+    total = build.op("ReduceSum", terms, build.constant([-2]), keepdims=0)
+    joined = build.op("Reshape", total, build.op("Shape", site.x))
+    joined.shape = site.out.shape
+    return joined
 
 
 def _route(build: Builder, v: ir.Value, found: Bindings, epsilon: float) -> list[ir.Value]:
