@@ -55,7 +55,7 @@ class TensorSpec(msgspec.Struct, frozen=True):
 
 class GraphSpec(msgspec.Struct, frozen=True):
     """One graph of a ``part`` of the model. ``variant``: `any`, or what it alone is for: the step of an engine
-    (`decode`, `verify`, `prefill`). ``rank``: which of the devices that compute together runs it."""
+    (`decode`, `verify`, `prefill-short`, `prefill`). ``rank``: which of the devices that compute together runs it."""
 
     file: str
     inputs: tuple[TensorSpec, ...]
@@ -158,21 +158,15 @@ class WeightSpec(msgspec.Struct, frozen=True):
 
 
 class EngineStep(msgspec.Struct, frozen=True):
-    """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. Its plans are the
-    decoder's graphs whose variant has the step's name. ``activation_bytes``: of values between layers at the most
-    tokens, as planned; the engine says its own.
+    """``tokens`` of every run; fewer are filled up. ``keep``: logits of the one position that the input `logit_index`
+    names, or of all. Its plans are the decoder's graphs whose variant has the step's name. ``activation_bytes``: of
+    values between layers, as planned; the engine says its own.
     """
 
-    name: Annotated[str, _one_of("decode", "verify", "prefill")]
-    tokens: tuple[Count, Count, Count]
-    keep: Annotated[str, _one_of("last", "all")]
+    name: Annotated[str, _one_of("decode", "verify", "prefill-short", "prefill")]
+    tokens: Count
+    keep: Annotated[str, _one_of("one", "all")]
     activation_bytes: Bytes
-
-    @property
-    def counts(self) -> str:
-        """How many tokens it takes, in words."""
-        least, _, most = self.tokens
-        return f"{least} to {most} tokens" if most > least else "1 token"
 
 
 class EngineEncoder(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ class Sampling:
         return scaled
 
     def _total(self, logits: Logits, greatest: np.floating[Any]) -> tuple[float, float]:
-        """Bounds of the sum of all shares, which is computed in float32: of a share exp(-x) the rounding of x changes
+        """Bounds of the sum of all shares, computed in float32: of a share exp(-x) the rounding of x changes
         a part of x / 2^23, so a millionth where shares count at all, which are those of x up to about 16."""
         with np.errstate(over="ignore", invalid="ignore"):  # no number stays none, and decides nothing
             total = float(np.exp((logits - greatest) / np.float32(self.temperature)).sum(dtype=np.float64))
@@ -110,7 +110,7 @@ class Sampling:
         if np.isnan(most):
             return None
         first, final = (int(np.searchsorted(sums, bound)) for bound in (least, most))
-        # What is kept adds up to a number between these; behind the likeliest it ends in a share no greater than theirs.
+        # What is kept adds up to a number between these; behind the likeliest it ends in a share no greater than last.
         low = sums[first] if first < len(sums) else least
         high = sums[final] if final < len(sums) else min(total[1], most + last)
         number = uniform(self._seed, self.draws)

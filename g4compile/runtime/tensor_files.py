@@ -3,6 +3,7 @@ token."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class TensorFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}  # by key, the opened file
+        self._slices: dict[str, Any] = {}  # of tensors whose rows were read
         for file in sorted(folder.glob("*.safetensors")):
             try:
                 opened = safe_open(file, "numpy")
@@ -34,10 +36,13 @@ class TensorFiles:
     def read(self, key: str) -> Array:
         return np.asarray(self._file(key).get_tensor(key))
 
-    def read_rows(self, key: str, rows: Array) -> Array:
+    def read_rows(self, key: str, rows: Sequence[int]) -> Array:
         """Rows of a matrix, in its stored dtype."""
-        piece = self._file(key).get_slice(key)
-        return np.concatenate([np.asarray(piece[int(row) : int(row) + 1]) for row in rows])
+        piece = self._slices.get(key)
+        if piece is None:
+            piece = self._slices[key] = self._file(key).get_slice(key)
+        found = [np.asarray(piece[row : row + 1]) for row in rows]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _file(self, key: str) -> Any:
         if key not in self._files:

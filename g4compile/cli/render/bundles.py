@@ -114,6 +114,10 @@ def _cuda_rows(cuda: CudaSpec) -> dict[str, str]:
     return {"CUDA": f"machine code for {capabilities}; at most {cuda.chunk:,} new tokens a run"}
 
 
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"
+
+
 def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
     planned = [step.activation_bytes for step in engine.steps]
@@ -121,7 +125,7 @@ def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     memory = f"weights {size(engine.weight_bytes)}, KV {size(engine.kv_bytes)}, activations about {size(activations)}"
     rows = {
         "engine": f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here",
-        "steps": ", ".join(f"{step.name} ({step.counts})" for step in engine.steps),
+        "steps": ", ".join(f"{step.name} ({_tokens(step.tokens)})" for step in engine.steps),
     }
     if engine.ranks > 1:
         rows["ranks"] = f"{engine.ranks}, each with plans, weights and KV of its own; bytes below are of one"

@@ -62,7 +62,7 @@ def _attention(fused_head: int, flash: bool) -> Lowering:
         rotated = rotate(normed, op.cos, op.sin, op.rotary, build)
         width, new = static_size(rotated, -1), sizes_of(rotated)[2]
         few = op.heads < (_FUSED_HEADS if new == 1 else 2)
-        if width > fused_head and flash and op.window == 0 and op.scale == 1:
+        if width > fused_head and flash and op.window == 0 and op.scale == 1 and new == _step_tokens(build):
             attended = _flash(rotated, op.key, op.value, build)
         elif width > fused_head or few:
             attended = _folded(rotated, op, op.mask, build)
@@ -110,10 +110,18 @@ def _axial_rope(op: AxialRope, build: Builder) -> list[ir.Value]:
 
 
 def _flash(query: ir.Value, key: ir.Value, value: ir.Value, build: Builder) -> ir.Value:
-    """By the kernel of ours, which makes the mask from positions: those of a step's tokens follow each other."""
-    positions = next(value for value in build.graph.inputs if value.name == "position_ids")
-    first = build.op("Gather", positions, build.constant(0), axis=1)
+    """By the kernel of ours, which makes the mask from positions: those of a step's tokens follow each other. Not of
+    the one position that has logits, which is not the first."""
+    first = build.op("Gather", _positions(build), build.constant(0), axis=1)
     return FlashAttention.insert(build, query, key, value, first)
+
+
+def _positions(build: Builder) -> ir.Value:
+    return next(value for value in build.graph.inputs if value.name == "position_ids")
+
+
+def _step_tokens(build: Builder) -> object:
+    return sizes_of(_positions(build))[1]
 
 
 def _folded(query: ir.Value, op: DualRopeAttention, mask: ir.Value, build: Builder) -> ir.Value:

@@ -104,10 +104,10 @@ class EngineTarget(Target):
         split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=rank, sums=sums)]
         coded = options.weights in (INT4, FP8)
         quantize: list[Pass] = [QuantizeEngineWeights(format=options.weights)] if coded else []
-        grouped = options.batch * step.tokens[2] if step.experts == GROUPED else 0
-        chosen = lowerings(self.fused_head, step.flash, options.batch, step.tokens[2])
+        grouped = options.batch * step.tokens if step.experts == GROUPED else 0
+        chosen = lowerings(self.fused_head, step.flash, options.batch, step.tokens)
         passes: tuple[Pass, ...] = (
-            ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=options.context),
+            ScheduleStep(tokens=step.tokens, keep=step.keep, batch=batch, capacity=options.context),
             *split,
             LowerToBfloat16(layers=moe),
             InsertFloat32Logits(),

@@ -53,13 +53,17 @@ def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
     manifest = bundle.manifest
     engine = manifest.engine
     assert engine is not None and engine.compute_capabilities == GPUS
-    assert [step.name for step in engine.steps] == ["decode", "verify", "prefill"]
+    assert [(step.name, step.tokens) for step in engine.steps] == [("decode", 1), ("verify", 8), ("prefill", 128)]
+    assert not any(
+        isinstance(size, str) for graph in manifest.graphs.values() for one in graph.inputs for size in one.shape
+    )
     for name, graph in manifest.graphs.items():
         plan = bundle.folder / graph.file
         assert plan.name == f"{name}.plan" and 10_000 < plan.stat().st_size < 20e6
         inputs = {value.name for value in graph.inputs}
         onnx = bundles(variant).manifest.graphs["decoder"]
-        assert inputs == {value.name for value in onnx.inputs} - {"num_logits_to_keep"}
+        index = {"logit_index"} if name == "prefill" else set()
+        assert inputs == {value.name for value in onnx.inputs} - {"num_logits_to_keep"} | index
         chosen = {"top_logits", "top_tokens"}
         assert {value.name for value in graph.outputs} == {value.name for value in onnx.outputs} | chosen
     assert engine.ring % engine.chunk == 0
@@ -69,6 +73,21 @@ def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
     assert engine.weight_bytes == parameters
     assert all(step.activation_bytes > 0 for step in engine.steps)
     assert not any(path.suffix in (".data", ".safetensors") for path in bundle.folder.iterdir())
+
+
+def test_a_long_chunk_has_a_shorter_step_beside_it(trt, checkpoints, tmp_path):
+    """All four plans of a batch are built for stream capture; `verify` runs their networks, each with its tokens."""
+    folder = checkpoints("tiny-e2b").folder
+    bundle = compile(
+        folder, "tensorrt-rtx", tmp_path / "out", context=1024, chunk=512, batch=2, compute_capabilities=(89,)
+    )
+    steps = {step.name: (step.tokens, step.keep) for step in bundle.manifest.engine.steps}
+    assert steps == {
+        "decode": (1, "all"), "verify": (8, "all"), "prefill-short": (128, "one"), "prefill": (512, "one")
+    }  # fmt: skip
+    assert list(bundle.manifest.graphs) == list(steps)
+    report = verify(bundle, folder, prompt_tokens=700, new_tokens=2)
+    assert report.passed, report.broken
 
 
 def test_kv_bytes_are_rings_and_full_buffers(engines):
