@@ -24,6 +24,7 @@ from g4compile.weights.fit import check_contents, stored_modalities
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
 from g4compile.weights.side_files import read_side_files
+from g4compile.weights.taken_files import take_files
 from g4compile.weights.writer import MAX_MEMORY
 
 
@@ -41,6 +42,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     chunk: int | None = None,
     compute_capabilities: tuple[int, ...] | None = None,
     tensor_parallel: int | None = None,
+    self_contained: bool = False,
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
@@ -60,7 +62,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     warning says so.
     Of engines and onnx-cuda: ``chunk`` tokens per prefill step, or of a run at most, and the ``compute_capabilities``
     (89 for 8.9) of the GPUs they are for. Of engines alone: ``batch`` sequences at most, and ``tensor_parallel`` ranks
-    that share a model out. Another target refuses them.
+    that share a model out; with ``self_contained`` the checkpoint's files that they read are in the bundle too, which
+    then needs no checkpoint: as hard links, or as copies where there can be none. Another target refuses them.
     ``max_memory``: bytes for weights in flight. A compile that was killed is
     taken up where it stopped.
 
@@ -83,6 +86,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         chunk=chunk,
         compute_capabilities=compute_capabilities,
         tensor_parallel=tensor_parallel,
+        self_contained=self_contained or None,
     )
     chosen.check(source.facts, options)
     check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))
@@ -109,6 +113,9 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering, media)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         side.write(folder)
+        if self_contained and emitted.engine is not None:
+            lowering("the checkpoint's files", 0, 0)
+            take_files(source, emitted.engine.keys, folder)
         manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
         source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)

@@ -17,6 +17,7 @@ from g4compile.bundle.media import MediaSpec
 from g4compile.bundle.own_hash import add_own_hash
 from g4compile.errors import BundleError
 
+TENSORS = ".safetensors"
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
 CHOICE, TOP_TOKENS = "choice", 64  # the part that finds the likeliest tokens of logits, and how many it finds
@@ -200,6 +201,11 @@ class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     ranks: Annotated[int, Meta(ge=1, le=1 << 10)]
     encoders: tuple[EngineEncoder, ...] = ()
 
+    @property
+    def keys(self) -> set[str]:
+        """The tensors of the checkpoint that a runtime reads."""
+        return {one.key for one in self.weights if one.offset is None} | {table.key for table in self.host.tables}
+
 
 class CudaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a bundle for ONNX Runtime on CUDA. ``chunk``: most new tokens of a run. ``kernels``: the file that lists the
@@ -261,6 +267,11 @@ class Manifest(msgspec.Struct, frozen=True):
             if (graph.part, graph.variant, graph.rank) == (part, variant, rank):
                 return name
         raise BundleError(f"the bundle has no graph of the part {part}, variant {variant}, rank {rank}")
+
+    @property
+    def tensor_files(self) -> tuple[str, ...]:
+        """The checkpoint's files in an engine bundle that needs no checkpoint; none in others."""
+        return tuple(name for name in self.files if name.endswith(TENSORS) and self.engine is not None)
 
     @property
     def layouts(self) -> set[str]:

@@ -44,7 +44,8 @@ _MODULES = {"tensorrt": "tensorrt", RTX: "tensorrt_rtx"}
 
 
 class EngineSession(Conversation):
-    """One conversation with an engine bundle. ``checkpoint``: the folder whose tensors are the weights.
+    """One conversation with an engine bundle. ``checkpoint``: the folder whose tensors are the weights; None for a
+    bundle that holds them itself.
 
     ``device`` and ``trt``: where it runs and TensorRT's module; found when not given. ``cache``: a folder for kernels
     that TensorRT-RTX compiles, which later sessions load. Raises MachineError when there is no GPU, no TensorRT, not
@@ -52,7 +53,12 @@ class EngineSession(Conversation):
     """
 
     def __init__(
-        self, bundle: Bundle, checkpoint: Path, device: Device | None = None, trt: Any = None, cache: Path | None = None
+        self,
+        bundle: Bundle,
+        checkpoint: Path | None = None,
+        device: Device | None = None,
+        trt: Any = None,
+        cache: Path | None = None,
     ) -> None:
         spec = bundle.manifest.engine
         if spec is None:
@@ -62,8 +68,15 @@ class EngineSession(Conversation):
                 f"these engines are for {spec.ranks} GPUs that compute together, and a session here runs one",
                 fix="compile without --tensor-parallel",
             )
+        held = bundle.manifest.tensor_files
+        if checkpoint is None and not held:
+            raise InputError(
+                "this engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
+                fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER); or compile with --self-contained",
+            )
         super().__init__(bundle)
-        self._files, kernels = TensorFiles(checkpoint), cache_file(bundle, cache)
+        self._files = TensorFiles(bundle.folder, held) if checkpoint is None else TensorFiles(checkpoint)
+        kernels = cache_file(bundle, cache)
         self._device: Device = Cuda() if device is None else device
         self._compiled: CompiledContexts | None = None
         self._plans: Plans | None = None

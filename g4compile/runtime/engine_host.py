@@ -60,8 +60,10 @@ class EngineHost:
             part = slice(piece.start, piece.stop)
             tokens, filled = ids[:, part], piece.step.tokens
             count = tokens.shape[1]
-            padded = np.full((batch, filled), self._host.pad, np.int64)
-            padded[:, :count] = tokens
+            padded = tokens
+            if count < filled:
+                padded = np.full((batch, filled), self._host.pad, np.int64)
+                padded[:, :count] = tokens
             inputs = look_up(self._host, padded, self._read_rows)
             positions = inputs[feeds.POSITIONS] = feeds.positions(length + piece.start, batch, filled)
             if features is not None:

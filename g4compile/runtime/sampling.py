@@ -60,9 +60,10 @@ class Sampling:
     def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are
         `enough`."""
-        check_greatest(logits.max())
         if self.temperature == 0:
-            return int(_likeliest_first(logits, tokens, 1)[1][0])
+            greatest = logits.max()
+            check_greatest(greatest)
+            return int(tokens[logits == greatest].min())
         return self._draw(logits, tokens)
 
     def choose_knowing(self, logits: Logits, top: Logits, tokens: np.ndarray[Any, Any]) -> int:

@@ -16,13 +16,14 @@ Array = np.ndarray[Any, Any]
 
 
 class TensorFiles:
-    """All `*.safetensors` of a folder. Raises CheckpointError for a file that cannot be read."""
+    """All `*.safetensors` of a ``folder``, or those of some ``names``. Raises CheckpointError for a file that cannot be
+    read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}  # by key, the opened file
         self._slices: dict[str, Any] = {}  # of tensors whose rows were read
-        for file in sorted(folder.glob("*.safetensors")):
+        for file in [folder / name for name in names] or sorted(folder.glob("*.safetensors")):
             try:
                 opened = safe_open(file, "numpy")
             except SafetensorError as error:

@@ -62,8 +62,12 @@ class IExecutionContext:
         engine, feeds = self._engine, {}
         for tensor in engine._inputs:
             shape = self._shapes.get(tensor.name, tuple(tensor.shape))
-            dtype = np.dtype(DTYPES[tensor.dtype.name])
             assert -1 not in shape, tensor.name
+            if tensor.dtype.name == "INT4":  # two in a byte, the first in its low half
+                data = self._device.at(self._addresses[tensor.name], int(np.prod(shape)) // 2).view(np.int8)
+                feeds[tensor.name] = torch.from_numpy(np.stack([data << 4 >> 4, data >> 4], -1).reshape(shape))
+                continue
+            dtype = np.dtype(DTYPES[tensor.dtype.name])
             size = int(np.prod(shape)) * dtype.itemsize
             array = self._device.at(self._addresses[tensor.name], size).view(dtype).reshape(shape)
             feeds[tensor.name] = torch.from_numpy(

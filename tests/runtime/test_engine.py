@@ -10,12 +10,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import encode
+from g4compile.compiler import compile
 from g4compile.errors import BundleError, CheckpointError, InputError, MachineError
+from g4compile.planning.describe import describe_compiled
 from g4compile.runtime.engine import EngineSession
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.session import load
 from g4compile.targets.tensorrt.steps import Capacities
+from g4compile.weights.checkpoint import SIDE_FILES
 from tests.runtime.host_device import HostDevice, LateDevice
 from tests.runtime.interpreted import interpreted
 
@@ -214,3 +218,46 @@ def test_full_tensorrt_compiles_nothing_when_it_loads(engine_bundle, checkpoints
         load(folder, checkpoint=checkpoints(VARIANT).folder, cache=tmp_path / "cache")
     with pytest.raises(MachineError, match="cuda-python"):
         load(engine_bundle.folder, checkpoint=checkpoints(VARIANT).folder, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("weights", ["bfloat16", "int4"])
+def test_a_bundle_that_needs_no_checkpoint(links, weights, opened, checkpoints, tmp_path, monkeypatch, trt, emit):
+    """Weights, tables, tokenizer and template stand in it; where there are no hard links, its files are copies. What
+    else lies there is not read."""
+    source = checkpoints(VARIANT).folder
+
+    def refuse(*given):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    bundle = compile(
+        source, "tensorrt-rtx", tmp_path / "out", weights=weights, context=256, chunk=16,
+        compute_capabilities=(89,), self_contained=True,
+    )  # fmt: skip
+    held = bundle.manifest.tensor_files
+    assert held and {(bundle.folder / name).stat().st_nlink > 1 for name in held} == {links}
+    said = describe_compiled(bundle, checkpoints(VARIANT).facts)["checkpoint_files"]
+    assert said == ("linked" if links else "copied")
+    texts = {name for name in SIDE_FILES if (source / name).exists()}
+    assert "tokenizer.json" in texts and texts <= set(bundle.manifest.files)
+    (bundle.folder / "other.safetensors").write_bytes(b"no tensors")
+    made = emit(VARIANT, CAPACITIES, weights=weights)
+    device = HostDevice()
+    fake = interpreted(trt, bundle, {name: ranks[0] for name, ranks in made.networks.items()}, device)
+    with EngineSession(Bundle.open(bundle.folder), device=device, trt=fake) as session:
+        want = made.session(exact=False).forward(np.array([[1, 2, 3]]))
+        np.testing.assert_array_equal(session.forward([1, 2, 3]), want)
+    bundle.check_hashes()
+    file = bundle.folder / held[0]
+    data = bytearray(file.read_bytes())
+    file.unlink()  # the checkpoint's stays as it is
+    file.write_bytes(bytes([*data[:-1], data[-1] ^ 1]))
+    with pytest.raises(BundleError, match="content of"):
+        Bundle.open(bundle.folder).check_hashes()
+
+
+def test_other_targets_hold_their_weights_anyhow(checkpoints, tmp_path):
+    with pytest.raises(InputError, match="--self-contained is no option of the target onnx-cpu"):
+        compile(checkpoints(VARIANT).folder, "onnx-cpu", tmp_path / "out", self_contained=True)

@@ -32,6 +32,8 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     }
     if manifest.engine is not None:
         rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
+    if "checkpoint_files" in data:
+        rows["checkpoint's files"] = f"{data['checkpoint_files']} into the bundle, which needs no checkpoint"
     if manifest.cuda is not None:
         rows |= _cuda_rows(manifest.cuda)
     if "kernels" in data and manifest.cuda is None:

@@ -16,7 +16,8 @@ BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless 
 @dataclass(frozen=True)
 class EngineOptions(Options):
     """``batch`` sequences at most, ``chunk`` tokens per prefill step, the GPUs that the engines are for, as compute
-    capabilities (89 for 8.9), and over how many ranks a model is split."""
+    capabilities (89 for 8.9), over how many ranks a model is split, and whether the checkpoint's files that the engines
+    read stand in the bundle too."""
 
     weights: str = BFLOAT16
     kv: str = BFLOAT16
@@ -24,6 +25,7 @@ class EngineOptions(Options):
     chunk: int = 128
     compute_capabilities: tuple[int, ...] = ()
     tensor_parallel: int = 1
+    self_contained: bool = False
 
     @property
     def capacities(self) -> Capacities:

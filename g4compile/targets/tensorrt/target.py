@@ -53,7 +53,6 @@ class EngineTarget(Target):
     modalities = (TEXT, IMAGE, AUDIO)
     default_modalities = (TEXT,)  # images may cost rings: `Capacities.whole`
     traces_apart = True
-    planned = False  # its builder knows
 
     def __init__(self, edition: Edition, fused_head: int = FUSED_HEAD) -> None:
         self.name, self.edition, self.fused_head = edition.target, edition, fused_head

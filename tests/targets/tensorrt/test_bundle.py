@@ -24,6 +24,7 @@ from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import load_config, model_facts
 from g4compile.planning.describe import describe_compiled
+from g4compile.planning.plan import plan
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX, architecture_of
 from g4compile.targets.tensorrt.interpreter.plugged import PLUGIN, PLUGINS, PluggedBuilder
@@ -367,3 +368,27 @@ def test_real_size_is_built_in_little_memory(trt, preset, step, capsys):
     assert found["trace_s"] + made["emit_s"] + made["build_s"] < 150
     assert found["peak_bytes"] < 1e9
     assert made["plan_bytes"] < 20e6
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int4", "fp8"])
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-26b-a4b"])
+def test_planned_bytes_are_those_of_a_bundle(variant, weights, engines, trt, checkpoints, tmp_path):
+    """Weights and caches on the device to the byte, whose builder is not asked, and for full TensorRT the same."""
+    folder, changes = checkpoints(variant).folder, {"context": 256, "modalities": ("text",)}
+    bundle = engines(variant) if weights == "bfloat16" else compile(
+        folder, "tensorrt-rtx", tmp_path / "out", weights=weights, compute_capabilities=(89,), **changes
+    )  # fmt: skip
+    engine = bundle.manifest.engine
+    for target in ("tensorrt-rtx", "tensorrt"):
+        made = plan(folder, target, weights, **changes)
+        assert (made.data_bytes, made.kv_bytes) == (engine.weight_bytes, engine.kv_bytes)
+        assert made.gpu.load_bytes == made.data_bytes and made.gpu.activation_bytes > 0 and made.memory is None
+        keys = {table.key for table in engine.host.tables}
+        assert made.mapped_table_bytes == sum(2 * math.prod(checkpoints(variant).tensors[key].shape) for key in keys)
+
+
+def test_a_plan_of_engines_for_people():
+    result = CliRunner().invoke(app, ["plan", "31b", "--target", "tensorrt", "--weights", "int4"])
+    assert result.exit_code == 0, result.output
+    for text in ("on the device", "tables on the host", "GPU memory once loaded", "in a run of 128 tokens"):
+        assert text in result.stdout
