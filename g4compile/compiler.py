@@ -24,6 +24,7 @@ from g4compile.weights.fit import check_contents, stored_modalities
 from g4compile.weights.identity import check_identity
 from g4compile.weights.journal import Journal
 from g4compile.weights.side_files import read_side_files
+from g4compile.weights.taken_files import take_files
 from g4compile.weights.writer import MAX_MEMORY
 
 
@@ -42,6 +43,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     compute_capabilities: tuple[int, ...] | None = None,
     tensor_parallel: int | None = None,
     attention: str | None = None,
+    self_contained: bool = False,
     force: bool = False,
     max_memory: int = MAX_MEMORY,
     dump_dir: str | Path | None = None,
@@ -62,7 +64,9 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     Of engines and onnx-cuda: ``chunk`` tokens per prefill step, or of a run at most, and the ``compute_capabilities``
     (89 for 8.9) of the GPUs they are for. Of engines alone: ``batch`` sequences at most, ``tensor_parallel`` ranks
     that share a model out, and the form of ``attention`` (fused, select or folded; the default is the first that
-    TensorRT builds, and a warning says so where it refused one before). Another target refuses them.
+    TensorRT builds, and a warning says so where it refused one before); with ``self_contained`` the checkpoint's files
+    that they read are in the bundle too, which then needs no checkpoint: as hard links, or as copies where there can be
+    none. Another target refuses them.
     ``max_memory``: bytes for weights in flight. A compile that was killed is
     taken up where it stopped.
 
@@ -86,6 +90,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         compute_capabilities=compute_capabilities,
         tensor_parallel=tensor_parallel,
         attention=attention,
+        self_contained=self_contained or None,
     )
     chosen.check(source.facts, options)
     check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))
@@ -112,6 +117,9 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering, media)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         side.write(folder)
+        if self_contained and emitted.engine is not None:
+            lowering("the checkpoint's files", 0, 0)
+            take_files(source, emitted.engine.keys, folder)
         manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
         source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)

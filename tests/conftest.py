@@ -27,6 +27,7 @@ from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import PARTS
 from g4compile.program import Program, bind
 from g4compile.runtime import shared_library
+from g4compile.runtime.engine_steps import Planner
 from g4compile.synth.checkpoint import synthesize
 from g4compile.targets import TARGETS
 from g4compile.targets.lower import lower
@@ -315,7 +316,8 @@ def emit(trt, traced, traces, checkpoints) -> Callable[..., SimpleNamespace]:
         made = emit_networks(builder, lower(program, target, options))
 
         def session(exact: bool) -> NetworkSession:
-            return NetworkSession(trt, made.steps, made.host, checkpoints(variant), capacities.chunk, exact)
+            planner = Planner(target.steps(options), capacities.ring(facts.text), capacities.context)
+            return NetworkSession(trt, made.steps, made.host, checkpoints(variant), planner, exact)
 
         steps = {step.name: step for step in target.steps(options)}
         return SimpleNamespace(

@@ -11,7 +11,8 @@ from g4compile.bundle.kv import PARTS, PAST, PRESENT, width
 from g4compile.bundle.manifest import ANY, DATA, DECODER, EngineSpec, Manifest
 from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS
 
-_STEPS = ("decode", "verify", "prefill")
+INDEX = "logit_index"
+_STEPS, _SHORT = ("decode", "verify", "prefill"), "prefill-short"  # the last where chunks are long
 
 
 def engine_faults(manifest: Manifest) -> Faults:
@@ -29,15 +30,17 @@ def engine_faults(manifest: Manifest) -> Faults:
 
 def _step_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
     names = tuple(step.name for step in engine.steps)
-    if sorted(names) != sorted(_STEPS):
+    if sorted(names) not in (sorted(_STEPS), sorted((*_STEPS, _SHORT))):
         yield f"engine.steps has {', '.join(names) or 'nothing'}", f"an engine has the steps {', '.join(_STEPS)}"
+    known = {"decode": 1, "prefill": engine.chunk}
     for step in engine.steps:
-        least, usual, most = step.tokens
-        if not least <= usual <= most <= max(engine.chunk, 8):
+        if step.tokens != known.get(step.name, step.tokens) or step.tokens > engine.chunk:
             yield (
-                f"the step {step.name} takes {least}, {usual} and {most} tokens",
-                f"these are the least, the usual and the most, in chunks of {engine.chunk}",
+                f"the step {step.name} takes {step.tokens} tokens",
+                f"a decode step takes 1, a prefill step a chunk of {engine.chunk}, and others are between",
             )
+        if step.keep != "all" and step.name in ("decode", "verify"):
+            yield f"the step {step.name} keeps the logits of {step.keep} position", "all are wanted of it"
     asked = {(DECODER, step, rank) for step in names for rank in range(engine.ranks)}
     asked |= {(encoder.part, ANY, 0) for encoder in engine.encoders}
     found = {(graph.part, graph.variant, graph.rank) for graph in manifest.graphs.values()}
@@ -63,6 +66,9 @@ def _kv_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
             f"engine.ring is {engine.ring:,}, and the context {manifest.context:,}",
             "with image-blocks a ring never wraps: an image may begin anywhere, and is written at once",
         )
+    least = max((layer.window for layer in kv.layers if layer.window), default=1) - 1 + engine.chunk
+    if engine.ring < least:
+        yield f"engine.ring is {engine.ring:,}", f"a window and a chunk behind it take {least:,} slots"
     for layer in kv.layers:
         if layer.keep not in (None, engine.ring):
             yield f"kv layer {layer.layer} keeps {layer.keep} tokens, but engine.ring is {engine.ring}", ""
@@ -98,7 +104,8 @@ def _weight_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
 
 
 def _tensor_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
-    """Inputs and outputs have the dtypes and shapes that other fields say; dynamic sizes are `batch` and `new`."""
+    """Inputs and outputs have the dtypes and shapes that other fields say; `batch` alone may be dynamic."""
+    steps = {step.name: step for step in engine.steps}
     tables = {table.name: table.row for table in engine.host.tables}
     past, present = (_kv_shapes(manifest, begin) for begin in (PAST, PRESENT))
     known = past | present
@@ -106,14 +113,24 @@ def _tensor_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
     for name, graph in ((name, graph) for name, graph in manifest.graphs.items() if graph.part == DECODER):
         for tensor in (*graph.inputs, *graph.outputs):
             said = f"{tensor.name} of the graph {name} is {tensor.dtype}{list(tensor.shape)}"
-            unknown = [size for size in tensor.shape if isinstance(size, str) and size not in ("batch", "new")]
+            unknown = [size for size in tensor.shape if isinstance(size, str) and size != "batch"]
             if unknown:
-                yield said, f"{unknown[0]} is neither a number, nor batch, nor new"
+                yield said, f"{unknown[0]} is neither a number, nor batch"
             if tensor.name in known and (tensor.dtype, tensor.shape[1:]) != ("bfloat16", known[tensor.name]):
                 yield said, f"by the layers of kv it is bfloat16[batch, {', '.join(map(str, known[tensor.name]))}]"
             if tensor.name in tables and tensor.shape[2:] != tables[tensor.name]:
                 yield said, f"the rows of its table have the shape {list(tables[tensor.name])}"
-        lacking = {"position_ids", *tables, *past, *bounds} - {tensor.name for tensor in graph.inputs}
+        step = steps.get(graph.variant)
+        fed = {"position_ids": (step.tokens,), INDEX: (1, 1)} if step is not None else {}
+        for tensor in graph.inputs:
+            if tensor.name in fed and (tensor.dtype, tensor.shape[1:]) != ("int64", fed[tensor.name]):
+                shape = ", ".join(map(str, fed[tensor.name]))
+                yield (
+                    f"{tensor.name} of the graph {name} is {tensor.dtype}{list(tensor.shape)}",
+                    (f"in the step {graph.variant} it is int64[batch, {shape}]"),
+                )
+        kept = {INDEX} if step is not None and step.keep == "one" else set()
+        lacking = {"position_ids", *tables, *past, *bounds, *kept} - {tensor.name for tensor in graph.inputs}
         lacking |= {"logits", *present} - {tensor.name for tensor in graph.outputs}
         for tensor_name in sorted(lacking):
             yield f"the graph {name} has no {tensor_name}", "by the other fields every step has it"

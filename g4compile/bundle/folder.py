@@ -22,15 +22,16 @@ _ANY_SIZE = 1 << 62  # the manifest says how large each file is
 
 
 class Bundle:
-    """A bundle that is whole: its manifest was read, its files have the sizes that it states, and all but
-    `weights.data` the hashes."""
+    """A bundle that is whole: its manifest was read, its files have the sizes that it states, and all but those of
+    weights the hashes."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Read and check the manifest, all file sizes, and the content of all files but `weights.data`.
+        """Read and check the manifest, all file sizes, and the content of all files but `weights.data` and a
+        checkpoint's.
 
         Raises BundleError naming the file, and MachineError when the machine fails to read it."""
         folder = Path(path)
@@ -45,7 +46,7 @@ class Bundle:
             bundle = cls(folder, read_manifest(folder, within))
             check_consistent(bundle.manifest, folder / MANIFEST)
             bundle._check_files(within)
-            bundle._check_content(set(bundle.manifest.files) - {DATA})
+            bundle._check_content(set(bundle.manifest.files) - {DATA, *bundle.manifest.tensor_files})
         return bundle
 
     def graph_path(self, name: str) -> Path:

@@ -17,6 +17,7 @@ from g4compile.bundle.media import MediaSpec
 from g4compile.bundle.own_hash import add_own_hash
 from g4compile.errors import BundleError
 
+TENSORS = ".safetensors"
 MANIFEST, DATA, VERSION = "g4.json", "weights.data", 3
 DECODER, EMBED = "decoder", "embed"  # parts of a text model
 CHOICE, TOP_TOKENS = "choice", 64  # the part that finds the likeliest tokens of logits, and how many it finds
@@ -57,7 +58,7 @@ class TensorSpec(msgspec.Struct, frozen=True):
 
 class GraphSpec(msgspec.Struct, frozen=True):
     """One graph of a ``part`` of the model. ``variant``: `any`, or what it alone is for: the step of an engine
-    (`decode`, `verify`, `prefill`). ``rank``: which of the devices that compute together runs it."""
+    (`decode`, `verify`, `prefill-short`, `prefill`). ``rank``: which of the devices that compute together runs it."""
 
     file: str
     inputs: tuple[TensorSpec, ...]
@@ -160,24 +161,18 @@ class WeightSpec(msgspec.Struct, frozen=True):
 
 
 class EngineStep(msgspec.Struct, frozen=True):
-    """``tokens``: least, usual and most new tokens. ``keep``: logits of the last position, or of all. Its plans are the
-    decoder's graphs whose variant has the step's name. ``activation_bytes``: of values between layers at the most
-    tokens, as planned; the engine says its own. ``attention``: the form in which it was built; ``refused``: the forms
-    that the builder did not take before, with its words.
+    """``tokens`` of every run; fewer are filled up. ``keep``: logits of the one position that the input `logit_index`
+    names, or of all. Its plans are the decoder's graphs whose variant has the step's name. ``activation_bytes``: of
+    values between layers, as planned; the engine says its own. ``attention``: the form in which it was built;
+    ``refused``: the forms that the builder did not take before, with its words.
     """
 
-    name: Annotated[str, _one_of("decode", "verify", "prefill")]
-    tokens: tuple[Count, Count, Count]
-    keep: Annotated[str, _one_of("last", "all")]
+    name: Annotated[str, _one_of("decode", "verify", "prefill-short", "prefill")]
+    tokens: Count
+    keep: Annotated[str, _one_of("one", "all")]
     activation_bytes: Bytes
     attention: Form = "fused"
     refused: dict[Form, str] = {}
-
-    @property
-    def counts(self) -> str:
-        """How many tokens it takes, in words."""
-        least, _, most = self.tokens
-        return f"{least} to {most} tokens" if most > least else "1 token"
 
 
 class EngineEncoder(msgspec.Struct, frozen=True):
@@ -210,6 +205,11 @@ class EngineSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     kv_bytes: Bytes
     ranks: Annotated[int, Meta(ge=1, le=1 << 10)]
     encoders: tuple[EngineEncoder, ...] = ()
+
+    @property
+    def keys(self) -> set[str]:
+        """The tensors of the checkpoint that a runtime reads."""
+        return {one.key for one in self.weights if one.offset is None} | {table.key for table in self.host.tables}
 
 
 class CudaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -272,6 +272,11 @@ class Manifest(msgspec.Struct, frozen=True):
             if (graph.part, graph.variant, graph.rank) == (part, variant, rank):
                 return name
         raise BundleError(f"the bundle has no graph of the part {part}, variant {variant}, rank {rank}")
+
+    @property
+    def tensor_files(self) -> tuple[str, ...]:
+        """The checkpoint's files in an engine bundle that needs no checkpoint; none in others."""
+        return tuple(name for name in self.files if name.endswith(TENSORS) and self.engine is not None)
 
     @property
     def layouts(self) -> set[str]:

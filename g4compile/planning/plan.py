@@ -18,6 +18,7 @@ from g4compile.model.keys import checkpoint_key
 from g4compile.planning.caches import caches, gpu_caches, kv_read
 from g4compile.planning.device import Device
 from g4compile.planning.encoders import EncoderPlan, encoder_weights, plan_encoder
+from g4compile.planning.engines import TENSORRT, EngineStorage, engine_caches, host_table_bytes
 from g4compile.planning.gpu import GpuMemory, gpu_memory, gpu_of, gpu_speeds, gpu_storage
 from g4compile.planning.memory import Memory, memory
 from g4compile.planning.speeds import operations, read_bytes, speeds
@@ -29,6 +30,8 @@ from g4compile.targets.choices import kv_of, modalities_of, recipe_of
 from g4compile.targets.onnx.cuda.options import G4CUDA, CudaOptions, cuda_options
 from g4compile.targets.onnx.kernels import kernels_for
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS
+from g4compile.targets.tensorrt.options import EngineOptions
+from g4compile.targets.tensorrt.target import engine_options
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED, stored_rule
@@ -40,6 +43,9 @@ class Plan(msgspec.Struct, frozen=True):
     positions. Behind the last layer that writes KV one position is computed: ``decode_operations`` less
     ``prefill_operations``, once a prompt. ``parameters`` and figures of tokens are the decoder's; ``encoders`` has what
     each modality beside text costs, whose bytes ``data_bytes`` counts.
+
+    Of engines ``data_bytes`` are on the device, and ``mapped_table_bytes`` those of tables that the host reads by row
+    in the checkpoint's files; ``kernels`` is `tensorrt`.
 
     ``kv_bytes``: of one sequence at ``context`` tokens. ``kv_bytes_per_token``: what full layers add for every token.
     ``kv_window_bytes``: what the full caches of sliding layers hold in all. Both as in `bundle/kv.py`.
@@ -96,12 +102,6 @@ def plan(
     chosen = target_named(target)
     facts = model_facts(load_config(source), where=str(source))
     text = facts.text
-    if not chosen.planned:
-        raise InputError(
-            f"there is no plan for {chosen.name} yet",
-            why="its bytes are counted when it is compiled",
-            fix="compile: the manifest states weights, KV and activations in bytes",
-        )
     tokens = min(context or chosen.context or 4096, text.max_positions)
     if context is not None and not 1 <= context <= text.max_positions:
         raise InputError(f"a context of {context} is not possible", fix=f"between 1 and {text.max_positions}")
@@ -110,9 +110,9 @@ def plan(
     weights, found = taken.name if isinstance(taken, Recipe) else taken, inventory(text)
     takes = modalities_of(chosen, facts.modalities, modalities)
     beside = {modality: encoder_weights(facts, part) for modality, part in PARTS.items() if modality in takes}
-    cuda = _for_gpu(chosen, weights, tokens, kernels)
+    cuda, engine = _for_gpu(chosen, weights, tokens, kernels), _for_engines(chosen, weights, tokens, kernels, takes)
     everything = [*found, *(weight for weights in beside.values() for weight in weights)]
-    recipe = cuda.recipe if cuda else _recipe(taken, source, everything)
+    recipe = cuda.recipe if cuda else None if engine else _recipe(taken, source, everything)
     for of_part in (found, *beside.values()):
         if recipe is not None:
             recipe.check(weight.module for weight in of_part if weight.use != SMALL)
@@ -120,15 +120,23 @@ def plan(
     rings = taken_kernels == G4OPS
     storage = gpu_storage(cuda) if cuda else Storage(recipe, panels=rings)
     kept = gpu_caches(text, cuda) if cuda else caches(text, tokens, kv, rings)
+    if engine is not None:
+        storage, kept = EngineStorage(None, format=weights), engine_caches(text, engine)
     parts: dict[str, int] = {}
     for weight in found:
         parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
-    parts["constants"] = _constant_bytes(text, cuda)
+    parts["constants"] = 0 if engine is not None else _constant_bytes(text, cuda)
     encoders = {modality: plan_encoder(facts, PARTS[modality], storage) for modality in beside}
+    if engine is not None:  # encoders stay in bfloat16, and have no constants on the device
+        plain = EngineStorage(None)
+        sizes = {modality: sum(map(plain.stored_bytes, beside[modality])) for modality in beside}
+        encoders = {one: msgspec.structs.replace(made, bytes=sizes[one]) for one, made in encoders.items()}
     parts |= {PARTS[modality]: encoder.bytes for modality, encoder in encoders.items()}
-    read, profile = kv_read(text, tokens, kv), gpu_of(device, wanted=cuda is not None)
-    chunk = min(cuda.chunk if cuda else CHUNK, tokens)
-    speed = gpu_speeds(found, storage, read, profile, chunk) if cuda else speeds(found, storage, read, profile)
+    on_gpu = cuda or engine
+    read, profile = kv_read(text, tokens, kv), gpu_of(device, wanted=on_gpu is not None)
+    chunk = min(on_gpu.chunk if on_gpu else CHUNK, tokens)
+    speed = gpu_speeds(found, storage, read, profile, chunk) if on_gpu else speeds(found, storage, read, profile)
+    tables = sum(storage.stored_bytes(weight) for weight in found if weight.use == LOOKUP)
     return Plan(
         model_type=facts.model_type,
         target=chosen.name,
@@ -137,12 +145,12 @@ def plan(
         parameters=sum(weight.elements for weight in found),
         bytes_by_part=parts,
         data_bytes=sum(parts.values()),
-        mapped_table_bytes=sum(storage.stored_bytes(weight) for weight in found if weight.use == LOOKUP),
+        mapped_table_bytes=tables if engine is None else host_table_bytes(text, found),
         kv=kv,
         kv_bytes=kept.held,
         kv_bytes_per_token=kept.token,
         kv_window_bytes=kept.windows,
-        memory=None if cuda else memory(text, found, storage, kept.held, chunk),
+        memory=None if on_gpu else memory(text, found, storage, kept.held, chunk),
         decode_read_bytes=sum(read_bytes(weight, storage) for weight in found) + read,
         decode_kv_bytes=read,
         decode_operations=sum(map(operations, found)),
@@ -152,9 +160,9 @@ def plan(
         prefill_tokens_per_second=round(speed.prefill, 2),
         speeds_from=speed.source,
         recipe=() if recipe is None or weights == STORED else recipe.listed((DECODER, *(PARTS[one] for one in beside))),
-        kernels=taken_kernels,
+        kernels=taken_kernels if engine is None else TENSORRT,
         encoders=encoders,
-        gpu=gpu_memory(text, found, storage, chunk, sum(parts.values()), kept.held) if cuda else None,
+        gpu=gpu_memory(text, found, storage, chunk, sum(parts.values()), kept.held) if on_gpu else None,
     )
 
 
@@ -177,6 +185,16 @@ def _for_gpu(target: Target, weights: str, tokens: int, kernels: str | None) -> 
     if not issubclass(target.options_class, CudaOptions):
         return None
     return cuda_options(target.options(weights=weights, context=tokens, kernels=kernels or G4CUDA))
+
+
+def _for_engines(
+    target: Target, weights: str, tokens: int, kernels: str | None, modalities: tuple[str, ...]
+) -> EngineOptions | None:
+    """The options of a compile of engines, for one sequence; None for another target."""
+    if not issubclass(target.options_class, EngineOptions):
+        return None
+    given = {} if kernels is None else {"kernels": kernels}  # which it refuses
+    return engine_options(target.options(weights=weights, context=tokens, modalities=modalities, **given))
 
 
 def _constant_bytes(text: TextFacts, cuda: CudaOptions | None) -> int:

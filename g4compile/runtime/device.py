@@ -1,4 +1,4 @@
-"""The few calls of CUDA that a session makes, through `cuda-python`: memory, copies, one stream, graphs.
+"""The few calls of CUDA that a session makes, through `cuda-python`: memory, copies, one stream, graphs of its own.
 
 Nothing here was run against TensorRT: tests put a device of host memory in its place.
 """
@@ -84,10 +84,15 @@ class Device(Protocol):
         ...
 
     def capture(self, run: Callable[[], None]) -> int:
-        """A graph of what ``run`` puts on the stream."""
+        """A graph of what ``run`` puts on the stream, which is not done. Whatever happens, the stream captures no more.
+        Raises MachineError for what cannot be captured, and what ``run`` raises."""
         ...
 
     def launch(self, graph: int) -> None: ...
+
+    def destroy(self, graph: int) -> None:
+        """Give a graph back, which runs no more."""
+        ...
 
     def close(self) -> None:
         """Give back all memory, all graphs and the stream. It is used no more."""
@@ -106,10 +111,16 @@ class Cuda:
             raise MachineError(f"{what} are run through {_PACKAGE}, which is not installed", fix=install) from error
         self._runtime = runtime
         self._memory, self._pinned, self._graphs = set[int](), set[int](), set[int]()
-        weakref.finalize(self, _free, runtime, self._memory, self._pinned)  # of a session that nobody closes
+        # Of a session that nobody closes.
+        weakref.finalize(self, _free, runtime, self._graphs, self._memory, self._pinned)
+        self._call(runtime.cudaSetDevice, 0)  # what follows is on the first GPU, whatever another library has chosen
         # No work of the legacy default stream, which ONNX Runtime and TensorRT may use, holds up this one.
         self.stream = int(self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking))
-        self._event = int(self._call(runtime.cudaEventCreateWithFlags, runtime.cudaEventDisableTiming))
+        try:
+            self._event = int(self._call(runtime.cudaEventCreateWithFlags, runtime.cudaEventDisableTiming))
+        except MachineError:
+            runtime.cudaStreamDestroy(self.stream)
+            raise
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of a call, its error code checked; several as a tuple."""
@@ -174,33 +185,54 @@ class Cuda:
         self._call(self._runtime.cudaEventSynchronize, self._event)
 
     def capture(self, run: Callable[[], None]) -> int:
-        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._call(self._runtime.cudaStreamBeginCapture, self.stream, mode)
-        run()
-        graph = self._call(self._runtime.cudaStreamEndCapture, self.stream)
-        found = int(self._call(self._runtime.cudaGraphInstantiate, graph, 0))
+        runtime = self._runtime
+        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call(runtime.cudaStreamBeginCapture, self.stream, mode)
+        try:
+            run()
+        except BaseException:  # an interrupt too
+            code, graph = runtime.cudaStreamEndCapture(self.stream)
+            if int(code) == 0:
+                runtime.cudaGraphDestroy(graph)
+            runtime.cudaGetLastError()  # else the next call tells of it
+            raise
+        try:
+            graph = self._call(runtime.cudaStreamEndCapture, self.stream)
+        except MachineError:
+            runtime.cudaGetLastError()
+            raise
+        try:
+            found = int(self._call(runtime.cudaGraphInstantiate, graph, 0))
+        finally:
+            runtime.cudaGraphDestroy(graph)
         self._graphs.add(found)
         return found
 
     def launch(self, graph: int) -> None:
         self._call(self._runtime.cudaGraphLaunch, graph, self.stream)
 
+    def destroy(self, graph: int) -> None:
+        self._graphs.discard(graph)
+        self._call(self._runtime.cudaGraphExecDestroy, graph)
+
     def close(self) -> None:
-        for graph in self._graphs:
-            self._call(self._runtime.cudaGraphExecDestroy, graph)
-        self._graphs.clear()
-        _free(self._runtime, self._memory, self._pinned)
+        """Behind an error too: of a driver that says no, nothing is left to give, and the rest is given."""
         if self.stream:
-            self._call(self._runtime.cudaEventDestroy, self._event)
-            self._call(self._runtime.cudaStreamDestroy, self.stream)
+            self._runtime.cudaStreamSynchronize(self.stream)
+        _free(self._runtime, self._graphs, self._memory, self._pinned)
+        if self.stream:
+            self._runtime.cudaEventDestroy(self._event)
+            self._runtime.cudaStreamDestroy(self.stream)
             self.stream = 0
 
 
-def _free(runtime: Any, memory: set[int], pinned: set[int]) -> None:
-    """Give memory back; of a driver that says no, nothing is left to give."""
+def _free(runtime: Any, graphs: set[int], memory: set[int], pinned: set[int]) -> None:
+    """Give graphs and memory back; of a driver that says no, nothing is left to give."""
+    for graph in graphs:
+        runtime.cudaGraphExecDestroy(graph)
     for address in memory:
         runtime.cudaFree(address)
     for address in pinned:
         runtime.cudaFreeHost(address)
-    memory.clear()
-    pinned.clear()
+    for held in (graphs, memory, pinned):
+        held.clear()

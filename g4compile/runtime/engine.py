@@ -1,5 +1,4 @@
-"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph per
-decoded token.
+"""A session over TensorRT engines: weights bound from the checkpoint, caches on the device, a CUDA graph for each step.
 
 The host looks rows of the embedding tables up and decides which step runs which tokens. The device finds the likeliest
 tokens, so that greedy and top-k choice bring a few hundred bytes per token back, and not the logits. It imports no
@@ -10,25 +9,28 @@ CPU.
 from __future__ import annotations
 
 import importlib
-import math
+import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import AUDIO, DATA, DECODER, VISION, EngineStep, TensorSpec, WeightSpec
-from g4compile.bundle.weight_codes import parse_steps
-from g4compile.bundle.weight_steps import prepare
-from g4compile.errors import CheckpointError, InputError, MachineError
+from g4compile.bundle.manifest import AUDIO, DECODER, VISION, EngineSpec
+from g4compile.errors import G4Error, InputError, MachineError
 from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
-from g4compile.runtime.device import Cuda, Device
+from g4compile.runtime.device import Cuda, Device, DeviceMemory
+from g4compile.runtime.device_memory import Memory
+from g4compile.runtime.engine_contexts import RTX, CompiledContexts, cache_file, plain_contexts
+from g4compile.runtime.engine_decoder import TOP, Decoder, staged_bytes
 from g4compile.runtime.engine_encoder import Encoder
 from g4compile.runtime.engine_host import EngineHost, StepFeeds
-from g4compile.runtime.engine_plans import DTYPES, open_plans
-from g4compile.runtime.feeds import LOGITS, PAST, joined, past_of
+from g4compile.runtime.engine_plans import Plans, open_plans
+from g4compile.runtime.engine_steps import Planner
+from g4compile.runtime.engine_weights import Weights
+from g4compile.runtime.feeds import LOGITS, joined
 from g4compile.runtime.in_place import InPlace
 from g4compile.runtime.media.placeholders import Media
 from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs
@@ -37,18 +39,27 @@ from g4compile.runtime.prompt import media_of
 from g4compile.runtime.sampling import Sampling
 from g4compile.runtime.tensor_files import TensorFiles
 
-_STAGING = 64 << 20  # bytes of host memory that is kept for copies of weights
-_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_STAGING = 16 << 20  # least bytes of host memory for copies: weights go through it
+_MODULES = {"tensorrt": "tensorrt", RTX: "tensorrt_rtx"}
 
 
 class EngineSession(Conversation):
-    """One conversation with an engine bundle. ``checkpoint``: the folder whose tensors are the weights.
+    """One conversation with an engine bundle. ``checkpoint``: the folder whose tensors are the weights; None for a
+    bundle that holds them itself.
 
-    ``device`` and ``trt``: where it runs and TensorRT's module; found when not given. Raises MachineError when
-    there is no GPU, no TensorRT, or the engines are for other GPUs.
+    ``device`` and ``trt``: where it runs and TensorRT's module; found when not given. ``cache``: a folder for kernels
+    that TensorRT-RTX compiles, which later sessions load. Raises MachineError when there is no GPU, no TensorRT, not
+    enough memory, or the engines are for other GPUs. Whatever is raised, nothing of it stays on the device.
     """
 
-    def __init__(self, bundle: Bundle, checkpoint: Path, device: Device | None = None, trt: Any = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        checkpoint: Path | None = None,
+        device: Device | None = None,
+        trt: Any = None,
+        cache: Path | None = None,
+    ) -> None:
         spec = bundle.manifest.engine
         if spec is None:
             raise InputError(f"{bundle.folder} is no engine bundle")
@@ -57,70 +68,53 @@ class EngineSession(Conversation):
                 f"these engines are for {spec.ranks} GPUs that compute together, and a session here runs one",
                 fix="compile without --tensor-parallel",
             )
-        super().__init__(bundle)
-        self._spec = spec
-        self._device: Device = Cuda() if device is None else device
-        self._files = TensorFiles(checkpoint)
-        self._plans = open_plans(trt or _module(spec.product), bundle, spec, self._device)
-        self._staging = self._device.staging(_STAGING)
-        self._addresses: dict[str, int] = {}
-        self._state = InPlace(bundle.manifest.kv.rewind)
-        self._graph: tuple[int, int] | None = None  # of a decode step: for how many sequences, and which
-        for weight in spec.weights:
-            self._bind_weight(weight)
-        for step in spec.steps:
-            self._allocate(step)
-        graphs = bundle.manifest.graphs
-        read = [tensor.name for tensor in graphs[self._graph_of("decode")].inputs]
-        self._host = EngineHost(spec.host, self._files.read_rows, spec.chunk, read)
-        self._encoders = {
-            one.part: Encoder(one, graphs[bundle.manifest.graph(one.part)], self._plans[one.part], self._device)
-            for one in spec.encoders
-        }
-
-    def _bind_weight(self, weight: WeightSpec) -> None:
-        """Copy a tensor to the device, in the dtype that the engines want."""
-        if weight.offset is not None:
-            data = np.memmap(self.bundle.folder / DATA, np.uint8, "r", offset=weight.offset, shape=(weight.bytes,))
-            self._send(weight.name, np.asarray(data))
-            return
-        array = prepare(self._files.read(weight.key), weight.dtype, parse_steps(weight.steps))
-        if array.shape != weight.shape:
-            raise CheckpointError(
-                f"tensor {weight.key} has the shape {list(array.shape)}, "
-                f"the engine was compiled for {list(weight.shape)}",
-                where=str(self._files.folder),
-                fix="give the checkpoint that the bundle was compiled from",
+        held = bundle.manifest.tensor_files
+        if checkpoint is None and not held:
+            raise InputError(
+                "this engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
+                fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER); or compile with --self-contained",
             )
-        self._send(weight.name, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        super().__init__(bundle)
+        self._files = TensorFiles(bundle.folder, held) if checkpoint is None else TensorFiles(checkpoint)
+        kernels = cache_file(bundle, cache)
+        self._device: Device = Cuda() if device is None else device
+        self._compiled: CompiledContexts | None = None
+        self._plans: Plans | None = None
+        self._decoder: Decoder | None = None
+        self._encoders: dict[str, Encoder] = {}
+        self._weights, self._kv, self._buffers = (
+            Memory(self._device, what) for what in ("weights", "keys and values", "inputs, outputs and what is between")
+        )
+        self._state = InPlace(bundle.manifest.kv.rewind, spec.ring)
+        try:
+            self._free_before = self._device.free_memory()
+            self._open(spec, _module(spec.product) if trt is None else trt, kernels)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they hold engines, which go before the stream
+            self._close()
+            raise
 
-    def _send(self, weight: str, data: np.ndarray[Any, Any]) -> None:
-        address = self._addresses[weight] = self._device.allocate(data.nbytes)
-        for start in range(0, data.nbytes, len(self._staging)):
-            piece = data[start : start + len(self._staging)]
-            staged = self._staging[: len(piece)]
-            staged[:] = piece
-            self._device.upload(address + start, staged)
-            self._device.synchronize()  # before the next piece takes the place of this one
-        for plan in self._plans.values():
-            if plan.reads(weight):
-                plan.set_address(weight, address)
-
-    def _allocate(self, step: EngineStep) -> None:
-        """Buffers of a step's inputs and outputs, as large as they can be; a cache's output is its input."""
-        graph = self.bundle.manifest.graphs[self._graph_of(step.name)]
-        for tensor in (*graph.inputs, *graph.outputs):
-            cache = past_of(tensor.name)
-            key = cache if cache.startswith(PAST) else f"{step.name}/{tensor.name}"
-            if key not in self._addresses:
-                size = math.prod(self._shape(tensor, self._spec.batch, step.tokens[2])) * DTYPES[tensor.dtype].itemsize
-                self._addresses[key] = self._device.allocate(size)
-                self._device.zero(self._addresses[key], size)
-            self._plans[step.name].set_address(tensor.name, self._addresses[key])
-
-    def _shape(self, tensor: TensorSpec, batch: int, tokens: int) -> tuple[int, ...]:
-        known = {"batch": batch, "new": tokens}
-        return tuple(size if isinstance(size, int) else known[size] for size in tensor.shape)
+    def _open(self, spec: EngineSpec, trt: Any, kernels: Path | None) -> None:
+        manifest, graphs = self.bundle.manifest, self.bundle.manifest.graphs
+        if spec.product == RTX:
+            self._compiled = CompiledContexts(trt, [step.name for step in spec.steps], kernels)
+        make = plain_contexts(trt) if self._compiled is None else self._compiled
+        plans = self._plans = open_plans(trt, self.bundle, spec, self._device, make, self._buffers)
+        staging = self._device.staging(max(_STAGING, staged_bytes(manifest, spec)))
+        weights = Weights(self.bundle.folder, self._files, self._weights, staging)
+        addresses = {weight.name: weights.bind(weight) for weight in spec.weights}
+        self._decoder = Decoder(manifest, spec, plans, addresses, self._kv, self._buffers, staging)
+        self._decoder.prepare(1)
+        read = [tensor.name for tensor in graphs[manifest.graph(DECODER, "decode")].inputs]
+        planner = Planner(spec.steps, spec.ring, manifest.context)
+        self._host = EngineHost(spec.host, self._files.read_rows, planner, read)
+        for one in spec.encoders:
+            context = plans.context(one.part)
+            for name in addresses.keys() & set(plans[one.part].tensors):
+                context.set_address(name, addresses[name])
+            self._encoders[one.part] = Encoder(one, graphs[manifest.graph(one.part)], context, self._buffers)
+        if self._compiled is not None:
+            self._compiled.save()
 
     @property
     def length(self) -> int:
@@ -132,7 +126,13 @@ class EngineSession(Conversation):
 
     @property
     def kv_bytes(self) -> int:
-        return self._spec.kv_bytes
+        return self._kv.bytes
+
+    @property
+    def device_memory(self) -> DeviceMemory:
+        with self._alone():
+            free, held = self._device.free_memory(), (self._weights.bytes, self._kv.bytes, self._buffers.bytes)
+            return DeviceMemory(*held, max(0, self._free_before - free - sum(held)), free)
 
     def _reset(self) -> None:
         self._state.reset()
@@ -140,37 +140,56 @@ class EngineSession(Conversation):
     def _rewind(self, tokens: int) -> None:
         self._state.rewind(tokens)
 
-    def _whole(self) -> AbstractContextManager[None]:
-        return self._state.whole()
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            with self._state.whole():
+                yield
+        except BaseException:  # an interrupt too
+            with suppress(G4Error):  # the first error is the one to tell
+                self._device.synchronize()  # what is still running reads memory that the next call writes
+            raise
 
     def _close(self) -> None:
-        self._plans.clear()
-        self._encoders.clear()
-        self._device.close()
+        """Graphs before the contexts that they were captured of, these before engines, and all before the stream."""
+        try:
+            if self._decoder is not None:
+                self._device.synchronize()
+                self._decoder.close()
+            if self._compiled is not None:
+                self._compiled.save()
+        finally:
+            if self._plans is not None:
+                self._plans.close()
+            if self._compiled is not None:
+                self._compiled.close()
+            self._device.close()
 
     def _forward(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media = NO_MEDIA) -> Logits:
+        assert self._decoder is not None  # of an open session
         pieces = []
         for step in self._steps(ids, all_positions, media):
             self._step(step)
             if all_positions:
-                pieces.append(self._fetch(step.name, LOGITS, step.tokens.shape))
-        return joined(pieces or [self._fetch(step.name, LOGITS, step.tokens.shape)], all_positions)
+                pieces.append(self._decoder.fetch(step))
+        return joined(pieces or [self._decoder.fetch(step)], all_positions)
 
     def _next(self, ids: np.ndarray[Any, Any], sampling: Sampling, media: Media = NO_MEDIA, more: bool = False) -> int:
-        """From the likeliest tokens, which the engine found, where they decide; else from all logits."""
+        """From the likeliest tokens, which the engine found, where they decide; else with all logits."""
+        assert self._decoder is not None  # of an open session
         for step in self._steps(ids, False, media):
             self._step(step)
-        name, sizes = step.name, step.tokens.shape
-        if not sampling.enough(int(self._output(name, "top_tokens").shape[-1])):
-            return sampling.choose(self._fetch(name, LOGITS, sizes)[0, -1])
-        top, tokens = (self._fetch(name, output, sizes)[0, -1] for output in ("top_logits", "top_tokens"))
-        return sampling.choose_among(top, tokens)
+        if sampling.enough(self._decoder.top_tokens(step)):
+            return sampling.choose_among(*self._decoder.last(step, *TOP))
+        return sampling.choose_knowing(*self._decoder.last(step, LOGITS, *TOP))
 
     def _steps(self, ids: np.ndarray[Any, Any], all_positions: bool, media: Media) -> Iterator[StepFeeds]:
         """What the caller runs in turn for ``ids`` with ``media``."""
-        if ids.shape[0] > self._spec.batch:
+        spec = self.bundle.manifest.engine
+        assert spec is not None  # `__init__` has seen to it
+        if ids.shape[0] > spec.batch:
             raise InputError(
-                f"the engines take {self._spec.batch} sequences at most, got {ids.shape[0]}", fix="compile with --batch"
+                f"the engines take {spec.batch} sequences at most, got {ids.shape[0]}", fix="compile with --batch"
             )
         features = None if media.is_empty else self._features(ids, media)
         self._state.batch = ids.shape[0]
@@ -192,46 +211,10 @@ class EngineSession(Conversation):
         return placed(ids, media, spec.tokens, see, hear)
 
     def _step(self, step: StepFeeds) -> None:
-        batch, new = step.tokens.shape
-        self._state.writes(new)
-        graph, plan = self.bundle.manifest.graphs[self._graph_of(step.name)], self._plans[step.name]
-        for tensor in graph.inputs:
-            if any(isinstance(size, str) for size in tensor.shape):
-                plan.set_shape(tensor.name, self._shape(tensor, batch, new))
-            if tensor.name in step.inputs:
-                array = np.ascontiguousarray(step.inputs[tensor.name].astype(DTYPES[tensor.dtype]))
-                self._device.upload(self._addresses[f"{step.name}/{tensor.name}"], array)
-        self._execute(step.name)
-        self._device.synchronize()  # before what was fed goes away
-        self._state.length += new
-
-    def _fetch(self, name: str, output: str, sizes: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        """An output of the step ``name``, which just ran over ids of ``sizes``."""
-        spec = self._output(name, output)
-        array = np.empty(self._shape(spec, *sizes), DTYPES[spec.dtype])
-        self._device.download(array, self._addresses[f"{name}/{output}"])
-        self._device.synchronize()
-        return array
-
-    def _output(self, name: str, output: str) -> TensorSpec:
-        graph = self.bundle.manifest.graphs[self._graph_of(name)]
-        return next(tensor for tensor in graph.outputs if tensor.name == output)
-
-    def _graph_of(self, step: str) -> str:
-        """The name of the graph that the decoder runs in a ``step``."""
-        return self.bundle.manifest.graph(DECODER, step)
-
-    def _execute(self, name: str) -> None:
-        """Run a step; a decode step from its second time on as a graph, which costs one launch."""
-        enqueue = self._plans[name].run
-        if name != "decode":
-            enqueue()
-        elif self._graph is None or self._graph[0] != self._state.batch:
-            enqueue()  # TensorRT wants one run before a capture
-            self._device.synchronize()
-            self._graph = self._state.batch, self._device.capture(enqueue)
-        else:
-            self._device.launch(self._graph[1])
+        assert self._decoder is not None  # of an open session
+        self._state.writes(step.end)
+        self._decoder.run(step)
+        self._state.length += step.tokens.shape[1]
 
 
 def _module(product: str) -> Any:

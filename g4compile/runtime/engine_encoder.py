@@ -10,23 +10,24 @@ import numpy as np
 from g4compile.bundle.manifest import EngineEncoder, GraphSpec, TensorSpec
 from g4compile.bundle.media import PatchSpec
 from g4compile.errors import InputError
-from g4compile.runtime.device import Device
-from g4compile.runtime.engine_plans import DTYPES, Plan
+from g4compile.runtime.device_memory import Memory
+from g4compile.runtime.engine_plans import DTYPES, Context
 from g4compile.runtime.media.patches import in_token_order
 from g4compile.runtime.media.records import Array, AudioInputs, ImageInputs
 
 
 class Encoder:
-    """The ``plan`` of a part, as ``spec`` and its ``graph`` describe it. Its buffers hold the largest item."""
+    """A ``context`` of the plan of a part, as ``spec`` and its ``graph`` describe it. Its ``buffers`` hold the largest
+    item."""
 
-    def __init__(self, spec: EngineEncoder, graph: GraphSpec, plan: Plan, device: Device) -> None:
-        self._spec, self._graph, self._plan, self._device = spec, graph, plan, device
+    def __init__(self, spec: EngineEncoder, graph: GraphSpec, context: Context, buffers: Memory) -> None:
+        self._spec, self._graph, self._context, self._device = spec, graph, context, buffers.device
         most = {name: sizes[2] for profile in spec.profiles for name, sizes in profile.items()}  # the last is largest
         self._addresses = {}
         for tensor in (*graph.inputs, *graph.outputs):
             size = math.prod(_shape(tensor, most)) * DTYPES[tensor.dtype].itemsize
-            address = self._addresses[tensor.name] = device.allocate(size)
-            plan.set_address(tensor.name, address)
+            address = self._addresses[tensor.name] = buffers.allocate(size, zero=True)
+            context.set_address(tensor.name, address)
 
     def image(self, image: ImageInputs, patches: PatchSpec) -> Array:
         """Features float32 [tokens, H] of an image. Raises InputError for one that no profile is for, MachineError when
@@ -41,12 +42,12 @@ class Encoder:
         return self._run({"input_features": frames}, {"tokens": sound.tokens, "frames": len(frames)}, "a sound")
 
     def _run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int], item: str) -> Array:
-        self._plan.take_profile(self._profile(sizes, item))
+        self._context.take_profile(self._profile(sizes, item))
         for tensor in self._graph.inputs:
             array = np.ascontiguousarray(feeds[tensor.name].astype(DTYPES[tensor.dtype]))
-            self._plan.set_shape(tensor.name, array.shape)
+            self._context.set_shape(tensor.name, array.shape)
             self._device.upload(self._addresses[tensor.name], array)
-        self._plan.run()
+        self._context.run()
         (output,) = self._graph.outputs
         made = np.empty(_shape(output, sizes), DTYPES[output.dtype])
         self._device.download(made, self._addresses[output.name])

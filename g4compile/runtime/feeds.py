@@ -22,7 +22,7 @@ POSITIONS, KEEP, LOGITS = "position_ids", "num_logits_to_keep", "logits"
 
 def positions(length: int, batch: int, new: int) -> Array:
     """int64 [batch, new]: the places of ``new`` tokens behind ``length``."""
-    return np.tile(np.arange(length, length + new, dtype=np.int64), (batch, 1))
+    return np.arange(length, length + new, dtype=np.int64).reshape(1, new).repeat(batch, axis=0)
 
 
 def blocks(places: Array, length: int, batch: int, new: int) -> tuple[Array, Array]:

@@ -51,7 +51,7 @@ def prepacked(cache: Path, digest: str, fill: Callable[[Path], None]) -> Path:
 
     Raises InputError when the folder or the entry is not ours alone, and OSError.
     """
-    _make_folder(cache)
+    make_folder(cache)
     entry = cache / f"prepacked-{digest[:16]}"
     if os.path.lexists(entry):
         _check_ours(entry)
@@ -79,7 +79,8 @@ def discard(entry: Path) -> None:
     entry.rmdir()
 
 
-def _make_folder(cache: Path) -> None:
+def make_folder(cache: Path) -> None:
+    """Make the folder ``cache`` where it is not there. Raises InputError when it is not this user's alone."""
     if not os.path.lexists(cache):
         cache.parent.mkdir(parents=True, exist_ok=True)
         cache.mkdir(mode=0o700, exist_ok=True)

@@ -21,6 +21,7 @@ _COLDEST = 1e-5  # a colder draw is greedy but for ties; and a subnormal tempera
 _LEAST_P = 1e-9
 _MOST = (1 << 31) - 1  # of top_k: more than any vocabulary has
 _SIGN = np.uint32(1 << 31)
+_WRONG = 1e-5  # the relative error that is allowed for in a sum in float32: some times what there can be
 _SHARE = 256  # logits for each that is wanted, from which on most are left out beforehand
 
 
@@ -59,22 +60,63 @@ class Sampling:
     def choose_among(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
         """As `choose`, of the likeliest ``tokens`` [count], in any order, and their ``logits``, where they are
         `enough`."""
-        check_greatest(logits.max())
         if self.temperature == 0:
-            return int(_likeliest_first(logits, tokens, 1)[1][0])
+            greatest = logits.max()
+            check_greatest(greatest)
+            return int(tokens[logits == greatest].min())
         return self._draw(logits, tokens)
 
+    def choose_knowing(self, logits: Logits, top: Logits, tokens: np.ndarray[Any, Any]) -> int:
+        """As `choose`, from all ``logits`` [V], of which the greatest are ``top`` [count], of ``tokens`` [count], in
+        any order. Most draws are one of these, and then no more are put in order."""
+        if self.enough(len(tokens)):
+            return self.choose_among(top, tokens)
+        if self.top_k:  # more than are known
+            return self.choose(logits)
+        check_greatest(top.max())
+        ordered, likely = _likeliest_first(top, tokens, len(tokens))
+        shares = exp(self._scaled(ordered))
+        place = self._place(np.cumsum(shares), float(shares[-1]), self._total(logits, ordered[0]))
+        if place is None or ordered[place] == ordered[-1]:  # another token may be as likely, and come first
+            return self.choose(logits)
+        self.draws += 1
+        return int(likely[place])
+
     def _draw(self, logits: Logits, tokens: np.ndarray[Any, Any]) -> int:
-        greatest = logits.max()
-        check_greatest(greatest)
+        check_greatest(logits.max())
         ordered, tokens = _likeliest_first(logits, tokens, self.top_k or len(tokens))
-        with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity, whose `exp` is 0
-            scaled = (ordered.astype(np.float64) - np.float64(greatest)) / self.temperature
-        sums = np.cumsum(exp(scaled))  # one after another, the likeliest first
+        sums = np.cumsum(exp(self._scaled(ordered)))  # one after another, the likeliest first
         kept = int(np.searchsorted(sums, self.top_p * sums[-1]))  # the last that is kept
         point = uniform(self._seed, self.draws) * sums[kept]
         self.draws += 1
         return int(tokens[np.searchsorted(sums[: kept + 1], point, side="right")])
+
+    def _scaled(self, ordered: Logits) -> np.ndarray[Any, Any]:
+        """Of logits, the greatest first: what `exp` is taken of."""
+        with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity, whose `exp` is 0
+            scaled: np.ndarray[Any, Any] = (ordered.astype(np.float64) - np.float64(ordered[0])) / self.temperature
+        return scaled
+
+    def _total(self, logits: Logits, greatest: np.floating[Any]) -> tuple[float, float]:
+        """Bounds of the sum of all shares, computed in float32: of a share exp(-x) the rounding of x changes
+        a part of x / 2^23, so a millionth where shares count at all, which are those of x up to about 16."""
+        with np.errstate(over="ignore", invalid="ignore"):  # no number stays none, and decides nothing
+            total = float(np.exp((logits - greatest) / np.float32(self.temperature)).sum(dtype=np.float64))
+        return total * (1 - _WRONG), total * (1 + _WRONG)
+
+    def _place(self, sums: np.ndarray[Any, Any], last: float, total: tuple[float, float]) -> int | None:
+        """Which of the likeliest tokens, whose shares add up to ``sums``, is drawn next, where all add up to a number
+        between two of ``total``; None where that does not decide. ``last``: the share of the last of them."""
+        least, most = (self.top_p * bound for bound in total)
+        if np.isnan(most):
+            return None
+        first, final = (int(np.searchsorted(sums, bound)) for bound in (least, most))
+        # What is kept adds up to a number between these; behind the likeliest it ends in a share no greater than last.
+        low = sums[first] if first < len(sums) else least
+        high = sums[final] if final < len(sums) else min(total[1], most + last)
+        number = uniform(self._seed, self.draws)
+        place, other = (int(np.searchsorted(sums, number * end, side="right")) for end in (low, high))
+        return place if place == other and place < len(sums) else None
 
 
 def check_greatest(greatest: np.floating[Any]) -> None:

@@ -162,8 +162,9 @@ def load(
     profile: str | Path | None = None,
     checkpoint: str | Path | None = None,
 ) -> Conversation:
-    """Open the bundle at ``path``, as `Session`; one of the target onnx-cuda as `CudaSession`; an engine bundle with
-    the ``checkpoint`` folder that holds its weights, as `EngineSession`. Raises InputError for an argument that is not
+    """Open the bundle at ``path``, as `Session`; one of the target onnx-cuda as `CudaSession`; an engine bundle as
+    `EngineSession`, with the ``checkpoint`` folder that holds its weights, where it does not itself, and one of
+    TensorRT-RTX with a folder ``cache`` for the kernels that it compiles. Raises InputError for an argument that is not
     possible, BundleError when the bundle is not whole or not for this version, MachineError without a GPU."""
     weights = arguments.optional_path("checkpoint", checkpoint)
     bundle = Bundle.open(arguments.path("path", path))
@@ -172,15 +173,11 @@ def load(
         return _cuda(bundle, **given, cache=cache, profile=profile, checkpoint=weights)
     if bundle.manifest.engine is None:
         return Session(bundle, threads, chunk, cache, profile)
-    if weights is None:
-        raise InputError(
-            "an engine bundle holds no weights: it reads them from the checkpoint it was compiled from",
-            fix="--checkpoint FOLDER, or load(..., checkpoint=FOLDER)",
-        )
-    _refuse("an engine bundle", threads=threads or None, cache=cache, profile=profile)
+    compiles = bundle.manifest.engine.product == "tensorrt-rtx"  # kernels, when it loads
+    _refuse("an engine bundle", threads=threads or None, cache=None if compiles else cache, profile=profile)
     from g4compile.runtime.engine import EngineSession
 
-    return EngineSession(bundle, weights)
+    return EngineSession(bundle, weights, cache=arguments.optional_path("cache", cache))
 
 
 def _cuda(bundle: Bundle, **useless: object) -> Conversation:

@@ -3,6 +3,7 @@ token."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ Array = np.ndarray[Any, Any]
 
 
 class TensorFiles:
-    """All `*.safetensors` of a folder. Raises CheckpointError for a file that cannot be read."""
+    """All `*.safetensors` of a ``folder``, or those of some ``names``. Raises CheckpointError for a file that cannot be
+    read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}  # by key, the opened file
-        for file in sorted(folder.glob("*.safetensors")):
+        self._slices: dict[str, Any] = {}  # of tensors whose rows were read
+        for file in [folder / name for name in names] or sorted(folder.glob("*.safetensors")):
             try:
                 opened = safe_open(file, "numpy")
             except SafetensorError as error:
@@ -34,10 +37,13 @@ class TensorFiles:
     def read(self, key: str) -> Array:
         return np.asarray(self._file(key).get_tensor(key))
 
-    def read_rows(self, key: str, rows: Array) -> Array:
+    def read_rows(self, key: str, rows: Sequence[int]) -> Array:
         """Rows of a matrix, in its stored dtype."""
-        piece = self._file(key).get_slice(key)
-        return np.concatenate([np.asarray(piece[int(row) : int(row) + 1]) for row in rows])
+        piece = self._slices.get(key)
+        if piece is None:
+            piece = self._slices[key] = self._file(key).get_slice(key)
+        found = [np.asarray(piece[row : row + 1]) for row in rows]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _file(self, key: str) -> Any:
         if key not in self._files:

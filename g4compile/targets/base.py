@@ -135,7 +135,7 @@ class Target(ABC):
     ``default_weights``, ``kv`` and ``context``: what a compile takes when it is told nothing (of ``kv`` the first; no
     context: all the model was made for). ``accepts``: weights that it takes, or None for any recipe; ``refuses``: ones
     that make no sense here, and why. ``traces_apart``: in a process of its own, so that what torch holds is not beside
-    what a builder takes. ``planned``: `plan` knows its bytes. ``modalities`` that its bundles can take in, and do when
+    what a builder takes. ``modalities`` that its bundles can take in, and do when
     nothing is said; ``default_modalities`` where these are fewer. ``extras`` of g4compile that a compile needs beside
     the base install: `doctor` reads them.
     """
@@ -148,7 +148,6 @@ class Target(ABC):
     accepts: tuple[str, ...] | None = None
     refuses: dict[str, str] = {}
     traces_apart: bool = False
-    planned: bool = True
     modalities: tuple[str, ...] = (TEXT,)
     default_modalities: tuple[str, ...] | None = None
     extras: tuple[str, ...] = (COMPILE,)

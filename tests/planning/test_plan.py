@@ -170,7 +170,10 @@ def test_the_table_for_people():
     ("arguments", "text"),
     [
         (["e2b", "--target", "webgpu"], "no target webgpu"),
-        (["e2b", "--target", "tensorrt-rtx"], "no plan for tensorrt-rtx yet"),
+        (
+            ["e2b", "--target", "tensorrt-rtx", "--kernels", "g4ops"],
+            "--kernels is no option of the target tensorrt-rtx",
+        ),
         (["e2b", "--target", "onnx-cpu", "--weights", "int5"], "no recipe int5"),
         (["e2b", "--target", "onnx-cpu", "--context", "9999999"], "context of 9999999"),
         (["e3b", "--target", "onnx-cpu"], "no config found"),

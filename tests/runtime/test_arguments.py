@@ -109,7 +109,6 @@ def test_paths_as_text_and_chunks_of_any_size(bundles):
     np.testing.assert_array_equal(load(folder, threads=1, chunk=1 << 20).forward([2, 5, 6]), want)
 
 
-@pytest.mark.parametrize("name", ["cache", "profile"])
-def test_what_engines_have_no_use_for(engine_bundle, checkpoints, tmp_path, name):
-    with pytest.raises(InputError, match=f"an engine bundle has no use for {name}"):
-        load(engine_bundle.folder, checkpoint=checkpoints("tiny-e2b").folder, **{name: tmp_path / name})
+def test_what_engines_have_no_use_for(engine_bundle, checkpoints, tmp_path):
+    with pytest.raises(InputError, match="an engine bundle has no use for profile"):
+        load(engine_bundle.folder, checkpoint=checkpoints("tiny-e2b").folder, profile=tmp_path / "profile")

@@ -18,7 +18,8 @@ from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
 from tests.numeric.test_images import prompt_of
 from tests.prompts import expected, hf_inputs
-from tests.runtime.host_device import HostDevice, interpreted
+from tests.runtime.host_device import HostDevice
+from tests.runtime.interpreted import interpreted
 from tests.targets.tensorrt.test_parity import EXACT, SHARE
 from tests.vision import images_of
 
@@ -115,11 +116,11 @@ def test_a_prompt_behind_another_and_generate(opened, seeing_engines):
 def test_profiles_are_taken_by_size(opened, seeing_engines):
     made = opened("tiny-e2b")
     encoder, patches = made.session._encoders["vision"], seeing_engines("tiny-e2b").manifest.media.image
-    context = encoder._plan._context
+    context = encoder._context._context
     for budget, profile in ((70, 0), (140, 1), (70, 0), (280, 2)):
         (image,) = images_of(patches, [(40, 40)], budget)
         found = encoder.image(image, patches)
-        assert context.profile == profile and found.shape == (image.tokens, 64)
+        assert context._profile == profile and found.shape == (image.tokens, 64)
     with pytest.raises(InputError, match="an image of 2,000 tokens is not possible here"):
         encoder._profile({"tokens": 2000, "patches": 18000}, "an image")
 

@@ -10,7 +10,8 @@ from g4compile.runtime.engine import EngineSession
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.audio import sound_of
 from tests.prompts import expected, mixed
-from tests.runtime.host_device import HostDevice, interpreted
+from tests.runtime.host_device import HostDevice
+from tests.runtime.interpreted import interpreted
 from tests.runtime.test_engine_images import narrow
 from tests.targets.tensorrt.test_parity import SHARE
 from tests.vision import images_of
@@ -61,10 +62,10 @@ def test_session_is_as_close_as_hf_in_bfloat16(variant, opened, hearing_engines,
 def test_profiles_are_taken_by_size(opened, hearing_engines):
     session, spec = opened("tiny-e2b"), hearing_engines("tiny-e2b").manifest.media.audio
     encoder = session._encoders["audio"]
-    context = encoder._plan._context
+    context = encoder._context._context
     for seconds, profile in ((1, 0), (2.1, 1), (0.1, 0)):
         sound = sound_of(spec, seconds)
-        assert encoder.sound(sound).shape == (sound.tokens, 64) and context.profile == profile
+        assert encoder.sound(sound).shape == (sound.tokens, 64) and context._profile == profile
     for tokens, profile in ((50, 0), (51, 1), (250, 1), (251, 2), (750, 2)):
         assert encoder._profile({"tokens": tokens, "frames": 4 * tokens - 3}, "a sound") == profile
     with pytest.raises(InputError, match="a sound of 751 tokens is not possible here"):

@@ -48,6 +48,37 @@ def test_a_seed_repeats_the_draws():
     assert [first.choose(LOGITS) for _ in range(30)] != [Sampling(1.0, seed=4).choose(LOGITS) for _ in range(30)]
 
 
+@pytest.mark.parametrize("top_p", [1.0, 0.95, 0.5])
+@pytest.mark.parametrize(("temperature", "spread"), [(1.0, 8.0), (0.3, 3.0), (1.0, 1.0), (2.0, 0.1), (1e-5, 3.0)])
+def test_draws_from_all_tokens_are_the_same_with_the_likeliest_known(temperature, spread, top_p, monkeypatch):
+    """Peaked or flat; and where they are peaked, few draws put all tokens in order."""
+    random, sorted_all = np.random.default_rng(3), []
+    plain, knowing = (Sampling(temperature, top_p=top_p, seed=9) for _ in range(2))
+    choose = Sampling.choose
+    monkeypatch.setattr(Sampling, "choose", lambda self, logits: sorted_all.append(1) or choose(self, logits))
+    for _ in range(200):
+        logits = (spread * random.standard_normal(3000)).astype(np.float32)
+        top = np.argpartition(-logits, 64)[:64]
+        assert knowing.choose_knowing(logits, logits[top], top) == choose(plain, logits)
+    assert knowing.draws == plain.draws == 200
+    assert len(sorted_all) < 10 or temperature / spread > 0.2
+
+
+def test_draws_among_ties_at_the_end_of_those_that_are_known():
+    """Which of equal ones a device lists is its own choice; the vocabulary's order decides."""
+    plain, knowing = (Sampling(1.0, seed=2) for _ in range(2))
+    for _ in range(100):
+        logits = np.repeat(np.float32([3, 1]), [4, 60])
+        top = np.r_[3, 2, 1, 0, 60:64]
+        assert knowing.choose_knowing(logits, logits[top], top) == plain.choose(logits)
+
+
+def test_no_number_among_all_logits_is_seen_behind_the_likeliest():
+    logits = np.array([1, 5, np.nan, 0], np.float32)
+    with pytest.raises(BundleError, match="gave nan"):
+        Sampling(1.0, seed=1).choose_knowing(logits, logits[:2], np.array([0, 1]))
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"temperature": 0.7, "top_k": 3}, {"temperature": 1.0, "top_k": 5, "top_p": 0.8}]
 )

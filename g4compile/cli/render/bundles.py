@@ -32,6 +32,8 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     }
     if manifest.engine is not None:
         rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
+    if "checkpoint_files" in data:
+        rows["checkpoint's files"] = f"{data['checkpoint_files']} into the bundle, which needs no checkpoint"
     if manifest.cuda is not None:
         rows |= _cuda_rows(manifest.cuda)
     if "kernels" in data and manifest.cuda is None:
@@ -118,6 +120,10 @@ def _refused(step: EngineStep) -> str:
     return f" (refused: {', '.join(step.refused)})" if step.refused else ""
 
 
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"
+
+
 def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     capabilities = ", ".join(f"sm{capability}" for capability in engine.compute_capabilities)
     planned = [step.activation_bytes for step in engine.steps]
@@ -125,7 +131,7 @@ def _engine_rows(engine: EngineSpec) -> dict[str, str]:
     memory = f"weights {size(engine.weight_bytes)}, KV {size(engine.kv_bytes)}, activations about {size(activations)}"
     rows = {
         "engine": f"{engine.product} {engine.version} for {capabilities or 'the GPU here'}, never run here",
-        "steps": ", ".join(f"{step.name} ({step.counts})" for step in engine.steps),
+        "steps": ", ".join(f"{step.name} ({_tokens(step.tokens)})" for step in engine.steps),
         "attention": ", ".join(f"{step.name} {step.attention}{_refused(step)}" for step in engine.steps),
     }
     if engine.ranks > 1:

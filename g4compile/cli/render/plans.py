@@ -6,6 +6,7 @@ from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.cli.render.tables import table
 from g4compile.planning.encoders import EncoderPlan
+from g4compile.planning.engines import TENSORRT
 from g4compile.planning.gpu import GpuMemory
 from g4compile.planning.memory import Memory
 from g4compile.planning.plan import Plan
@@ -20,7 +21,7 @@ def show_plan(source: str, made: Plan) -> None:
     rows = {
         "parameters": f"{made.parameters / 1e9:.3f} billion",
         **{name.replace("_", " "): size(count) for name, count in made.bytes_by_part.items() if count},
-        "data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row",
+        **_stored(made),
         **({"kernels": _kernels(made)} if made.weights != "float32" else {}),
         "KV": f"{made.kv}: {kv_size(made.kv_bytes_per_token, made.kv_window_bytes)}",
         f"KV at {made.context:,} tokens": size(made.kv_bytes),
@@ -38,7 +39,16 @@ def show_plan(source: str, made: Plan) -> None:
         print(f"    {rule}")
 
 
+def _stored(made: Plan) -> dict[str, str]:
+    if made.kernels == TENSORRT:
+        tables = f"{size(made.mapped_table_bytes)}, read by row in the checkpoint's files"
+        return {"on the device": f"{size(made.data_bytes)} of weights", "tables on the host": tables}
+    return {"data file": f"{size(made.data_bytes)}, {size(made.mapped_table_bytes)} of it tables read by row"}
+
+
 def _kernels(made: Plan) -> str:
+    if made.kernels == TENSORRT:
+        return "TensorRT's own, and with full TensorRT some of g4compile"
     if made.gpu is None:
         return kernels_row(made.kernels)
     return "those of libg4cuda" if made.kernels == G4CUDA else "ONNX Runtime's own"

@@ -69,6 +69,10 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             "TensorRT builds."
         ),
     ] = None,
+    self_contained: Annotated[
+        bool,
+        typer.Option("--self-contained", help="Engines: put the checkpoint's files into the bundle, as hard links."),
+    ] = False,
     max_memory: Annotated[str, typer.Option(help="Bound on memory for weights in flight.")] = "2GiB",
     dump_dir: Annotated[Path | None, typer.Option(help="Write the graph after every pass into this folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle at the output.")] = False,
@@ -102,6 +106,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             compute_capabilities=capabilities or None,
             tensor_parallel=tensor_parallel,
             attention=attention,
+            self_contained=self_contained,
             dump_dir=dump_dir,
             force=force,
             max_memory=memory,

@@ -13,8 +13,9 @@ import numpy as np
 from g4compile.bundle.manifest import TOP_TOKENS, Manifest
 from g4compile.runtime.cuda.bindings import FLOAT, INT64, bind_input, bind_output
 from g4compile.runtime.cuda.graph import MOST_ROWS, Graph
-from g4compile.runtime.cuda.memory import Array, Memory
+from g4compile.runtime.cuda.memory import Array
 from g4compile.runtime.device import Device
+from g4compile.runtime.device_memory import Memory
 from g4compile.runtime.feeds import LOGITS
 
 

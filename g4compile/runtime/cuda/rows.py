@@ -18,7 +18,8 @@ from g4compile.errors import MachineError
 from g4compile.runtime.cuda.bindings import BFLOAT16, FLOAT, INT64, bind_input, bind_output
 from g4compile.runtime.cuda.choice import Choice
 from g4compile.runtime.cuda.graph import Graph
-from g4compile.runtime.cuda.memory import Array, Memory, Shared, caches
+from g4compile.runtime.cuda.memory import Array, Shared, caches
+from g4compile.runtime.device_memory import Memory
 from g4compile.runtime.feeds import LOGITS, PAST, POSITIONS, PRESENT
 from g4compile.runtime.sampling import Sampling, check_greatest
 

@@ -45,7 +45,10 @@ class CudaSession(Conversation):
         if spec is None:
             raise InputError(f"{bundle.folder} is no bundle of the target onnx-cuda")
         super().__init__(bundle)
-        self._chunk, self._state = spec.chunk, InPlace(bundle.manifest.kv.rewind)
+        self._chunk, kv = spec.chunk, bundle.manifest.kv
+        # One less than rings hold: a step may have run ahead.
+        spare = min((one.slots - one.window for one in kv.layers if one.slots and one.window), default=1 << 31)
+        self._state = InPlace(spare, most=kv.rewind)
         self._rows: Rows | None = None
         self._batches: list[Batch] = []
         self._ahead: tuple[int, list[list[int]]] | None = None  # a step on the stream: behind what length, of what
@@ -143,6 +146,7 @@ class CudaSession(Conversation):
         """
         rows, greedy = self._rows_of(1), sampling.temperature == 0
         if greedy and self._ahead == (self._state.length, ids.tolist()):
+            self._state.writes(self._state.length + 1)
             self._state.length += 1
         else:
             for _ in self._run(rows, ids, self._chunk, False):
@@ -167,7 +171,7 @@ class CudaSession(Conversation):
         for start in range(0, new, most):
             piece = ids[:, start : start + most]
             keep = piece.shape[1] if all_positions else int(start + most >= new)
-            self._state.writes(piece.shape[1])
+            self._state.writes(self._state.length + piece.shape[1])
             if piece.shape[1] == 1:
                 rows.step(np.full(len(ids), self._state.length), piece[:, 0])
             else:

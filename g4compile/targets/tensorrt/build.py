@@ -72,6 +72,7 @@ class EngineBuilder:
         """
         config = self.builder.create_builder_config()
         if self.edition.capabilities:
+            config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else its runs cannot be captured
             config.num_compute_capabilities = len(capabilities)
             for index, capability in enumerate(capabilities):
                 config.set_compute_capability(getattr(self.trt.ComputeCapability, f"SM{capability}"), index)

@@ -27,7 +27,7 @@ from g4compile.targets.tensorrt.edition import Edition
 from g4compile.targets.tensorrt.encoders import inner_sizes, profiles_of
 from g4compile.targets.tensorrt.memory import activation_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
-from g4compile.targets.tensorrt.steps import Capacities, Step
+from g4compile.targets.tensorrt.steps import Step
 from g4compile.weights.coded import CodedTensor
 from g4compile.weights.engine_tensors import EngineTensor
 from g4compile.weights.quantized import QuantizedTensor
@@ -74,7 +74,7 @@ def emit_engines(
             )
     weights = tuple(spec for rank, names in enumerate(asked) for spec in _weights(names, rank, order))
     ring = options.capacities.ring(facts)
-    kv = _kv(facts, ring, options.capacities, ranks)
+    kv = _kv(facts, ring, ranks)
     engine = EngineSpec(
         product=edition.target,
         version=str(builder.trt.__version__),
@@ -109,8 +109,8 @@ def _encoder(
     return spec, EngineEncoder(part, tuple(map(dict, profiles)), most), emitted.weights
 
 
-def _kv(facts: TextFacts, ring: int, capacities: Capacities, ranks: int) -> KVSpec:
-    """A ring takes back what no later chunk has overwritten: what it holds beyond the window and one token."""
+def _kv(facts: TextFacts, ring: int, ranks: int) -> KVSpec:
+    """A ring takes back what no later chunk has overwritten: what it holds beyond those that a token sees."""
     window = max((layer.window for layer in facts.layers if layer.window), default=1)
     layers = tuple(
         KVLayer(
@@ -124,8 +124,7 @@ def _kv(facts: TextFacts, ring: int, capacities: Capacities, ranks: int) -> KVSp
         )
         for layer in facts.kv_layers
     )
-    spare = ring - window
-    return KVSpec(BFLOAT16, spare if capacities.whole(facts) else min(spare, capacities.chunk), layers)
+    return KVSpec(BFLOAT16, ring - window + 1, layers)
 
 
 def _weights(asked: dict[str, ir.TensorProtocol], rank: int, order: Order) -> tuple[WeightSpec, ...]:

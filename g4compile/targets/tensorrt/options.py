@@ -17,8 +17,9 @@ BFLOAT16 = "bfloat16"  # what activations and caches are in, and weights unless 
 @dataclass(frozen=True)
 class EngineOptions(Options):
     """``batch`` sequences at most, ``chunk`` tokens per prefill step, the GPUs that the engines are for, as compute
-    capabilities (89 for 8.9), and over how many ranks a model is split. ``attention``: the one of `FORMS` that is
-    built, or refused; None for the first that the builder takes."""
+    capabilities (89 for 8.9), over how many ranks a model is split, and whether the checkpoint's files that the engines
+    read stand in the bundle too. ``attention``: the one of `FORMS` that is built, or refused; None for the first that
+    the builder takes."""
 
     weights: str = BFLOAT16
     kv: str = BFLOAT16
@@ -26,6 +27,7 @@ class EngineOptions(Options):
     chunk: int = 128
     compute_capabilities: tuple[int, ...] = ()
     tensor_parallel: int = 1
+    self_contained: bool = False
     attention: str | None = None
 
     @property

@@ -3,10 +3,14 @@
 | step | tokens | logits of | experts | heads above 256 |
 |---|---|---|---|---|
 | decode | 1 | the one | gathered; with plugins kernels | products |
-| verify | 2 to 8, a drafter's | all | gathered; with plugins kernels | products |
-| prefill | 9 to a chunk | the last | dense; with plugins kernels | products; with plugins a kernel |
+| verify | 8, a drafter's | all | gathered; with plugins kernels | products |
+| prefill-short | 128, where a chunk is more than 256 | one that an input names | as prefill | as prefill |
+| prefill | a chunk | one that an input names | dense; with plugins kernels | products; with plugins a kernel |
 
-A few tokens of a prompt are run by the others: a plan that takes 1 to 512 tokens is twice as large as one for 9 to 512.
+A step has one number of tokens: TensorRT 11.1 and 11.2 load the code of a kernel of ours again at every change of
+shape, and keep all copies (TensorRT issue 4849); and a run of fixed shapes is one CUDA graph. Fewer tokens are filled
+up behind the last (`runtime/engine_steps.py`). A chunk that takes longer than its weights are read, more than about 256
+tokens, is too much for a short prompt or a rest: hence prefill-short.
 
 They are networks of their own, not profiles of one: with one token, sums of products beat matrix products in wide
 heads, and experts are looked up rather than all run.
@@ -21,33 +25,29 @@ from g4compile.bundle.media import BUDGETS
 from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER
-from g4compile.passes.schedule_step import ALL, LAST
+from g4compile.passes.schedule_step import ALL, ONE
 from g4compile.weights.formats.float8 import FP8
 
 Sizes = Mapping[str, tuple[int, int, int]]  # least, usual and most of dynamic sizes, by name
 KERNELS = "kernels"  # a form of experts: ops of kernels of ours
-VERIFY = (2, 4, 8)
+VERIFY, SHORT = 8, 128  # tokens
+_LONG = 256  # tokens of a chunk, from which on a shorter step is worth its plan
 
 
 @dataclass(frozen=True)
 class Step:
-    """``tokens``: least, usual and most new tokens. ``keep``: which positions have logits. ``experts``: the MoE's
-    form. ``flash``: heads that no layer attends have a kernel of ours."""
+    """``tokens``: new ones of each run. ``keep``: which positions have logits. ``experts``: the MoE's form. ``flash``:
+    heads that no layer attends have a kernel of ours."""
 
     name: str
-    tokens: tuple[int, int, int]
+    tokens: int
     keep: str
     experts: str
     flash: bool = False
 
-    @property
-    def static(self) -> int:
-        """The number of tokens when it is always the same, else 0."""
-        return self.tokens[0] if self.tokens[0] == self.tokens[2] else 0
-
     def sizes(self, batch: int) -> Sizes:
         """Of a plan for up to ``batch`` sequences."""
-        return {"batch": (1, 1, batch), "new": self.tokens}
+        return {"batch": (1, 1, batch)}
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class Capacities:
         all."""
         if not 1 <= self.batch <= 64:
             raise InputError(f"a batch of {self.batch} sequences is not possible", fix="--batch between 1 and 64")
-        if self.chunk <= VERIFY[2] or self.chunk & (self.chunk - 1):
+        if self.chunk <= VERIFY or self.chunk & (self.chunk - 1):
             raise InputError(
                 f"chunks of {self.chunk} tokens do not divide a ring of slots in every state",
-                why=f"a chunk is a power of two, and more than the {VERIFY[2]} tokens of a verify step",
+                why=f"a chunk is a power of two, and more than the {VERIFY} tokens of a verify step",
                 fix="--chunk 64, 128, 256 or 512",
             )
         if self.context < self.chunk:
             shorter = 1 << (self.context.bit_length() - 1)
-            fits = f"--chunk {shorter}, or " if shorter > VERIFY[2] else ""
+            fits = f"--chunk {shorter}, or " if shorter > VERIFY else ""
             raise InputError(
                 f"a context of {self.context} tokens does not hold a chunk of {self.chunk}",
                 why="a step writes a chunk into the caches at once",
@@ -116,9 +116,10 @@ def forms(weights: str, plugins: bool) -> tuple[str, str]:
 def steps(capacities: Capacities, weights: str, plugins: bool) -> tuple[Step, ...]:
     """Those of a bundle with ``weights`` (bfloat16, int4 or fp8), for a product with or without ``plugins``."""
     few, many = forms(weights, plugins)
-    chunk = capacities.chunk
+    short = Step("prefill-short", SHORT, ONE, many, flash=plugins)
     return (
-        Step("decode", (1, 1, 1), LAST, few),
+        Step("decode", 1, ALL, few),
         Step("verify", VERIFY, ALL, few),
-        Step("prefill", (VERIFY[2] + 1, chunk, chunk), LAST, many, flash=plugins),
+        *((short,) if capacities.chunk > _LONG else ()),
+        Step("prefill", capacities.chunk, ONE, many, flash=plugins),
     )

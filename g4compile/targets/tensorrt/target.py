@@ -58,7 +58,6 @@ class EngineTarget(Target):
     modalities = (TEXT, IMAGE, AUDIO)
     default_modalities = (TEXT,)  # images may cost rings: `Capacities.whole`
     traces_apart = True
-    planned = False  # its builder knows
 
     def __init__(self, edition: Edition) -> None:
         self.name, self.edition = edition.target, edition
@@ -130,13 +129,13 @@ class EngineTarget(Target):
         quantize: list[Pass] = []
         if options.weights in (INT4, FP8) and not in_kernels:
             quantize = [QuantizeEngineWeights(format=options.weights)]
-        chosen = lowerings(variant.form, self.edition.fused, step.flash, options.batch, step.tokens[2])
+        chosen = lowerings(variant.form, self.edition.fused, step.flash, options.batch, step.tokens)
         passes: tuple[Pass, ...] = (
-            ScheduleStep(tokens=step.static, keep=step.keep, batch=batch, capacity=options.context),
+            ScheduleStep(tokens=step.tokens, keep=step.keep, batch=batch, capacity=options.context),
             *split,
             *kernels,
             LowerToBfloat16(layers=native),
-            *([LowerToPlugins(sequences=options.batch, tokens=step.tokens[2])] if kernels else []),
+            *([LowerToPlugins(sequences=options.batch, tokens=step.tokens)] if kernels else []),
             *([] if in_kernels else [InsertFloat32Logits()]),
             InsertTopTokens(),
             *quantize,

@@ -228,16 +228,17 @@ def fails_at(here, run, error):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("CUDA error: unspecified launch failure")])
-@pytest.mark.parametrize(("kept", "new"), [(0, 19), (19, 12), (19, 1)])
+@pytest.mark.parametrize(("kept", "new"), [(0, 19), (19, 12), (19, 19), (19, 1)])
 def test_an_error_changes_nothing(kept, new, error):
     """Where rings still hold what the earlier state sees."""
     here = opened(late=False)
     if kept:
         here.session.forward(PROMPT)
-    fails_at(here, len(here.runtime.runs) + (1 if new < CHUNK or kept else 2), error)
+    runs = 2 if new > 2 * CHUNK else 1  # the last fails, when it has written
+    fails_at(here, len(here.runtime.runs) + runs, error)
     with pytest.raises((KeyboardInterrupt, BundleError)):
         here.session.forward([8] * new, all_positions=True)
-    damaged = kept and new > REWIND
+    damaged = kept and min(new, runs * CHUNK) > fake.RING - fake.WINDOW
     assert (here.session.length, here.session.batch) == (kept, 1 if kept else None)
     if damaged:
         with pytest.raises(InputError, match="damaged the state"):

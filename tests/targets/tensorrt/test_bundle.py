@@ -25,6 +25,7 @@ from g4compile.compiler import compile
 from g4compile.errors import InputError, MachineError
 from g4compile.model.config import load_config, model_facts
 from g4compile.planning.describe import describe_compiled
+from g4compile.planning.plan import plan
 from g4compile.targets.tensorrt.build import EngineBuilder
 from g4compile.targets.tensorrt.edition import FULL, MOST_DENSE, RTX
 from g4compile.targets.tensorrt.gpu import architecture_of
@@ -56,13 +57,17 @@ def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
     manifest = bundle.manifest
     engine = manifest.engine
     assert engine is not None and engine.compute_capabilities == GPUS
-    assert [step.name for step in engine.steps] == ["decode", "verify", "prefill"]
+    assert [(step.name, step.tokens) for step in engine.steps] == [("decode", 1), ("verify", 8), ("prefill", 128)]
+    assert not any(
+        isinstance(size, str) for graph in manifest.graphs.values() for one in graph.inputs for size in one.shape
+    )
     for name, graph in manifest.graphs.items():
         plan = bundle.folder / graph.file
         assert plan.name == f"{name}.plan" and 10_000 < plan.stat().st_size < 20e6
         inputs = {value.name for value in graph.inputs}
         onnx = bundles(variant).manifest.graphs["decoder"]
-        assert inputs == {value.name for value in onnx.inputs} - {"num_logits_to_keep"}
+        index = {"logit_index"} if name == "prefill" else set()
+        assert inputs == {value.name for value in onnx.inputs} - {"num_logits_to_keep"} | index
         chosen = {"top_logits", "top_tokens"}
         assert {value.name for value in graph.outputs} == {value.name for value in onnx.outputs} | chosen
     assert engine.ring % engine.chunk == 0
@@ -72,6 +77,21 @@ def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
     assert engine.weight_bytes == parameters
     assert all(step.activation_bytes > 0 for step in engine.steps)
     assert not any(path.suffix in (".data", ".safetensors") for path in bundle.folder.iterdir())
+
+
+def test_a_long_chunk_has_a_shorter_step_beside_it(trt, checkpoints, tmp_path):
+    """All four plans of a batch are built for stream capture; `verify` runs their networks, each with its tokens."""
+    folder = checkpoints("tiny-e2b").folder
+    bundle = compile(
+        folder, "tensorrt-rtx", tmp_path / "out", context=1024, chunk=512, batch=2, compute_capabilities=(89,)
+    )
+    steps = {step.name: (step.tokens, step.keep) for step in bundle.manifest.engine.steps}
+    assert steps == {
+        "decode": (1, "all"), "verify": (8, "all"), "prefill-short": (128, "one"), "prefill": (512, "one")
+    }  # fmt: skip
+    assert list(bundle.manifest.graphs) == list(steps)
+    report = verify(bundle, folder, prompt_tokens=700, new_tokens=2)
+    assert report.passed, report.broken
 
 
 def test_kv_bytes_are_rings_and_full_buffers(engines):
@@ -386,3 +406,27 @@ def test_real_size_is_built_in_little_memory(trt, preset, step, capsys):
     assert found["trace_s"] + made["emit_s"] + made["build_s"] < 150
     assert found["peak_bytes"] < 1e9
     assert made["plan_bytes"] < 20e6
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int4", "fp8"])
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-26b-a4b"])
+def test_planned_bytes_are_those_of_a_bundle(variant, weights, engines, trt, checkpoints, tmp_path):
+    """Weights and caches on the device to the byte, whose builder is not asked, and for full TensorRT the same."""
+    folder, changes = checkpoints(variant).folder, {"context": 256, "modalities": ("text",)}
+    bundle = engines(variant) if weights == "bfloat16" else compile(
+        folder, "tensorrt-rtx", tmp_path / "out", weights=weights, compute_capabilities=(89,), **changes
+    )  # fmt: skip
+    engine = bundle.manifest.engine
+    for target in ("tensorrt-rtx", "tensorrt"):
+        made = plan(folder, target, weights, **changes)
+        assert (made.data_bytes, made.kv_bytes) == (engine.weight_bytes, engine.kv_bytes)
+        assert made.gpu.load_bytes == made.data_bytes and made.gpu.activation_bytes > 0 and made.memory is None
+        keys = {table.key for table in engine.host.tables}
+        assert made.mapped_table_bytes == sum(2 * math.prod(checkpoints(variant).tensors[key].shape) for key in keys)
+
+
+def test_a_plan_of_engines_for_people():
+    result = CliRunner().invoke(app, ["plan", "31b", "--target", "tensorrt", "--weights", "int4"])
+    assert result.exit_code == 0, result.output
+    for text in ("on the device", "tables on the host", "GPU memory once loaded", "in a run of 128 tokens"):
+        assert text in result.stdout

@@ -117,6 +117,18 @@ def layers_of(one):
     return [one.network.get_layer(index) for index in range(one.network.num_layers)]
 
 
+@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-26b-a4b", "tiny-31b"])
+@pytest.mark.parametrize("tokens", [9, 13, 16])
+def test_a_prompt_that_ends_in_a_prefill_step(variant, tokens, emit, expected):
+    """With kernels, filled up or not: the one position that has logits is the last token's, in every layer."""
+    made, want = (
+        emit(variant, Capacities(context=256, batch=1, chunk=16), edition=FULL, fused_head=16),
+        expected(variant, 1),
+    )
+    session = made.session(exact=True)
+    assert float(np.abs(session.forward(want.prompt[:, :tokens]) - want.prefill[:, tokens - 1]).max()) <= EXACT
+
+
 def plugins_of(one):
     return {layer.call.name for layer in layers_of(one) if isinstance(layer, PluginLayer)}
 

@@ -22,8 +22,8 @@ from g4compile.graph.axes import resize
 from g4compile.graph.build import Builder
 from g4compile.graph.stage import op_name
 from g4compile.passes.base import expect
+from g4compile.passes.schedule_logit_index import INDEX
 
-INDEX = "logit_index"
 _NEW, _KEPT = "new", "kept"  # how many tokens a call adds, and how many have logits
 _TOKENS = 1  # the axis of tokens
 

@@ -23,6 +23,7 @@ from g4compile.passes.insert_float32_logits import InsertFloat32Logits
 from g4compile.passes.legalize import Legalize
 from g4compile.passes.lower_moe_to_gather_scatter import TILED, LowerMoEToGatherScatter
 from g4compile.passes.lower_to_bfloat16 import LowerToBfloat16
+from g4compile.passes.schedule_logit_index import ScheduleLogitIndex
 from g4compile.pipeline import Phase
 from g4compile.runtime.cuda.session import CudaSession
 from g4compile.targets.base import FLOAT32, REWIND, TEXT, Candidates, Emitted, Lowered, Options, Order, Target, Variant
@@ -38,7 +39,6 @@ from g4compile.targets.onnx.cuda.lower_embeddings import LowerEmbeddings
 from g4compile.targets.onnx.cuda.lower_to_launches import LowerToLaunches
 from g4compile.targets.onnx.cuda.narrow_scales import NarrowScales
 from g4compile.targets.onnx.cuda.options import CudaOptions, cuda_options, kernels_for
-from g4compile.targets.onnx.cuda.schedule_logit_index import ScheduleLogitIndex
 from g4compile.targets.onnx.cuda.schedule_logit_positions import ScheduleLogitPositions
 from g4compile.targets.onnx.cuda.stock_lowerings import BETWEEN, STOCK_LOWERINGS
 from g4compile.targets.onnx.lower_quantized_weights import ONNXRUNTIME, LowerQuantizedWeights

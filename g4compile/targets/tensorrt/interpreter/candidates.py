@@ -16,6 +16,7 @@ from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DECODER, HostSpec
 from g4compile.errors import BundleError, InputError
 from g4compile.program import Program, bind
+from g4compile.runtime.engine_steps import Planner
 from g4compile.targets.base import Candidates, Lowered, Target
 from g4compile.targets.lower import lower
 from g4compile.targets.lowering.split import split_embedding
@@ -83,8 +84,9 @@ def network_candidates(target: Target, bundle: Bundle, checkpoint: str | Path) -
             where=str(bundle.folder),
             fix="compile it again, or give the checkpoint that it was compiled from",
         )
+    planner = Planner(spec.steps, spec.ring, bundle.manifest.context)
     exact, rounded = (
-        NetworkSession(builder.trt, made.steps, made.host, source, spec.chunk, exact=exact) for exact in (True, False)
+        NetworkSession(builder.trt, made.steps, made.host, source, planner, exact=exact) for exact in (True, False)
     )
     return Candidates(exact, rounded)
 

@@ -136,7 +136,11 @@ def _gather(trt: Any, layer: Any, inputs: list[Any]) -> Any:
     if layer.mode not in (trt.GatherMode.DEFAULT, trt.GatherMode.ND) or bool((index < 0).any()):
         raise Defect(f"{layer.name} looks up in a way that is not known here")
     if layer.mode == trt.GatherMode.ND:
-        return x[tuple(index.long().unbind(-1))]
+        places = index.long().unbind(-1)
+        if layer.num_elementwise_dims == 1:  # the first axis of both goes together
+            rows = torch.arange(x.shape[0]).reshape([-1, *[1] * (places[0].dim() - 1)])
+            places = (rows, *places)
+        return x[tuple(places)]
     rows = x.index_select(axis, index.reshape(-1).long())
     return rows.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
 

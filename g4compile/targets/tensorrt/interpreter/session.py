@@ -17,6 +17,7 @@ from g4compile.bundle.manifest import HostSpec
 from g4compile.errors import Defect
 from g4compile.runtime import feeds
 from g4compile.runtime.engine_host import EngineHost, StepFeeds
+from g4compile.runtime.engine_steps import Planner
 from g4compile.runtime.placed import Features
 from g4compile.targets.tensorrt.build import EmittedNetwork
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
@@ -29,8 +30,8 @@ Array = np.ndarray[Any, Any]
 
 
 class NetworkSession:
-    """``networks``: of each step, by name, in ranks. ``host``: the lookups before them. ``chunk``: tokens per
-    prefill step. ``exact``: everything in float32, weights unrounded."""
+    """``networks``: of each step, by name, in ranks. ``host``: the lookups before them. ``planner``: which step runs
+    which tokens. ``exact``: everything in float32, weights unrounded."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class NetworkSession:
         networks: Mapping[str, Sequence[EmittedNetwork]],
         host: HostSpec,
         checkpoint: Checkpoint,
-        chunk: int,
+        planner: Planner,
         exact: bool,
     ) -> None:
         self._checkpoint, self._networks = checkpoint, networks
@@ -48,7 +49,7 @@ class NetworkSession:
         }
         ranks = next(iter(networks.values()))
         read = [str(value.name) for value in ranks[0].graph.inputs]
-        self._host = EngineHost(host, self._read_rows, chunk, read)
+        self._host = EngineHost(host, self._read_rows, planner, read)
         self._weights: list[dict[str, Any]] = [{} for _ in ranks]
         for steps in networks.values():
             for rank, one in enumerate(steps):
@@ -75,8 +76,7 @@ class NetworkSession:
         outputs = self._interpreters[step.name].run(fed)
         self._past = [feeds.carried(past, found) for past, found in zip(self._past, outputs, strict=True)]
         self.length += new
-        logits: Array = outputs[0][feeds.LOGITS].float().numpy()
-        return logits
+        return step.real(outputs[0][feeds.LOGITS].float().numpy())
 
     def _empty(self, graph: ir.Graph, batch: int) -> dict[str, Any]:
         shapes = {str(value.name): list(value.shape or ()) for value in graph.inputs}
@@ -85,8 +85,8 @@ class NetworkSession:
             for name in feeds.past_names(shapes)
         }
 
-    def _read_rows(self, key: str, ids: Array) -> Array:
-        return np.concatenate([self._checkpoint.read_rows(key, int(row), int(row) + 1) for row in ids])
+    def _read_rows(self, key: str, ids: Sequence[int]) -> Array:
+        return np.concatenate([self._checkpoint.read_rows(key, row, row + 1) for row in ids])
 
 
 def weight_of(tensor: ir.TensorProtocol, exact: bool) -> Any:

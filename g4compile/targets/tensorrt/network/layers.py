@@ -189,6 +189,15 @@ def _unsqueeze(e: Emitter, node: ir.Node) -> list[Tensor]:
     return [e.layer(layer)]
 
 
+def _squeeze(e: Emitter, node: ir.Node) -> list[Tensor]:
+    """As a reshape, of one axis: sizes before it are copied, and one behind it may be dynamic."""
+    x = e.tensor(node.inputs[0])
+    (axis,) = (axis % len(x.shape) for axis in e.integers(node.inputs[1]))
+    layer = e.network.add_shuffle(x)
+    layer.reshape_dims = (*[0] * axis, *list(x.shape)[axis + 1 :])
+    return [e.layer(layer)]
+
+
 def _transpose(e: Emitter, node: ir.Node) -> list[Tensor]:
     layer = e.network.add_shuffle(e.tensor(node.inputs[0]))
     layer.first_transpose = tuple(node.attributes["perm"].as_ints())
@@ -297,6 +306,7 @@ LAYERS: Mapping[str, Rule] = {
     "Softmax": _softmax,
     "Softplus": _softplus,
     "Split": split,
+    "Squeeze": _squeeze,
     "Sub": _elementwise("SUB"),
     "Tanh": _activation("TANH"),
     "TensorScatter": _cache_update,

@@ -60,9 +60,14 @@ def gather(e: Emitter, node: ir.Node) -> list[Tensor]:
 
 
 def gather_nd(e: Emitter, node: ir.Node) -> list[Tensor]:
-    """Rows by several indices each, the last axis of the second operand."""
+    """Rows by several indices each, the last axis of the second operand; behind the first axes of both, where these go
+    together."""
     x, where = (e.tensor(value) for value in node.inputs)
-    return [e.layer(e.network.add_gather_v2(x, where, e.trt.GatherMode.ND))]
+    layer = e.network.add_gather_v2(x, where, e.trt.GatherMode.ND)
+    together = node.attributes.get("batch_dims")
+    if together is not None:
+        layer.num_elementwise_dims = together.as_int()
+    return [e.layer(layer)]
 
 
 def expand(e: Emitter, node: ir.Node) -> list[Tensor]:

@@ -17,7 +17,8 @@ from g4compile.model.inventory import inventory
 from g4compile.planning.caches import gpu_caches
 from g4compile.planning.device import DEVICES, Device
 from g4compile.planning.plan import plan
-from g4compile.runtime.cuda.memory import Memory, caches
+from g4compile.runtime.cuda.memory import caches
+from g4compile.runtime.device_memory import Memory
 from g4compile.targets.onnx.cuda.options import CudaOptions
 from tests.conftest import VARIANTS
 from tests.runtime.host_device import HostDevice
