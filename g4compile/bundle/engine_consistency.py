@@ -12,7 +12,7 @@ from g4compile.bundle.manifest import ANY, DATA, DECODER, EngineSpec, Manifest
 from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS
 
 INDEX = "logit_index"
-_STEPS, _SHORT = ("decode", "verify", "prefill"), "prefill-short"  # the last where chunks are long
+_SINGLE = "decode"  # the step of one token, which runs what no other takes
 
 
 def engine_faults(manifest: Manifest) -> Faults:
@@ -30,8 +30,11 @@ def engine_faults(manifest: Manifest) -> Faults:
 
 def _step_faults(manifest: Manifest, engine: EngineSpec) -> Faults:
     names = tuple(step.name for step in engine.steps)
-    if sorted(names) not in (sorted(_STEPS), sorted((*_STEPS, _SHORT))):
-        yield f"engine.steps has {', '.join(names) or 'nothing'}", f"an engine has the steps {', '.join(_STEPS)}"
+    if _SINGLE not in names or len(set(names)) < len(names):
+        yield (
+            f"engine.steps has {', '.join(names) or 'nothing'}",
+            f"an engine has the step {_SINGLE}, and each step once",
+        )
     known = {"decode": 1, "prefill": engine.chunk}
     for step in engine.steps:
         if step.tokens != known.get(step.name, step.tokens) or step.tokens > engine.chunk:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -151,6 +151,11 @@ class Target(ABC):
     modalities: tuple[str, ...] = (TEXT,)
     default_modalities: tuple[str, ...] | None = None
     extras: tuple[str, ...] = (COMPILE,)
+
+    def defaults(self, facts: ModelFacts, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options that a model of ``facts`` has where a compile is not ``asked`` for others, by name: those that are
+        not the target's own for every model."""
+        return {}
 
     def options(self, **given: Any) -> Options:
         """The options of a compile. Raises InputError for one that this target does not have."""

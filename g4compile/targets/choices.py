@@ -28,12 +28,13 @@ def options_for(
     """The options of a compile of a model of ``facts``: what is given, and the target's default for each one that is
     None. Raises InputError."""
     recipe = recipe_of(facts, target, weights)
+    asked = {name: value for name, value in given.items() if value is not None}
     return target.options(
         weights=recipe.name if isinstance(recipe, Recipe) else recipe,
         recipe=recipe if isinstance(recipe, Recipe) else None,
         kv=kv_of(target, kv),
         context=context_of(context, target, facts),
-        **{name: value for name, value in given.items() if value is not None},
+        **{**target.defaults(facts, asked), **asked},
     )
 
 

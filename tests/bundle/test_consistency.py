@@ -166,7 +166,7 @@ def test_a_bfloat16_cache(g4ops, quantized, tmp_path, path, value, message):
 
 ENGINE = ("engine",)
 ENGINE_LIES = [
-    ((*ENGINE, "steps"), lambda old: old[:2], "engine.steps has decode, verify"),
+    ((*ENGINE, "steps"), lambda old: old[1:], "engine.steps has verify, prefill"),
     ((*ENGINE, "steps"), lambda old: [old[0], old[0], old[2]], "engine.steps has decode, decode, prefill"),
     ((*ENGINE, "steps", 0, "tokens"), 2, "the step decode takes 2 tokens"),
     ((*ENGINE, "steps", 1, "tokens"), 32, "the step verify takes 32 tokens"),

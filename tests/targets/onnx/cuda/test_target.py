@@ -11,7 +11,9 @@ from g4compile.bundle.manifest import CudaSpec
 from g4compile.compare.dequantized import dequantized
 from g4compile.compiler import compile
 from g4compile.errors import BundleError, InputError
+from g4compile.model.config import load_config, model_facts
 from g4compile.targets import TARGETS
+from g4compile.targets.choices import options_for
 from g4compile.weights.bundle_weights import initializers
 from g4compile.weights.quantized import QuantizedTensor
 from tests.manifests import linked, rewrite
@@ -22,6 +24,18 @@ def test_defaults():
     options = TARGETS["onnx-cuda"].options(kernels="g4cuda")
     assert (options.weights, options.kv, options.chunk) == ("bfloat16", "bfloat16", 2048)
     assert options.compute_capabilities == (80, 89, 90, 100, 120)
+
+
+def test_runs_are_longer_where_experts_are():
+    """But with ONNX Runtime's own ops, which take memory for every tile; and what is asked for counts."""
+    found = {
+        (preset, kernels, chunk): options_for(
+            TARGETS["onnx-cuda"], model_facts(load_config(preset)), kernels=kernels, chunk=chunk
+        ).chunk
+        for preset in ("e2b", "26b-a4b")
+        for kernels, chunk in ((None, None), ("onnxruntime", None), (None, 512))
+    }
+    assert list(found.values()) == [2048, 2048, 512, 4096, 2048, 512]
 
 
 def test_what_the_manifest_says(cuda_bundle):
