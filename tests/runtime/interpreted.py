@@ -15,7 +15,7 @@ import torch
 from g4compile.runtime.feeds import PRESENT, past_of
 from g4compile.targets.tensorrt.interpreter.interpreter import Interpreter
 
-DTYPES = {"BF16": ml_dtypes.bfloat16, "FLOAT": np.float32, "INT64": np.int64}
+DTYPES = {"BF16": ml_dtypes.bfloat16, "FLOAT": np.float32, "INT32": np.int32, "INT64": np.int64}
 WORK = 1000  # bytes that a context works in
 
 
