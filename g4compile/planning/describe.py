@@ -16,7 +16,6 @@ from g4compile.errors import BundleError, InputError
 from g4compile.inputs.files import Kind, read_bytes
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
 from g4compile.model.contents import PARTS
-from g4compile.weights.taken_files import linked
 
 _TEXT_GRAPH, _BINARY_GRAPH = (".onnxtxt",), (".onnx",)
 _GRAPH = Kind("the graph", 2**31 - 1, BundleError, "compile the checkpoint again")  # protobuf holds no more
@@ -101,7 +100,7 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
     if manifest.cuda is not None:
         data["kernels"] = "onnxruntime" if manifest.cuda.kernels is None else "g4cuda"
     if manifest.tensor_files:
-        links = [linked(bundle.folder / name) for name in manifest.tensor_files]
+        links = [(bundle.folder / name).stat().st_nlink > 1 for name in manifest.tensor_files]  # it has another name
         data["checkpoint_files"] = "linked" if all(links) else "copied"
     if manifest.engine is not None:  # its weights are listed in the manifest
         data["engine"] = msgspec.to_builtins(msgspec.structs.replace(manifest.engine, weights=()))

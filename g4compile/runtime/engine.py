@@ -223,3 +223,5 @@ def _module(product: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MachineError(f"{product} is not installed", why=str(error), fix="`g4compile doctor` says how") from error
+    except Exception as error:  # the bindings raise whatever the loader of their libraries says
+        raise MachineError(f"{product} cannot be loaded", why=str(error), fix="`g4compile doctor` says why") from error

@@ -145,7 +145,12 @@ class Plans(Mapping[str, Plan]):
 def open_plans(trt: Any, bundle: Bundle, spec: EngineSpec, device: Device, make: MakeContext, held: Memory) -> Plans:
     """Every plan of ``bundle``, its working memory in ``held``. Raises MachineError for one that this GPU, or this
     TensorRT (the module ``trt``), does not take."""
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    try:
+        runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    except (TypeError, RuntimeError) as error:  # the bindings', where the library gives none
+        raise MachineError(
+            f"{spec.product} makes no runtime here", why=str(error), fix="`g4compile doctor` says what is missing"
+        ) from error
     names = {step.name: bundle.manifest.graph(DECODER, step.name) for step in spec.steps}
     names |= {encoder.part: bundle.manifest.graph(encoder.part) for encoder in spec.encoders}
     plans = {}

@@ -21,8 +21,3 @@ def take_files(source: Checkpoint, keys: Iterable[str], folder: Path) -> None:
             os.link(file.resolve(), place)
         except OSError:
             shutil.copyfile(file, place)
-
-
-def linked(file: Path) -> bool:
-    """Whether ``file`` has another name too."""
-    return file.stat().st_nlink > 1

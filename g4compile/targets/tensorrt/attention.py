@@ -40,7 +40,8 @@ def attention(form: str, fused: FusedLayer, flash: bool) -> Lowering:
         normed = norm(split_heads(op.query, op.heads, build), op.query_norm, op.epsilon, build)
         rotated = rotate(normed, op.cos, op.sin, op.rotary, build)
         width, one_query = static_size(rotated, -1), sizes_of(rotated)[2] == 1
-        if width > fused.head and flash and op.window == 0 and op.scale == 1:
+        # The one query that the shared tail keeps would be one program a KV head.
+        if width > fused.head and flash and not one_query and op.window == 0 and op.scale == 1:
             return [merge_heads(_flash(rotated, op, build), build)]
         fits = fused.takes(width, op.heads, static_size(op.key, 2), one_query)
         attend = _FORMS[form if fits or form != FUSED else fused.otherwise]
@@ -148,26 +149,8 @@ def _shares(scores: ir.Value, like: ir.Value, build: Builder) -> ir.Value:
 
 
 def _flash(query: ir.Value, op: DualRopeAttention, build: Builder) -> ir.Value:
-    """By the kernel of ours, which makes the mask from positions: those of a step's tokens follow each other."""
+    """Of all queries of a step, by the kernel of ours, which makes the mask from their positions."""
+    positions = next(value for value in build.graph.inputs if value.name == "position_ids")
     by_token = build.op("Transpose", query, perm=[0, 2, 1, 3])
-    attended = FlashAttention.insert(build, by_token, _positions(op, build), op.key, op.value)
+    attended = FlashAttention.insert(build, by_token, positions, op.key, op.value)
     return build.op("Transpose", attended, perm=[0, 2, 1, 3])
-
-
-def _positions(op: DualRopeAttention, build: Builder) -> ir.Value:
-    """Those of the queries: of all tokens, or of the ones that are kept, as the mask is cut, or what it is made of."""
-    every = next(value for value in build.graph.inputs if value.name == "position_ids")
-    wanted, cut = sizes_of(op.query)[1], op.mask.producer() if op.mask is not None else None
-    if sizes_of(every)[1] == wanted:
-        return every
-    if cut is not None and cut.op_type == "Unsqueeze" and cut.inputs[0] is not None:
-        cut = cut.inputs[0].producer()
-    if cut is not None and cut.op_type == "GatherND":
-        return build.op("GatherND", every, cut.inputs[1], batch_dims=1)
-    if cut is not None and cut.op_type == "Slice":
-        return build.op("Slice", every, *cut.inputs[1:3], build.constant([1]))
-    kept = (node.outputs[0] for kind in ("GatherND", "Slice") for node in every.consumers() if node.op_type == kind)
-    found = next((value for value in kept if sizes_of(value)[1] == wanted), None)
-    if found is None:
-        raise SpecError("the positions of some queries are not computed here", where=describe(op.node))
-    return found

@@ -70,6 +70,7 @@ class EngineBuilder:
 
         Raises Refusal, with the builder's own words, when it gives none.
         """
+        self._complaints.clear()
         config = self.builder.create_builder_config()
         if self.edition.capabilities:
             config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else its runs cannot be captured
@@ -81,8 +82,8 @@ class EngineBuilder:
             profile = self.builder.create_optimization_profile()
             for value in dynamic:
                 profile.set_shape(str(value.name), *_shapes(value, sizes))
-            config.add_optimization_profile(profile)
-        self._complaints.clear()
+            if config.add_optimization_profile(profile) < 0:
+                raise self._refusal(name, "it does not take the optimisation profile")
         try:
             plan = self.builder.build_serialized_network(emitted.network, config)
         except Exception as error:  # whatever the bindings make of what the library throws

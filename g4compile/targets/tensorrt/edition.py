@@ -104,7 +104,7 @@ class Edition:
 
     def check(self, facts: ModelFacts, options: EngineOptions) -> None:
         """Raise InputError or MachineError for what this edition cannot build."""
-        _, many = forms(options.weights, self.plugins)
+        _, many = forms(self.plugins)
         options.check_attention()
         options.capacities.check(facts.text, MOST_DENSE if many == DENSE else None)
         check_split(facts.text, options)
@@ -117,11 +117,8 @@ class Edition:
                 fix="leave --sm away, or use --target tensorrt-rtx for GPUs that are not here",
             )
         self.load()
-        present = self.gpu()
-        if present is not None:
-            _check_float8(options.weights, (present,))
-            if importlib.util.find_spec("triton") is None:
-                raise MachineError("Triton is not installed, which compiles kernels for the engine", fix=self.install)
+        if self.gpu() is not None and importlib.util.find_spec("triton") is None:
+            raise MachineError("Triton is not installed, which compiles kernels for the engine", fix=self.install)
 
     def gpu(self) -> int | None:
         """The compute capability of the GPU at hand, which engines are built for; None when it builds for GPUs that

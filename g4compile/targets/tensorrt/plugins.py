@@ -36,14 +36,21 @@ class Plugins:
     def __init__(self, trt: Any, plugin: Any, architecture: int) -> None:
         require_triton()
         self._trt, self._plugin, self._architecture = trt, plugin, architecture
+        self._compiled = dict[str, Compiled]()  # by the text of the launch
 
     def __call__(self, launch: Launch, operands: Sequence[Any]) -> Any:
         """What `INetworkDefinition.add_plugin` takes: ``launch`` over tensors of a network."""
+        self._kernel(launch)  # a fault of a kernel is told here: TensorRT, which calls for it later, would swallow it
         name = f"{launch.kernel.function}_{launch.operands}_{len(launch.outputs)}"
         if not hasattr(getattr(self._plugin.op, NAMESPACE, None), name):  # it can be registered once a process
             self._register(f"{NAMESPACE}::{name}", launch.operands, len(launch.outputs))
         make = getattr(getattr(self._plugin.op, NAMESPACE), name)
         return make(*operands, **{_ATTRIBUTE: launch.text})
+
+    def _kernel(self, launch: Launch) -> Compiled:
+        if launch.text not in self._compiled:
+            self._compiled[launch.text] = compiled(launch, self._architecture)
+        return self._compiled[launch.text]
 
     def _register(self, name: str, operands: int, outputs: int) -> None:
         plugin = self._plugin
@@ -60,7 +67,8 @@ class Plugins:
 
         def build(*given: Any) -> Any:
             *read, text, _, _ = given
-            return _embed(plugin, Launch.parse(text), self._architecture, [one.shape_expr for one in read])
+            launch = Launch.parse(text)
+            return _embed(plugin, launch, self._kernel(launch), [one.shape_expr for one in read])
 
         attribute = {_ATTRIBUTE: str}
         returned = tuple[str, str, plugin.KernelLaunchParams, plugin.SymExprs]
@@ -77,9 +85,8 @@ def _sign(function: Callable[..., Any], parameters: dict[str, Any], returned: An
     function.__signature__ = inspect.Signature(made, return_annotation=returned)
 
 
-def _embed(plugin: Any, launch: Launch, architecture: int, shapes: Sequence[Any]) -> tuple[Any, ...]:
+def _embed(plugin: Any, launch: Launch, made: Compiled, shapes: Sequence[Any]) -> tuple[Any, ...]:
     """What `aot_impl` answers: entry, PTX, launch, and the kernel's integers, of the ``shapes`` of the operands."""
-    made = compiled(launch, architecture)
     integers = launch.integers(shapes, plugin.cdiv)
     params = plugin.KernelLaunchParams()
     params.grid_x, params.grid_y, params.grid_z = grid_of(made.way.grid, integers, plugin.cdiv)

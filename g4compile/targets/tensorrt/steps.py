@@ -26,7 +26,6 @@ from g4compile.errors import InputError
 from g4compile.model.config import TextFacts
 from g4compile.passes.lower_moe_to_gather_scatter import DENSE, GATHER
 from g4compile.passes.schedule_step import ALL, ONE
-from g4compile.weights.formats.float8 import FP8
 
 Sizes = Mapping[str, tuple[int, int, int]]  # least, usual and most of dynamic sizes, by name
 KERNELS = "kernels"  # a form of experts: ops of kernels of ours
@@ -47,7 +46,7 @@ class Step:
 
     def sizes(self, batch: int) -> Sizes:
         """Of a plan for up to ``batch`` sequences."""
-        return {"batch": (1, 1, batch)}
+        return {"batch": (1, batch, batch)}
 
 
 @dataclass(frozen=True)
@@ -106,16 +105,14 @@ class Capacities:
             )
 
 
-def forms(weights: str, plugins: bool) -> tuple[str, str]:
+def forms(plugins: bool) -> tuple[str, str]:
     """Of the experts, for a few tokens and for many."""
-    if not plugins or weights == FP8:  # no kernel of ours reads 8-bit floats
-        return GATHER, DENSE
-    return KERNELS, KERNELS
+    return (KERNELS, KERNELS) if plugins else (GATHER, DENSE)
 
 
-def steps(capacities: Capacities, weights: str, plugins: bool) -> tuple[Step, ...]:
-    """Those of a bundle with ``weights`` (bfloat16, int4 or fp8), for a product with or without ``plugins``."""
-    few, many = forms(weights, plugins)
+def steps(capacities: Capacities, plugins: bool) -> tuple[Step, ...]:
+    """Those of a bundle, for a product with or without ``plugins``."""
+    few, many = forms(plugins)
     short = Step("prefill-short", SHORT, ONE, many, flash=plugins)
     return (
         Step("decode", 1, ALL, few),

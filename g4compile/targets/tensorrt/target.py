@@ -81,8 +81,7 @@ class EngineTarget(Target):
 
     def steps(self, options: EngineOptions) -> tuple[Step, ...]:
         """The kinds of steps that a bundle has engines for."""
-        weights = options.weights if options.weights in (INT4, FP8) else BFLOAT16
-        return steps(options.capacities, weights, self.edition.plugins)
+        return steps(options.capacities, self.edition.plugins)
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         engines = engine_options(options)

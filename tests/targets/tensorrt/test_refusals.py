@@ -214,3 +214,34 @@ def test_layers_of_too_many_slots_are_not_fused(more, decode, prefill, emit, trt
 def fused_layers(trt, network):
     layers = (network.get_layer(index) for index in range(network.num_layers))
     return sum(layer.type == trt.LayerType.ATTENTION_INPUT for layer in layers)
+
+
+def test_a_fused_layer_of_full_tensorrt_takes_what_was_seen_to_run():
+    """16,384 slots, of one query and of more; heads of 256."""
+    for one_query in (True, False):
+        assert FULL.fused.takes(256, 8, 16384, one_query)
+        assert not FULL.fused.takes(256, 8, 16385, one_query) and not FULL.fused.takes(512, 8, 1024, one_query)
+
+
+def test_what_is_built_can_be_captured(emit, trt, monkeypatch):
+    """TensorRT-RTX builds with memory that the user gives: without it a run cannot be captured as a CUDA graph."""
+    made, flags = emit("tiny-31b"), []
+
+    def build(network, config):
+        flags.append(config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION))
+        return b"plan"
+
+    monkeypatch.setattr(made.builder, "builder", _Building(made.builder.builder, build))
+    for name, (one,) in made.networks.items():
+        made.builder.plan(one, name, [made.steps[name].sizes(1)], (89,))
+    assert flags == [True] * len(made.networks)
+
+
+class _Building:
+    """A builder that builds by a function of a test."""
+
+    def __init__(self, builder, build):
+        self._builder, self.build_serialized_network = builder, build
+
+    def __getattr__(self, name):
+        return getattr(self._builder, name)
