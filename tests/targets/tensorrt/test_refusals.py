@@ -16,7 +16,7 @@ from g4compile.compiler import compile
 from g4compile.errors import MachineError
 from g4compile.targets.tensorrt.attention_forms import FOLDED, FORMS, FUSED, SELECT
 from g4compile.targets.tensorrt.build import EngineBuilder
-from g4compile.targets.tensorrt.edition import RTX
+from g4compile.targets.tensorrt.edition import FULL, RTX
 from g4compile.targets.tensorrt.steps import Capacities
 from tests.conftest import VARIANTS
 from tests.targets.tensorrt.nightly import with_nightly
