@@ -41,6 +41,7 @@ from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.text import parse_graph
 from tests.native.building import build_once
 from tests.scenario import Expected, reference_logits
+from tests.targets.tensorrt.bindings import bindings  # noqa: F401, a fixture
 
 CAPACITIES = Capacities(context=256, batch=1, chunk=16)  # of emitted networks
 GIVEN_LIBRARY = os.environ.pop("G4OPS_LIBRARY", "")

@@ -8,24 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from g4compile.model.config import TextFacts
-from g4compile.model.inventory import LOOKUP, PRODUCT, ROUTER, SMALL, Weight
+from g4compile.model.inventory import LOOKUP, PRODUCT, ROUTER, Weight
 from g4compile.planning.caches import Caches
 from g4compile.planning.gpu import NUMBER
 from g4compile.planning.storage import Storage
 from g4compile.targets.onnx.bundle import kv_token_bytes
 from g4compile.targets.tensorrt.options import BFLOAT16, EngineOptions
+from g4compile.targets.tensorrt.target import EngineTarget
 from g4compile.weights.formats.float8 import FP8
 from g4compile.weights.formats.int4 import INT4, block_of
+from g4compile.weights.recipe import load_recipe
 
 TENSORRT = "tensorrt"  # whose kernels compute
 
 
 @dataclass(frozen=True)
 class EngineStorage(Storage):
-    """How weights stand on the device: bfloat16, or codes of ``format`` where products and experts read them. What is
-    looked up is the host's."""
+    """How weights stand on the device: codes of ``recipe``, which kernels of ours read, and bfloat16. What is looked up
+    is the host's."""
 
-    format: str = BFLOAT16
+    number: int = NUMBER
 
     def stored_bytes(self, weight: Weight) -> int:
         """On the device, where nothing is laid out in pages."""
@@ -34,12 +36,29 @@ class EngineStorage(Storage):
     def _tensors(self, weight: Weight) -> list[int]:
         if weight.use == LOOKUP:
             return []
+        return [NUMBER * weight.elements] if self.rule(weight) is None else super()._tensors(weight)
+
+
+@dataclass(frozen=True)
+class EngineCodes(EngineStorage):
+    """Codes of ``format`` (int4 or fp8), which TensorRT itself reads, of products and experts."""
+
+    format: str = INT4
+
+    def _tensors(self, weight: Weight) -> list[int]:
+        if weight.use != PRODUCT or weight.group == ROUTER:
+            return super()._tensors(weight)
+        if self.format == FP8:
+            return [weight.elements, NUMBER]
         block = block_of(weight.shape[-1])
-        if weight.use == SMALL or weight.group == ROUTER or (self.format == INT4 and block is None):
-            return [NUMBER * weight.elements]
-        if self.format == INT4 and block is not None:
-            return [weight.elements // 2, NUMBER * weight.elements // block]
-        return [weight.elements, NUMBER] if self.format == FP8 else [NUMBER * weight.elements]
+        return super()._tensors(weight) if block is None else [weight.elements // 2, NUMBER * weight.elements // block]
+
+
+def engine_storage(target: EngineTarget, options: EngineOptions) -> EngineStorage:
+    """Of a decoder that ``target`` compiles with ``options``."""
+    if target.codes_in_kernels(options):
+        return EngineStorage(load_recipe(INT4))
+    return EngineStorage(None) if options.weights == BFLOAT16 else EngineCodes(None, format=options.weights)
 
 
 def engine_caches(text: TextFacts, options: EngineOptions) -> Caches:

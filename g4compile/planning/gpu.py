@@ -53,11 +53,9 @@ def gpu_storage(options: CudaOptions) -> Storage:
     return Storage(options.recipe, number=NUMBER, small=FLOAT if options.stock else NUMBER)
 
 
-def gpu_memory(
-    text: TextFacts, found: list[Weight], storage: Storage, chunk: int, data_bytes: int, kv_bytes: int
-) -> GpuMemory:
-    """Of a bundle with ``data_bytes`` of weights, whose runs have ``chunk`` tokens. ``found``: those of the decoder."""
-    live = _activation_bytes(text, chunk) + _numbers_bytes(found, storage) + FLOAT * text.vocab_size
+def gpu_memory(text: TextFacts, chunk: int, data_bytes: int, kv_bytes: int, scratch_bytes: int) -> GpuMemory:
+    """Of a bundle with ``data_bytes`` of weights, whose runs have ``chunk`` tokens, and an op ``scratch_bytes``."""
+    live = _activation_bytes(text, chunk) + scratch_bytes + FLOAT * text.vocab_size
     return GpuMemory(chunk, data_bytes, kv_bytes, live)
 
 
@@ -85,7 +83,7 @@ def _activation_bytes(text: TextFacts, tokens: int) -> int:
     return stream + by_layer + max(attention, mlp, experts)
 
 
-def _numbers_bytes(found: list[Weight], storage: Storage) -> int:
+def numbers_bytes(found: list[Weight], storage: Storage) -> int:
     """What codes become in front of a product of many rows: as bfloat16, those of the op that has the most. Experts
     multiply codes, and what stands behind the last layer with a cache has few rows."""
     of_ops = dict[str, int]()

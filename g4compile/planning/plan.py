@@ -18,8 +18,8 @@ from g4compile.model.keys import checkpoint_key
 from g4compile.planning.caches import caches, gpu_caches, kv_read
 from g4compile.planning.device import Device
 from g4compile.planning.encoders import EncoderPlan, encoder_weights, plan_encoder
-from g4compile.planning.engines import TENSORRT, EngineStorage, engine_caches, host_table_bytes
-from g4compile.planning.gpu import GpuMemory, gpu_memory, gpu_of, gpu_speeds, gpu_storage
+from g4compile.planning.engines import TENSORRT, EngineStorage, engine_caches, engine_storage, host_table_bytes
+from g4compile.planning.gpu import GpuMemory, gpu_memory, gpu_of, gpu_speeds, gpu_storage, numbers_bytes
 from g4compile.planning.memory import Memory, memory
 from g4compile.planning.speeds import operations, read_bytes, speeds
 from g4compile.planning.storage import FLOAT, Storage, paged
@@ -31,7 +31,7 @@ from g4compile.targets.onnx.cuda.options import G4CUDA, CudaOptions, cuda_option
 from g4compile.targets.onnx.kernels import kernels_for
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS
 from g4compile.targets.tensorrt.options import EngineOptions
-from g4compile.targets.tensorrt.target import engine_options
+from g4compile.targets.tensorrt.target import EngineTarget, engine_options
 from g4compile.weights.checkpoint import Checkpoint
 from g4compile.weights.recipe import Recipe
 from g4compile.weights.stored import STORED, stored_rule
@@ -120,8 +120,8 @@ def plan(
     rings = taken_kernels == G4OPS
     storage = gpu_storage(cuda) if cuda else Storage(recipe, panels=rings)
     kept = gpu_caches(text, cuda) if cuda else caches(text, tokens, kv, rings)
-    if engine is not None:
-        storage, kept = EngineStorage(None, format=weights), engine_caches(text, engine)
+    if isinstance(chosen, EngineTarget) and engine is not None:
+        storage, kept = engine_storage(chosen, engine), engine_caches(text, engine)
     parts: dict[str, int] = {}
     for weight in found:
         parts[weight.group] = parts.get(weight.group, 0) + storage.stored_bytes(weight)
@@ -136,6 +136,7 @@ def plan(
     read, profile = kv_read(text, tokens, kv), gpu_of(device, wanted=on_gpu is not None)
     chunk = min(on_gpu.chunk if on_gpu else CHUNK, tokens)
     speed = gpu_speeds(found, storage, read, profile, chunk) if on_gpu else speeds(found, storage, read, profile)
+    scratch = numbers_bytes(found, storage) if cuda else 0  # kernels in engines make numbers of codes in every tile
     tables = sum(storage.stored_bytes(weight) for weight in found if weight.use == LOOKUP)
     return Plan(
         model_type=facts.model_type,
@@ -162,7 +163,7 @@ def plan(
         recipe=() if recipe is None or weights == STORED else recipe.listed((DECODER, *(PARTS[one] for one in beside))),
         kernels=taken_kernels if engine is None else TENSORRT,
         encoders=encoders,
-        gpu=gpu_memory(text, found, storage, chunk, sum(parts.values()), kept.held) if on_gpu else None,
+        gpu=gpu_memory(text, chunk, sum(parts.values()), kept.held, scratch) if on_gpu else None,
     )
 
 
@@ -191,7 +192,7 @@ def _for_engines(
     target: Target, weights: str, tokens: int, kernels: str | None, modalities: tuple[str, ...]
 ) -> EngineOptions | None:
     """The options of a compile of engines, for one sequence; None for another target."""
-    if not issubclass(target.options_class, EngineOptions):
+    if not isinstance(target, EngineTarget):
         return None
     given = {} if kernels is None else {"kernels": kernels}  # which it refuses
     return engine_options(target.options(weights=weights, context=tokens, modalities=modalities, **given))

@@ -1,15 +1,12 @@
-"""What sessions call of TensorRT, asked of the bindings of both products: the stand-ins of tests have nothing else."""
+"""What sessions call of TensorRT, asked of the bindings of both products, and of each release of full TensorRT that is
+taken: the stand-ins of tests have nothing else."""
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import shutil
-
-import pytest
 
 from tests.runtime.interpreted import FAKES
-from tests.targets.tensorrt.test_conformance import asked
+from tests.targets.tensorrt.bindings import asked
 
 RTX_ALONE = {"create_runtime_cache", "set_runtime_cache", "is_stream_capturable"}
 RTX_ALONE |= {"dynamic_shapes_kernel_specialization_strategy", "cuda_graph_strategy"}
@@ -47,16 +44,12 @@ def test_tensorrt_rtx_has_what_is_used(trt):
     assert trt.DynamicShapesKernelSpecializationStrategy.EAGER and trt.DynamicShapesKernelSpecializationStrategy.LAZY
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_bindings") is None or shutil.which("gcc") is None,
-    reason="the bindings of TensorRT are not installed, or there is no gcc",
-)
-def test_full_tensorrt_has_what_is_used(tmp_path):
+def test_full_tensorrt_has_what_is_used(tmp_path, bindings):
     notes = [
         ["call", kind, name, ARGUMENTS[name]] if method else ["attribute", kind, name]
         for kind, name, method in used()
         if name not in RTX_ALONE and kind != "IRuntimeCache"
     ]
     notes.append(["member", "ExecutionContextAllocationStrategy", "USER_MANAGED"])
-    assert asked(notes, tmp_path) == []
-    assert len(asked([["call", "ICudaEngine", "get_tensor_name", ["str"]]], tmp_path)) == 1
+    assert asked(notes, tmp_path, bindings) == []
+    assert len(asked([["call", "ICudaEngine", "get_tensor_name", ["str"]]], tmp_path, bindings)) == 1

@@ -98,12 +98,12 @@ class EngineTarget(Target):
         step = next(step for step in self.steps(engines) if step.name == variant.name)
         blocks = facts.image_blocks if IMAGE in options.modalities else ""
         shared = frontend(facts, 0, engines.shared_tail, ring=engines.capacities.ring(facts), rotate_first=True)
-        if self._codes_in_kernels(engines):  # rows are looked up by the host, in the checkpoint's table
+        if self.codes_in_kernels(engines):  # rows are looked up by the host, in the checkpoint's table
             shared = (*shared[:-1], Phase.to("quantized", QuantizeWeights(INT4, BFLOAT16, lookups=0)))
         flash = step.flash and blocks != ALL_BLOCKS  # the kernel's mask is causal
         return *with_image_blocks(shared, blocks), self._phase(facts, engines, replace(step, flash=flash), variant)
 
-    def _codes_in_kernels(self, options: EngineOptions) -> bool:
+    def codes_in_kernels(self, options: EngineOptions) -> bool:
         """Whether 4-bit codes are read by kernels of ours, and not by TensorRT."""
         return self.edition.plugins and options.weights == INT4
 
@@ -112,7 +112,7 @@ class EngineTarget(Target):
         passes = list[Pass]()
         if facts.moe and step.experts == KERNELS:
             passes += [LowerExpertsToKernels(layers=len(facts.layers)), CanonicalizeDeadCode()]
-        if self._codes_in_kernels(options):
+        if self.codes_in_kernels(options):
             passes += [FuseSiblingProducts(), FuseStreamProducts(), CanonicalizeDeadCode()]
         return passes
 
@@ -123,7 +123,7 @@ class EngineTarget(Target):
         sums = 2 * len(facts.layers) + moe  # behind attention, the MLP and the experts of every layer
         ranks = options.tensor_parallel
         split: list[Pass] = [] if ranks == 1 else [ScheduleTensorParallel(ranks=ranks, rank=variant.rank, sums=sums)]
-        in_kernels, kernels = self._codes_in_kernels(options), self._kernels(facts, options, step)
+        in_kernels, kernels = self.codes_in_kernels(options), self._kernels(facts, options, step)
         native = moe if step.experts != KERNELS else 0  # layers whose experts are ops of TensorRT's own
         quantize: list[Pass] = []
         if options.weights in (INT4, FP8) and not in_kernels:

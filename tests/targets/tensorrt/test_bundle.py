@@ -51,6 +51,29 @@ def engines(trt, shared, checkpoints):
     return get
 
 
+@pytest.fixture
+def full_engines(trt, checkpoints, tmp_path, monkeypatch):
+    """Makes bundles of full TensorRT with all but the plans, which it builds on a GPU."""
+    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
+    monkeypatch.setattr(type(FULL), "load", lambda self: trt)
+    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: plugin_call)
+
+    class Plugged(EngineBuilder):
+        def __init__(self, edition, trt=None, plugins=None):
+            super().__init__(edition, trt, plugins)
+            self.builder = PluggedBuilder(self.builder)
+
+        def plan(self, emitted, name, profiles, capabilities=()):
+            return b"no plan"
+
+    monkeypatch.setattr("g4compile.targets.tensorrt.bundle.EngineBuilder", Plugged)
+
+    def make(variant: str, weights: str, **changes) -> Bundle:
+        return compile(checkpoints(variant).folder, "tensorrt", tmp_path / "full", weights=weights, **changes)
+
+    return make
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_plans_are_built_for_three_gpus(variant, engines, checkpoints, bundles):
     bundle = engines(variant)
@@ -251,26 +274,12 @@ def stand_in(tensor):
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int4"])
 @pytest.mark.parametrize("variant", ["tiny-26b-a4b", "tiny-31b"])
-def test_a_bundle_of_full_tensorrt(variant, weights, trt, checkpoints, tmp_path, monkeypatch):
-    """All but the plans, which it builds on a GPU: its networks with kernels of ours, interpreted, are the model."""
-    monkeypatch.setattr("g4compile.targets.tensorrt.edition.gpu_capability", lambda: 90)
-    monkeypatch.setattr(type(FULL), "load", lambda self: trt)
-    monkeypatch.setattr(type(FULL), "load_plugins", lambda self: plugin_call)
-
-    class Plugged(EngineBuilder):
-        def __init__(self, edition, trt=None, plugins=None):
-            super().__init__(edition, trt, plugins)
-            self.builder = PluggedBuilder(self.builder)
-
-        def plan(self, emitted, name, profiles, capabilities=()):
-            return b"no plan"
-
-    monkeypatch.setattr("g4compile.targets.tensorrt.bundle.EngineBuilder", Plugged)
-    folder = checkpoints(variant).folder
-    bundle = compile(folder, "tensorrt", tmp_path / "full", weights=weights, context=128, chunk=16)
+def test_a_bundle_of_full_tensorrt(variant, weights, full_engines, checkpoints):
+    """Its networks with kernels of ours, interpreted, are the model."""
+    bundle = full_engines(variant, weights, context=128, chunk=16)
     dtypes = {weight.dtype for weight in bundle.manifest.engine.weights}
-    assert dtypes == {"bfloat16", *{"int4": ("uint8",), "fp8": ("float8e4m3fn",)}.get(weights, ())}
-    report = verify(bundle, folder, prompt_tokens=40, new_tokens=4)
+    assert dtypes == {"bfloat16", *(("uint8",) if weights == "int4" else ())}
+    report = verify(bundle, checkpoints(variant).folder, prompt_tokens=40, new_tokens=4)
     assert report.passed, report.broken
 
 
@@ -408,21 +417,35 @@ def test_real_size_is_built_in_little_memory(trt, preset, step, capsys):
     assert made["plan_bytes"] < 20e6
 
 
+PLANNED, PLANNED_WITH = ("tiny-e2b", "tiny-12b", "tiny-26b-a4b"), {"context": 256, "modalities": ("text",)}
+
+
 @pytest.mark.parametrize("weights", ["bfloat16", "int4", "fp8"])
-@pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-26b-a4b"])
+@pytest.mark.parametrize("variant", PLANNED)
 def test_planned_bytes_are_those_of_a_bundle(variant, weights, engines, trt, checkpoints, tmp_path):
-    """Weights and caches on the device to the byte, whose builder is not asked, and for full TensorRT the same."""
-    folder, changes = checkpoints(variant).folder, {"context": 256, "modalities": ("text",)}
+    """Weights and caches on the device to the byte, whose builder is not asked."""
     bundle = engines(variant) if weights == "bfloat16" else compile(
-        folder, "tensorrt-rtx", tmp_path / "out", weights=weights, compute_capabilities=(89,), **changes
+        checkpoints(variant).folder, "tensorrt-rtx", tmp_path / "out", weights=weights, compute_capabilities=(89,),
+        **PLANNED_WITH,
     )  # fmt: skip
-    engine = bundle.manifest.engine
-    for target in ("tensorrt-rtx", "tensorrt"):
-        made = plan(folder, target, weights, **changes)
-        assert (made.data_bytes, made.kv_bytes) == (engine.weight_bytes, engine.kv_bytes)
-        assert made.gpu.load_bytes == made.data_bytes and made.gpu.activation_bytes > 0 and made.memory is None
-        keys = {table.key for table in engine.host.tables}
-        assert made.mapped_table_bytes == sum(2 * math.prod(checkpoints(variant).tensors[key].shape) for key in keys)
+    check_plan(bundle, checkpoints(variant), "tensorrt-rtx", weights)
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int4"])
+@pytest.mark.parametrize("variant", PLANNED)
+def test_planned_bytes_are_those_of_a_bundle_of_full_tensorrt(variant, weights, full_engines, checkpoints):
+    """Whose kernels read other codes than TensorRT does, and keep no numbers of codes in memory."""
+    check_plan(full_engines(variant, weights, **PLANNED_WITH), checkpoints(variant), "tensorrt", weights)
+    coded, plain = (plan(checkpoints(variant).folder, "tensorrt", one, **PLANNED_WITH) for one in (weights, "bfloat16"))
+    assert coded.gpu.activation_bytes == plain.gpu.activation_bytes
+
+
+def check_plan(bundle, checkpoint, target, weights):
+    made, engine = plan(checkpoint.folder, target, weights, **PLANNED_WITH), bundle.manifest.engine
+    assert (made.data_bytes, made.kv_bytes) == (engine.weight_bytes, engine.kv_bytes)
+    assert made.gpu.load_bytes == made.data_bytes and made.gpu.activation_bytes > 0 and made.memory is None
+    keys = {table.key for table in engine.host.tables}
+    assert made.mapped_table_bytes == sum(2 * math.prod(checkpoint.tensors[key].shape) for key in keys)
 
 
 def test_a_plan_of_engines_for_people():

@@ -3,13 +3,9 @@ taken; its libraries are stubs."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,25 +13,7 @@ import pytest
 from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.launches import Launch
 from tests.targets.tensorrt import stubs
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to build stub libraries with")
-INSTALLED = "installed"
-LINES = Path(__file__).with_name("bindings.txt").read_text().splitlines()
-OTHERS = [line.split()[0] for line in LINES if "#" not in line]
-
-
-@pytest.fixture(scope="module", params=[INSTALLED, *OTHERS])
-def bindings(request):
-    """The environment of a process that imports the bindings of a release."""
-    if request.param == INSTALLED:
-        if importlib.util.find_spec("tensorrt_bindings") is None:
-            pytest.skip("the bindings of TensorRT are not installed: pip install tensorrt-cu13-bindings")
-        return dict(os.environ)
-    folder = Path(sys.prefix, "tensorrt-bindings", request.param)
-    if not folder.exists():
-        pytest.skip(f"the bindings of TensorRT {request.param} are not in {folder}: `make test` installs them")
-    inherited = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *([inherited] if inherited else [])])}
+from tests.targets.tensorrt.bindings import INSTALLED, asked
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +21,6 @@ def notes(trt, checkpoints):
     folders = [str(checkpoints(variant).folder) for variant in ("tiny-e2b", "tiny-26b-a4b")]
     command = [sys.executable, "-m", "tests.targets.tensorrt.recorder", *folders]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def asked(notes, tmp_path, bindings):
-    file = tmp_path / "notes.json"
-    file.write_text(json.dumps(notes))
-    command = [sys.executable, "-m", "tests.targets.tensorrt.stubs", str(tmp_path), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bindings)
-    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
