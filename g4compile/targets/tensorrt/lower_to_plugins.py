@@ -2,9 +2,9 @@
 and tokens of each their launches are for.
 
 Before:                                          After (sequences = 3, tokens = 16):
-    y, v, x = g4.NormProduct (h, p, ...)             h1 = Cast <float> (h)
+    y, v = g4.NormProduct (h, p, ...)                h1 = Cast <float> (h)
                                                      p1 = Cast <bfloat16> (p)
-                                                     y, v, x = g4.NormProduct <most = [3, 16]> (h1, p1, ...)
+                                                     y, v = g4.NormProduct <most = [3, 16]> (h1, p1, ...)
 
 Around these ops the graph computes in the dtypes that `lower-to-bfloat16` chose. The residual stream and the shares of
 experts are float32, all other activations bfloat16; weights are stored as kernels read them already. Which kernels run
