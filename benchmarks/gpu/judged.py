@@ -55,8 +55,8 @@ class Site:
 @dataclass(frozen=True)
 class Scenario:
     """``batch`` sequences of ``count`` given tokens, one by one, behind a ``prompt`` of so many; ``all_positions`` of
-    each piece have logits. With experts a rounding decides which of two nearly equal ones is taken, and so all that
-    follows: then many short ``conversations`` say more than a long one."""
+    each piece have logits. A mean over few positions says as much of luck as of rounding, and with experts a rounding
+    decides which of two nearly equal ones is taken, and so all that follows: hence many short ``conversations``."""
 
     batch: int = 1
     prompt: int = 8

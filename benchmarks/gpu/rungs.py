@@ -127,7 +127,7 @@ def wide_heads(site: Site) -> Figures:
     target = target_named(site.target)
     narrow = replace(target.edition, fused=replace(target.edition.fused, head=16))
     with mock.patch.object(target, "edition", narrow):
-        return compared(site, "tiny-31b", "wide-heads", PREFILL, Scenario(prompt=CHUNK, count=8))
+        return compared(site, "tiny-31b", "wide-heads", PREFILL, Scenario(prompt=CHUNK, count=2, conversations=8))
 
 
 def largest(site: Site) -> Figures:
@@ -159,16 +159,16 @@ LADDER = (
     Rung("builder", builder, 300),
     Rung("product", product, 300),
     *(
-        _of("tiny-e2b", f"decode-{form}", DECODE, Scenario(prompt=1, count=12), attention=form)
+        _of("tiny-e2b", f"decode-{form}", DECODE, Scenario(prompt=1, count=12, conversations=8), attention=form)
         for form in ("folded", "select", "fused")
     ),
-    _of("tiny-e2b", "prefill", PREFILL, Scenario(prompt=CHUNK + 8, count=4)),
-    _of("tiny-e2b", "verify", VERIFY, Scenario(prompt=20, count=4, all_positions=True)),
+    _of("tiny-e2b", "prefill", PREFILL, Scenario(prompt=CHUNK + 8, count=4, conversations=8)),
+    _of("tiny-e2b", "verify", VERIFY, Scenario(prompt=20, count=4, conversations=8, all_positions=True)),
     _of("tiny-e2b", "batch", ALL, Scenario(batch=3, prompt=CHUNK + 3, count=12)),
     _of("tiny-e2b", "rings", ALL, Scenario(prompt=CHUNK + 8, count=STEPS)),
     Rung("graph", graph),
     Rung("wide-heads", wide_heads, targets=(FULL,)),
-    _of("tiny-e2b", "int4", ALL, Scenario(prompt=CHUNK + 8, count=12), weights="int4"),
+    _of("tiny-e2b", "int4", ALL, Scenario(prompt=CHUNK + 8, count=4, conversations=8), weights="int4"),
     _of("tiny-26b-a4b", "experts", ALL, Scenario(prompt=12, conversations=60)),
     _of("tiny-26b-a4b", "experts-int4", ALL, Scenario(prompt=12, conversations=60), weights="int4"),
     Rung("largest", largest, 7200),
