@@ -51,7 +51,7 @@ class Piece:
 @dataclass(frozen=True)
 class Planner:
     """``steps`` of an engine, of which one takes a single token; slots of a sliding layer's ``ring``, and of a full
-    layer, the ``context``. ``ring`` 0: no layer slides."""
+    layer, the ``context``."""
 
     steps: Sequence[Step]
     ring: int
@@ -77,7 +77,7 @@ class Planner:
     def _room(self, position: int) -> int:
         """Slots from ``position`` on that a step may write."""
         left = self.context - position
-        return min(left, self.ring - position % self.ring) if self.ring else left
+        return min(left, self.ring - position % self.ring)
 
 
 def singles(count: int) -> feeds.Array:

@@ -47,7 +47,7 @@ def test_a_long_chunk_is_not_run_for_a_few_tokens():
 def test_the_first_run_is_filled_up_where_the_last_cannot_be():
     """Up to the end of a ring, or of the context: 20 tokens to go are not two chunks of 16, so the first has 4."""
     assert runs(planner(), 12, 30) == [("prefill", 0, 4), ("prefill", 4, 20), ("prefill", 20, 30)]
-    assert runs(planner(ring=0, context=32), 12, 20) == [("prefill", 0, 4), ("prefill", 4, 20)]
+    assert runs(planner(ring=1024, context=32), 12, 20) == [("prefill", 0, 4), ("prefill", 4, 20)]
     assert runs(planner(), 28, 20) == [*(("decode", one, one + 1) for one in range(4)), ("prefill", 4, 20)]
     assert runs(planner(), 250, 6) == [("decode", one, one + 1) for one in range(6)]
 
@@ -132,7 +132,7 @@ def test_an_image_comes_before_filling_up():
     """Two steps of 16 do not fit in 30 places, and the first could be filled up behind 4 tokens: inside an image."""
     ends = singles(20)
     ends[0:12] = 11
-    pieces = list(planner(ring=0, context=30).pieces(0, ends, False))
+    pieces = list(planner(ring=1024, context=30).pieces(0, ends, False))
     assert [(one.step.tokens, one.start, one.stop) for one in pieces] == [(16, 0, 16), (8, 16, 20)]
 
 

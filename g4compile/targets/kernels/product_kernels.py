@@ -1,6 +1,7 @@
 """The product kernels by what is fixed when they are compiled, and tilings for how many rows there are.
 
-Tilings were chosen on an H200, at E2B's sizes; the later ones of a ladder take less shared memory.
+Tilings were chosen on an H200, at E2B's sizes, those of codes also at 31B's and 26B-A4B's; the later ones of a ladder
+take less shared memory.
 """
 
 from __future__ import annotations
