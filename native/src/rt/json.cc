@@ -1,0 +1,268 @@
+#include "json.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <locale>
+#include <sstream>
+#include <unordered_set>
+
+#include "failure.h"
+
+namespace g4::rt::json {
+namespace {
+
+constexpr std::size_t kLongestNumber = 4096;  // digits that a double or a 64-bit integer may be written with
+
+// Bytes of the UTF-8 character at `at`; 0 where there is none.
+std::size_t character(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const unsigned first = byte(at), second = byte(at + 1);
+  const auto follows = [&](std::size_t i) { return (byte(at + i) & 0xC0) == 0x80; };
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
+  if ((first & 0xF0) == 0xE0) {
+    const bool whole = follows(1) && follows(2);
+    return whole && !(first == 0xE0 && second < 0xA0) && !(first == 0xED && second > 0x9F) ? 3 : 0;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    const bool whole = follows(1) && follows(2) && follows(3);
+    return whole && !(first == 0xF0 && second < 0x90) && !(first == 0xF4 && second > 0x8F) ? 4 : 0;
+  }
+  return 0;
+}
+
+double nearest_double(const std::string& text) {
+  // Not strtod: it reads the decimal point of the process's locale. Not from_chars: Android's library lacks it.
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  double value = 0;
+  stream >> value;
+  return value;  // beyond a double: the greatest of its sign, which no caller takes for a size
+}
+
+class Parser {
+ public:
+  Parser(std::string_view text, const char* what, g4rt_status status, int most_nested)
+      : text_(text), what_(what), status_(status), left_(most_nested) {}
+
+  Value whole() {
+    space();
+    Value found = value();
+    space();
+    if (at_ < text_.size()) wrong("there is more behind its end");
+    return found;
+  }
+
+ private:
+  [[noreturn]] void wrong(const std::string& why) const {
+    fail(status_, std::string(what_) + " is no valid JSON: " + why + ", at byte " + std::to_string(at_));
+  }
+
+  void space() {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+  }
+
+  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+
+  bool take(std::string_view word) {
+    if (text_.substr(at_, word.size()) != word) return false;
+    at_ += word.size();
+    return true;
+  }
+
+  Value value() {
+    switch (peek()) {
+      case '{': return object();
+      case '[': return array();
+      case '"': return Value(string());
+    }
+    if (take("null")) return Value();
+    if (take("true")) return Value(true);
+    if (take("false")) return Value(false);
+    return number();
+  }
+
+  struct Nesting {
+    explicit Nesting(Parser& parser) : parser(parser) {
+      if (--parser.left_ < 0) parser.wrong("it is nested too deep");
+    }
+    ~Nesting() { ++parser.left_; }
+    Parser& parser;
+  };
+
+  Value object() {
+    const Nesting deeper(*this);
+    Object entries;
+    std::unordered_set<std::string> names;
+    ++at_;
+    space();
+    if (take("}")) return Value(std::move(entries));
+    do {
+      space();
+      if (peek() != '"') wrong("a name is expected");
+      std::string name = string();
+      if (!names.insert(name).second) wrong("the name " + name.substr(0, 100) + " stands twice in one object");
+      space();
+      if (!take(":")) wrong("a colon is expected");
+      space();
+      entries.emplace_back(std::move(name), value());
+      space();
+    } while (take(","));
+    if (!take("}")) wrong("a comma or } is expected");
+    return Value(std::move(entries));
+  }
+
+  Value array() {
+    const Nesting deeper(*this);
+    Array entries;
+    ++at_;
+    space();
+    if (take("]")) return Value(std::move(entries));
+    do {
+      space();
+      entries.push_back(value());
+      space();
+    } while (take(","));
+    if (!take("]")) wrong("a comma or ] is expected");
+    return Value(std::move(entries));
+  }
+
+  std::string string() {
+    std::string found;
+    ++at_;
+    while (true) {
+      if (at_ >= text_.size()) wrong("a string has no end");
+      const unsigned char byte = static_cast<unsigned char>(text_[at_]);
+      if (byte == '"') return ++at_, found;
+      if (byte < 0x20) wrong("a string has a control character");
+      if (byte == '\\') {
+        ++at_;
+        escape(found);
+        continue;
+      }
+      const std::size_t bytes = character(text_, at_);
+      if (!bytes) wrong("a string is no valid UTF-8");
+      found.append(text_, at_, bytes);
+      at_ += bytes;
+    }
+  }
+
+  void escape(std::string& to) {
+    static constexpr std::string_view kWritten = "\"\\/bfnrt", kMeant = "\"\\/\b\f\n\r\t";
+    const char letter = peek();
+    const std::size_t known = letter ? kWritten.find(letter) : std::string_view::npos;
+    if (known != std::string_view::npos) {
+      ++at_;
+      to += kMeant[known];
+    } else if (take("u")) {
+      std::uint32_t point = four_digits();
+      if (point >= 0xDC00 && point <= 0xDFFF) wrong("half of a surrogate pair");
+      if (point >= 0xD800 && point <= 0xDBFF) {
+        if (!take("\\u")) wrong("half of a surrogate pair");
+        const std::uint32_t low = four_digits();
+        if (low < 0xDC00 || low > 0xDFFF) wrong("half of a surrogate pair");
+        point = 0x10000 + ((point - 0xD800) << 10 | (low - 0xDC00));
+      }
+      append(to, point);
+    } else {
+      wrong("an escape that JSON does not have");
+    }
+  }
+
+  std::uint32_t four_digits() {
+    std::uint32_t found = 0;
+    for (int i = 0; i < 4; ++i, ++at_) {
+      const char digit = peek();
+      const int number = digit >= '0' && digit <= '9'   ? digit - '0'
+                         : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+                         : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                                        : -1;
+      if (number < 0) wrong("four hexadecimal digits are expected");
+      found = found << 4 | static_cast<std::uint32_t>(number);
+    }
+    return found;
+  }
+
+  static void append(std::string& to, std::uint32_t point) {
+    const auto put = [&](std::uint32_t byte) { to += static_cast<char>(byte); };
+    if (point < 0x80) return put(point);
+    if (point < 0x800) {
+      put(0xC0 | point >> 6);
+    } else {
+      if (point < 0x10000) {
+        put(0xE0 | point >> 12);
+      } else {
+        put(0xF0 | point >> 18);
+        put(0x80 | (point >> 12 & 0x3F));
+      }
+      put(0x80 | (point >> 6 & 0x3F));
+    }
+    put(0x80 | (point & 0x3F));
+  }
+
+  void digits() {
+    if (peek() < '0' || peek() > '9') wrong("a value is expected");
+    while (peek() >= '0' && peek() <= '9') ++at_;
+  }
+
+  Value number() {
+    const std::size_t start = at_;
+    take("-");
+    if (peek() == '0') {
+      ++at_;
+    } else {
+      digits();
+    }
+    bool integer = true;
+    if (take(".")) {
+      integer = false;
+      digits();
+    }
+    if (peek() == 'e' || peek() == 'E') {
+      integer = false;
+      ++at_;
+      if (!take("+")) take("-");
+      digits();
+    }
+    if (at_ - start > kLongestNumber) wrong("a number is too long");
+    Number found{std::string(text_.substr(start, at_ - start)), 0, 0, integer};
+    found.value = nearest_double(found.text);
+    if (integer) {
+      errno = 0;
+      found.integer = std::strtoll(found.text.c_str(), nullptr, 10);
+      found.is_integer = errno == 0;
+    }
+    return Value(std::move(found));
+  }
+
+  std::string_view text_;
+  const char* what_;
+  g4rt_status status_;
+  int left_;  // levels of nesting
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+const Value* Value::find(std::string_view name) const {
+  const Object* entries = object();
+  if (entries)
+    for (const auto& [key, value] : *entries)
+      if (key == name) return &value;
+  return nullptr;
+}
+
+Value parse(std::string_view text, const char* what, g4rt_status status, int most_nested) {
+  return Parser(text, what, status, most_nested).whole();
+}
+
+bool is_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t bytes = character(text, at);
+    if (!bytes) return false;
+    at += bytes;
+  }
+  return true;
+}
+
+}  // namespace g4::rt::json
