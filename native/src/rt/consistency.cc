@@ -80,6 +80,15 @@ void check_encoder(const Manifest& manifest, const char* modality, const char* p
                 {{std::string(modality) + "_features", {embeds.dtype, {-1, embeds.shape.back()}}}});
 }
 
+// What the bundle uses must be named, so that a runtime that does not know it refuses it.
+void check_words(const Manifest& manifest) {
+  bool rings = false;
+  for (const KVLayer& layer : manifest.kv.layers) rings |= layer.slots != 0;
+  const bool bfloat16 = manifest.kv.dtype == "bfloat16", int8 = manifest.kv.dtype == "int8";
+  for (const auto& [word, used] : {std::pair{"ring-kv", rings}, {"bfloat16-kv", bfloat16}, {"int8-kv", int8}, {"g4ops", rings || bfloat16}})
+    if (used && !manifest.needs(word)) contradicts(std::string("requires does not have ") + word);
+}
+
 void check_files(const Manifest& manifest) {
   const auto need = [&](const std::string& name, const std::string& why) {
     if (!manifest.files.count(name)) contradicts("files does not have " + name + ", where " + why + " stands");
@@ -147,9 +156,7 @@ MediaSpec read_media(const Field& field, std::int64_t vocab_size) {
 void check_consistent(const Manifest& manifest) {
   const GraphSpec *embed = manifest.graph(kEmbed), *decoder = manifest.graph(kDecoder);
   if (!embed || !decoder) contradicts(std::string("the bundle has no graph of the part ") + (embed ? kDecoder : kEmbed));
-  bool rings = false;
-  for (const KVLayer& layer : manifest.kv.layers) rings |= layer.slots != 0;
-  if (rings && !manifest.needs("ring-kv")) contradicts("requires does not have ring-kv, and layers have slots");
+  check_words(manifest);
   check_decoder(manifest, *embed, *decoder);
   const bool image = manifest.media && manifest.media->image_patches, audio = manifest.media && manifest.media->sound;
   const std::int64_t pixels = image ? 3 * manifest.media->image_patches->patch_size * manifest.media->image_patches->patch_size : 0;
