@@ -68,8 +68,8 @@ def _merges(listed: list[Any], pieces: Mapping[str, int]) -> NDArray[np.uint32]:
     try:
         for rank, (left, right) in enumerate(_pairs(listed)):
             found[pieces[left], pieces[right]] = rank, pieces[left + right]  # of two equal ones the later counts
-    except KeyError as error:
-        raise NoTable(f"a merge has or makes {shown(error.args[0])}, which is not in the vocabulary") from error
+    except (KeyError, TypeError) as error:  # TypeError: a part of it is no string
+        raise NoTable(f"a merge has or makes what is not in the vocabulary: {shown(error.args[0])}") from error
     rows = [(left, right, rank, made) for (left, right), (rank, made) in found.items()]
     return np.array(rows, np.uint32).reshape(-1, 4)
 
@@ -80,6 +80,6 @@ def _pairs(listed: list[Any]) -> Iterator[tuple[str, str]]:
         if isinstance(merge, str) and merge.startswith("#version"):
             continue
         pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        if not isinstance(pair, list) or len(pair) != 2:
             raise NoTable(f"a merge is {shown(merge)}, and must be two pieces")
         yield pair[0], pair[1]
