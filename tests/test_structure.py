@@ -19,6 +19,7 @@ RANKS = {
     "bundle": 2,
     "graph": 3,
     "runtime": 3,
+    "text_tables": 4,
     "weights": 4,
     "ops": 5,
     "passes": 6,

@@ -1,0 +1,1 @@
+"""Text as tables: what libg4rt reads of a bundle's tokenizer, made when the bundle is."""
