@@ -25,6 +25,12 @@ struct g4rt_sampler {
   g4::rt::Sampler sampler;
 };
 
+struct g4rt_stream {
+  std::shared_ptr<const g4::rt::Model> model;  // whose tokenizer it reads
+  g4::rt::text::TextStream stream;
+  std::string text;
+};
+
 namespace g4::rt {
 
 // Of this thread. Never freed: a thread may fail while the library is on its way out.

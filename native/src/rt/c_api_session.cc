@@ -1,5 +1,6 @@
 // Sessions, sampling and answers.
 #include <algorithm>
+#include <optional>
 
 #include "c_api.h"
 #include "files.h"
@@ -102,10 +103,22 @@ g4rt_status g4rt_session_generate(g4rt_session* session, const int32_t* ids, siz
   const g4rt_status status = in_turn(session, [&](Session& of) {
     need(on_token, "on_token");
     Sampler sampler(sampling);
+    std::string text;
+    std::optional<text::TextStream> stream;
+    if (of.model().has_tokenizer()) stream.emplace(of.model().tokenizer().stream());
+    const auto tell = [&](std::int32_t token) {
+      if (on_token(user, token, text.empty() ? nullptr : text.data(), text.size()))
+        fail(G4RT_CANCELLED, "the callback ended the answer");
+    };
     of.generate(ids, count, media_of(of.model(), media, media_count), sampler, max_new_tokens, [&](std::int32_t token) {
       ++made;
-      if (on_token(user, token, nullptr, 0)) fail(G4RT_CANCELLED, "the callback ended the answer");
+      text.clear();
+      if (stream) stream->push(token, text);
+      tell(token);
     });
+    text.clear();
+    if (stream) stream->end(text);
+    if (!text.empty()) tell(-1);
   });
   if (generated) *generated = made;
   return status;

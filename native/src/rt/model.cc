@@ -9,6 +9,12 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
+[[noreturn]] void no_table(const Manifest& manifest, const char* kind, const char* fix) {
+  const auto why = manifest.no_table.find(kind);
+  fail(G4RT_UNSUPPORTED, std::string("this bundle has no table of the ") + kind + ", so that C has none: " +
+                             (why == manifest.no_table.end() ? "the checkpoint had none when it was compiled" : why->second) + ": " + fix);
+}
+
 }  // namespace
 
 Model::Model(const std::string& folder, ModelOptions options) : options_(std::move(options)), bundle_(folder) {
@@ -30,6 +36,15 @@ Model::Model(const std::string& folder, ModelOptions options) : options_(std::mo
   lookups.cache.clear();     // and nothing to rearrange
   embed_.emplace(ort_, bundle_, kEmbed, lookups);
   decoder_.emplace(ort_, bundle_, kDecoder, options_.graphs);
+  if (!found.tokenizer.empty()) {
+    tokenizer_file_ = bundle_.checked(found.tokenizer);
+    tokenizer_.emplace(tokenizer_file_.bytes(), found.vocab_size);
+  }
+}
+
+const text::Tokenizer& Model::tokenizer() const {
+  if (!tokenizer_) no_table(manifest(), "tokenizer", "give token ids");
+  return *tokenizer_;
 }
 
 const Graph& Model::encoder(const char* part) const {

@@ -8,6 +8,7 @@
 #include "bundle.h"
 #include "graph.h"
 #include "ort.h"
+#include "text/tokenizer.h"
 
 namespace g4::rt {
 
@@ -30,6 +31,9 @@ class Model {
   // The encoder of `part`, opened by the first call. Throws Failure G4RT_UNSUPPORTED where the bundle has none.
   const Graph& encoder(const char* part) const;
   std::int64_t capacity() const { return capacity_; }
+  bool has_tokenizer() const { return tokenizer_.has_value(); }
+  // Throws Failure G4RT_UNSUPPORTED, with the reason, where the bundle has no table of its tokenizer.
+  const text::Tokenizer& tokenizer() const;
 
  private:
   ModelOptions options_;
@@ -37,6 +41,8 @@ class Model {
   std::int64_t capacity_;
   std::shared_ptr<const Ort> ort_;
   std::optional<Graph> embed_, decoder_;
+  MappedFile tokenizer_file_;
+  std::optional<text::Tokenizer> tokenizer_;
   mutable std::mutex opening_;
   mutable std::optional<Graph> vision_, audio_;
 };

@@ -9,9 +9,10 @@ import pytest
 
 from tests.native.building import build_once
 from tests.native.rt.g4rt import G4rt
+from tests.native.rt.media_parts import Parts
 from tests.native.rt.text_library import TextLibrary
 
-TARGETS = ("g4rt", "g4rt_text_parts")
+TARGETS = ("g4rt", "g4rt_media_parts", "g4rt_text_parts")
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,11 @@ def rt_built(shared):
 @pytest.fixture(scope="session")
 def rt(rt_built, g4ops_file):
     return G4rt(rt_built / "libg4rt.so", g4ops_file)
+
+
+@pytest.fixture(scope="session")
+def parts(rt_built):
+    return Parts(rt_built / "libg4rt_media_parts.so")
 
 
 @pytest.fixture(scope="session")

@@ -85,8 +85,8 @@ Frames mel_frames(const float* samples, std::size_t count, const AudioSpec& spec
   if (room <= 0) {
     const double rate = static_cast<double>(spec.sampling_rate) / 1000;
     fail(G4RT_BAD_ARGUMENT, "the sound is too short: it has " + grouped(all) + " samples, " +
-                                written(static_cast<double>(all) / rate, 1) + " ms. Give at least " +
-                                written(static_cast<double>(length + 1 - before) / rate, 1) + " ms");
+                                tenths(static_cast<double>(all) / rate) + " ms. Give at least " +
+                                tenths(static_cast<double>(length + 1 - before) / rate) + " ms");
   }
   const std::int64_t frames = (room + hop - 1) / hop;
   check_work(frames, spec);

@@ -41,7 +41,7 @@ void check_target(Size from, Size to, const PatchSpec& spec) {
                                 " patches long. It has " + pixels(from) + ", and the model has " +
                                 grouped(spec.positions) +
                                 " positions along a side: cut the image into shorter ones, or take a smaller budget");
-  const std::int64_t most = std::max(to.width * to.height, to.width * from.height);
+  const std::int64_t most = std::max(to.width * to.height, pixels_between(from, to));
   if (most > kMostResized)
     fail(G4RT_BAD_BUNDLE, "media.image of g4.json asks for more pixels than are computed: " + grouped(most) +
                               " while an image of " + pixels(from) + " is resized, of at most " +

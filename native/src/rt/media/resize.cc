@@ -66,6 +66,16 @@ std::vector<std::uint8_t> unset(std::int64_t width, std::int64_t height) {
   return std::vector<std::uint8_t>(static_cast<std::size_t>(width * height * kColours));
 }
 
+// Whether the height is changed before the width, `ImagingResampleInner`: each pass rounds, so the order counts.
+bool height_first(Size from, Size to) {
+  const std::int64_t lower = from.height - to.height, narrower = from.width - to.width;
+  return lower > 0 && lower > narrower * 2;
+}
+
+Size between(Size from, Size to) {
+  return height_first(from, to) ? Size{from.width, to.height} : Size{to.width, from.height};
+}
+
 std::vector<std::uint8_t> along_rows(const std::uint8_t* rgb, Size from, std::int64_t width) {
   const Weights made = weights_of(from.width, width);
   std::vector<std::uint8_t> found = unset(width, from.height);
@@ -108,12 +118,22 @@ std::vector<std::uint8_t> along_columns(const std::uint8_t* rgb, Size from, std:
 
 }  // namespace
 
+std::int64_t pixels_between(Size from, Size to) {
+  const Size size = between(from, to);
+  return size.width * size.height;
+}
+
 std::vector<std::uint8_t> resize(const std::uint8_t* rgb, Size from, Size to) {
-  std::vector<std::uint8_t> rows;
-  if (from.width != to.width) rows = along_rows(rgb, from, to.width);
-  const std::uint8_t* widened = rows.empty() ? rgb : rows.data();
-  if (from.height != to.height) return along_columns(widened, {to.width, from.height}, to.height);
-  return rows.empty() ? std::vector<std::uint8_t>(rgb, rgb + from.width * from.height * kColours) : rows;
+  std::vector<std::uint8_t> held;
+  const auto step = [&](Size next) {  // of which one side differs from `from`, or none
+    const std::uint8_t* given = held.empty() ? rgb : held.data();
+    if (next.width != from.width) held = along_rows(given, from, next.width);
+    if (next.height != from.height) held = along_columns(given, from, next.height);
+    from = next;
+  };
+  step(between(from, to));
+  step(to);
+  return held.empty() ? std::vector<std::uint8_t>(rgb, rgb + to.width * to.height * kColours) : held;
 }
 
 }  // namespace g4::rt

@@ -10,8 +10,13 @@ struct Size {  // in pixels
   bool operator==(const Size&) const = default;
 };
 
-// uint8 [to.height, to.width, 3] of `rgb` [from.height, from.width, 3]. Sizes are at least 1, and the caller bounds
-// them: beside the result, from.height * to.width pixels stand in memory.
+// uint8 [to.height, to.width, 3] of `rgb` [from.height, from.width, 3]: what Pillow 13 makes. Older versions change the
+// width first where the height loses more than twice as many pixels, and so have other values there.
+//
+// Sizes are at least 1, and the caller bounds them.
 std::vector<std::uint8_t> resize(const std::uint8_t* rgb, Size from, Size to);
+
+// Pixels that stand in memory beside the two images while `resize` runs.
+std::int64_t pixels_between(Size from, Size to);
 
 }  // namespace g4::rt

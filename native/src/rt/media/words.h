@@ -1,8 +1,7 @@
-// Numbers in the words of failures.
+// Numbers in the words of failures: the same in every locale, and without streams, which are large.
 #pragma once
+#include <cmath>
 #include <cstdint>
-#include <locale>
-#include <sstream>
 #include <string>
 
 namespace g4::rt {
@@ -15,16 +14,10 @@ inline std::string grouped(std::int64_t number) {
   return digits;
 }
 
-// As Python's `{:g}` has it, or with `decimals` behind the point; a point whatever the locale of the process.
-inline std::string written(double number, int decimals = -1) {
-  std::ostringstream stream;
-  stream.imbue(std::locale::classic());
-  if (decimals >= 0) {
-    stream.setf(std::ios::fixed, std::ios::floatfield);
-    stream.precision(decimals);
-  }
-  stream << number;
-  return stream.str();
+// 12.34 as "12.3", of a number that is not negative and far below 2^63.
+inline std::string tenths(double number) {
+  const std::int64_t all = std::llround(number * 10);
+  return grouped(all / 10) + "." + std::to_string(all % 10);
 }
 
 }  // namespace g4::rt
