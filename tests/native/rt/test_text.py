@@ -135,7 +135,7 @@ def prompt_of(bundle, codec, text, pictures, waves):
     spec = bundle.manifest.media
     sound = mel_inputs if isinstance(spec.audio, MelSpec) else wave_inputs
     media = Media(
-        tuple(image_inputs(picture, spec.image) for picture in pictures),
+        tuple(image_inputs(picture, spec.image, BUDGET) for picture in pictures),
         (),
         tuple(sound(wave, spec.audio) for wave in waves),
     )
@@ -151,10 +151,8 @@ def test_media_that_a_bundle_does_not_take(text_bundle, rt):
 
 
 def test_media_of_another_model_are_refused(seeing, rt):
-    folder = seeing("tiny-31b").folder
-    with rt.open(folder) as one, rt.open(folder) as other, other.session() as session:
-        with (
-            one.image(np.zeros((48, 48, 3), np.uint8)) as image,
-            pytest.raises(Refused, match="made for another model"),
-        ):
+    folder, black = seeing("tiny-31b").folder, np.zeros((48, 48, 3), np.uint8)
+    with rt.open(folder) as one, one.image(black) as image, rt.open(folder) as other, other.session() as session:
+        with pytest.raises(Refused, match="made for another model"):
             session.prefill([2, 5], [image])
+        assert session.length == 0
