@@ -1,17 +1,37 @@
-"""Parts of libg4rt as small libraries, built once a run."""
+"""libg4rt and its parts as small libraries, built once a run. `G4RT_BUILD` names a folder in which they are built."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.native.building import build_once
+from tests.native.rt.g4rt import G4rt
+from tests.native.rt.media_parts import Parts
 from tests.native.rt.text_library import TextLibrary
+
+TARGETS = ("g4rt", "g4rt_media_parts", "g4rt_text_parts")
 
 
 @pytest.fixture(scope="session")
-def text_library(shared):
-    """`G4RT_TEXT_PARTS` names one that is built already."""
-    given = os.environ.get("G4RT_TEXT_PARTS")
-    return TextLibrary(given or build_once(shared, "rt_text", ("g4rt_text_parts",)) / "libg4rt_text_parts.so")
+def rt_built(shared):
+    """The folder with libg4rt.so, and the libraries of its parts that tests call alone."""
+    given = os.environ.get("G4RT_BUILD")
+    return Path(given) if given else build_once(shared, "rt", TARGETS)
+
+
+@pytest.fixture(scope="session")
+def rt(rt_built, g4ops_file):
+    return G4rt(rt_built / "libg4rt.so", g4ops_file)
+
+
+@pytest.fixture(scope="session")
+def parts(rt_built):
+    return Parts(rt_built / "libg4rt_media_parts.so")
+
+
+@pytest.fixture(scope="session")
+def text_library(rt_built):
+    return TextLibrary(rt_built / "libg4rt_text_parts.so")
