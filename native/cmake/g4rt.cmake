@@ -27,3 +27,13 @@ if(G4OPS_TESTS)
     target_link_libraries(g4rt_${part}_parts PRIVATE g4rt_${part})
   endforeach()
 endif()
+
+if(G4RT_FUZZ)  # of what reads files: `fuzz_tokenizer FOLDER`, a copy of fuzz/corpus/tokenizer, runs until it finds something
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "G4RT_FUZZ needs clang, whose libFuzzer it uses: -DCMAKE_CXX_COMPILER=clang++")
+  endif()
+  add_executable(fuzz_tokenizer fuzz/tokenizer.cc ${rt_text})
+  target_include_directories(fuzz_tokenizer PRIVATE include src src/rt)
+  target_compile_options(fuzz_tokenizer PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+  target_link_options(fuzz_tokenizer PRIVATE -fsanitize=fuzzer,address,undefined)
+endif()
