@@ -20,6 +20,7 @@ RANKS = {
     "graph": 3,
     "runtime": 3,
     "weights": 4,
+    "text_tables": 4,
     "ops": 5,
     "passes": 6,
     "trace": 6,
