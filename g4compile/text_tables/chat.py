@@ -14,7 +14,7 @@ from g4compile.text_tables.chat_unicode import CaseTables, case_tables
 from g4compile.text_tables.chat_writer import Pool, Writer
 from g4compile.text_tables.no_table import NoTable
 
-_MOST_CODE = 1 << 20  # instructions
+_MOST_CODE, _MOST_STRINGS, _MOST_ROUTINES = 1 << 20, 1 << 16, 1 << 12  # that walkers take
 
 
 def chat_table(source: str | Mapping[str, str], names: Mapping[str, str], cases: CaseTables | None = None) -> bytes:
@@ -46,8 +46,10 @@ def chat_table(source: str | Mapping[str, str], names: Mapping[str, str], cases:
     for text in (*templates, *names, *names.values()):
         pool.string(text)
     code, lines, bounds = joined(writers)
-    if len(code) > _MOST_CODE:
-        raise NoTable(f"its code has more than {_MOST_CODE:,} instructions")
+    if len(code) > _MOST_CODE or len(pool.strings) > _MOST_STRINGS or len(writers) > _MOST_ROUTINES:
+        raise NoTable(
+            f"it is too long: {len(code):,} instructions, {len(pool.strings):,} texts, {len(writers):,} macros"
+        )
     routines = [
         Routine(one.name, *bound, len(one.slots), one.parameters) for one, bound in zip(writers, bounds, strict=True)
     ]

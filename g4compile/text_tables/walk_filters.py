@@ -127,7 +127,7 @@ def _first(work: Work, value: Any) -> Any:
 
 
 def _last(work: Work, value: Any) -> Any:
-    if not isinstance(value, str | list | tuple | dict | range | Undefined | VIEWS):
+    if not isinstance(value, (str, list, tuple, dict, range, Undefined, *VIEWS)):
         raise WalkError(f"`last` of a {type(value).__name__}")
     found: Any = Undefined("`last` of what is empty")
     for one in [] if isinstance(value, Undefined) else reversed(value):

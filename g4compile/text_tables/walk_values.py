@@ -19,6 +19,7 @@ _CHANGING: dict[type, tuple[str, ...]] = {
     dict: ("clear", "pop", "popitem", "setdefault", "update"),
 }
 VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_NOTHING: Any = object()
 _PLAIN = (str, list, tuple, dict, range, *VIEWS, type(None))
 
 
@@ -177,7 +178,7 @@ def undefined_is_used(value: Undefined) -> NoReturn:
 def attribute(value: Any, name: str) -> Any:
     """`value.name`: an attribute of Python's before an entry of a dict."""
     found = _python(value, name)
-    if found is not None:
+    if found is not _NOTHING:
         return found
     if isinstance(value, dict) and name in value:
         return value[name]
@@ -193,12 +194,12 @@ def item(value: Any, key: Any) -> Any:
             return value[key]
         except (TypeError, LookupError):
             pass
-    found = _python(value, key) if isinstance(key, str) else None
-    return _none_such(value, key) if found is None else found
+    found = _python(value, key) if isinstance(key, str) else _NOTHING
+    return _none_such(value, key) if found is _NOTHING else found
 
 
 def _python(value: Any, name: str) -> Any:
-    """What Python has for an attribute, None for nothing. What the sandbox forbids is undefined."""
+    """What Python has for an attribute, perhaps nothing. What the sandbox forbids is undefined."""
     if isinstance(value, Undefined):
         undefined_is_used(value)
     if isinstance(value, Namespace):
@@ -206,7 +207,7 @@ def _python(value: Any, name: str) -> Any:
     if isinstance(value, Method):
         return _none_such(value, name)
     if not hasattr(type(value), name) and isinstance(value, (*_PLAIN, bool, int, float)):
-        return None
+        return _NOTHING
     if name.startswith("_") or name in _CHANGING.get(type(value), ()):
         return _none_such(value, name)
     if isinstance(value, _PLAIN) and callable(getattr(value, name)):
