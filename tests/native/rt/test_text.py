@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from g4compile.bundle.media import MelSpec
+from g4compile.errors import BundleError
 from g4compile.runtime.media.mel import mel_inputs
 from g4compile.runtime.media.patches import image_inputs
 from g4compile.runtime.media.placeholders import Media
@@ -11,6 +12,7 @@ from g4compile.runtime.media.waves import wave_inputs
 from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
+from g4compile.text_tables.conversations import conversations
 from tests.manifests import linked, rewrite
 from tests.native.rt.g4rt import Refused
 
@@ -53,6 +55,28 @@ def test_ids_and_text_are_those_of_python(text_bundle, codec, rt):
             pieces.append(stream.end())
         assert "".join(pieces) == codec.decode(ids)
         assert [piece for piece in pieces if piece] == list(codec.stream(ids))
+
+
+def test_a_chat_is_that_of_the_template(text_bundle, codec, rt):
+    """All conversations with which a compile compares the table; what the template refuses is refused with its words."""
+    rendered = 0
+    with rt.open(text_bundle.folder) as model:
+        assert model.facts.chat
+        for chat in conversations():
+            if set(chat) <= {"messages", "tools"}:
+                try:
+                    want = codec.render_chat(chat["messages"], chat.get("tools"))
+                except BundleError:
+                    with pytest.raises(Refused):
+                        model.render_chat(chat)
+                    continue
+                assert model.render_chat(chat) == want
+                rendered += 1
+        assert rendered > 20
+        for wrong in (b"{", b"[]", b'{"messages": 5}', b'{"messages": [{"role": "user", "content": [{"type": "x"}]}]}'):
+            with pytest.raises(Refused) as refused:
+                model.render_chat(wrong)
+            assert refused.value.status == "bad-argument"
 
 
 def test_an_answer_comes_with_its_text(text_bundle, codec, rt):
