@@ -21,7 +21,6 @@ RANKS = {
     "runtime": 3,
     "text_tables": 4,
     "weights": 4,
-    "text_tables": 4,
     "ops": 5,
     "passes": 6,
     "trace": 6,

@@ -58,7 +58,7 @@ def test_ids_and_text_are_those_of_python(text_bundle, codec, rt):
 
 
 def test_a_chat_is_that_of_the_template(text_bundle, codec, rt):
-    """All conversations with which a compile compares the table; what the template refuses is refused with its words."""
+    """All conversations with which a compile compares the table; what the template refuses is refused."""
     rendered = 0
     with rt.open(text_bundle.folder) as model:
         assert model.facts.chat
