@@ -68,6 +68,15 @@ def without_pieces(changed, *pieces):
     return made
 
 
+def with_merges(*pairs):
+    """These merges before all others, what they make behind the vocabulary, and a text as one word."""
+    vocabulary = document()["model"]["vocab"]
+    for left, right in pairs:
+        vocabulary.setdefault(left + right, len(vocabulary))
+    merges = [*map(list, pairs), *document()["model"]["merges"]]
+    return {**with_model(vocab=vocabulary, merges=merges), "pre_tokenizer": None}
+
+
 def with_all_merges(changed):
     """Each piece may be made of any two, as in vocabularies that come from SentencePiece: one id of several pairs."""
     vocabulary = changed["model"]["vocab"]

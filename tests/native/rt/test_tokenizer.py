@@ -18,6 +18,7 @@ from tests.text_tables.documents import (
     with_added,
     with_all_merges,
     with_fields,
+    with_merges,
     with_model,
     without_pieces,
 )
@@ -77,6 +78,9 @@ VARIANTS = {
     "all merges": {**with_all_merges(document()), "pre_tokenizer": None},
     "merges as they were written": with_model(merges=[" ".join(pair) for pair in document()["model"]["merges"]]),
     "a merge twice": with_model(merges=document()["model"]["merges"] + document()["model"]["merges"][:9]),
+    "runs": with_merges(
+        *((one * left, one * right) for one in "ae0\n\u2581" for left, right in ((1, 1), (2, 2), (2, 1)))
+    ),
     "no merges": with_model(merges=[]),
     "some bytes": without_pieces(with_model(merges=[]), *NO_BYTES, *LETTERS),
     "some bytes, apart": without_pieces(with_model(merges=[], fuse_unk=False), *NO_BYTES, *LETTERS),
