@@ -20,14 +20,24 @@ CASES = CaseTables(
     title=([(224, 246, 1, -32)], [(223, (83, 115))]),
 )
 HI = {"role": "user", "content": "Hi"}
-VALUES = {"s": "aÄß\n'\"", "i": -3, "f": 2.5, "big": 10**20, "n": None, "l": [1, [2, "x"], {}], "d": {"B": 1, "a": True}}
+VALUES = {
+    "s": "aÄß\n'\"",
+    "i": -3,
+    "f": 2.5,
+    "big": 10**20,
+    "n": None,
+    "l": [1, [2, "x"], {}],
+    "d": {"B": 1, "a": True},
+}
 SEEDS = {
     "turns": (
-        "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m['content'] | trim }}{{ ',' if not loop.last }}{% endfor %}",
+        "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m['content'] | trim }}"
+        "{{ ',' if not loop.last }}{% endfor %}",
         {"messages": [HI, {"role": "model", "content": None, "reasoning": "r"}]},
     ),
     "macros": (
-        "{% macro w(v, k=false) %}{% if v is mapping %}{% for a, b in v | dictsort %}{{ a ~ ':' ~ w(b, k=k) }}{% endfor %}"
+        "{% macro w(v, k=false) %}{% if v is mapping %}{% for a, b in v | dictsort %}"
+        "{{ a ~ ':' ~ w(b, k=k) }}{% endfor %}"
         "{% elif v is iterable and v is not string %}{% for a in v %}{{ w(a) }}{% endfor %}{% else %}{{ v }}{% endif %}"
         "{% endmacro %}{{ w(d) }}{{ w(l, true) }}",
         {"messages": [HI], **VALUES},
@@ -39,8 +49,10 @@ SEEDS = {
         {"messages": [HI], **VALUES},
     ),
     "filters": (
-        "{{ s | upper | replace('A', 'b') | trim }}{{ s | lower }}{{ s | capitalize }}{{ l | map('string') | join('-') }}"
-        "{{ [d] | selectattr('a', 'eq', true) | list | tojson(indent=1) }}{{ d | items | list }}{{ l | first }}{{ l | last }}"
+        "{{ s | upper | replace('A', 'b') | trim }}{{ s | lower }}{{ s | capitalize }}"
+        "{{ l | map('string') | join('-') }}"
+        "{{ [d] | selectattr('a', 'eq', true) | list | tojson(indent=1) }}{{ d | items | list }}"
+        "{{ l | first }}{{ l | last }}"
         "{{ l | length }}{{ [d] | map(attribute='B', default=0) | list }}{{ none | default('z', true) }}",
         {"messages": [HI], **VALUES},
     ),
@@ -51,7 +63,8 @@ SEEDS = {
     ),
     "operators": (
         "{{ i + 1 - 2 * 3 // 2 % 5 }}{{ f / 2 }}{{ -i }}{{ 1 < i <= 3 }}{{ s[1:][::-1] }}{{ l[-1] }}{{ s * 2 + 'x' }}"
-        "{{ 'a' in s and 1 not in l or d == {'a': 1} }}{{ l + [(1,)] }}{{ big }}{{ 1 if n }}{{ big > f }}{{ l is sequence }}",
+        "{{ 'a' in s and 1 not in l or d == {'a': 1} }}{{ l + [(1,)] }}{{ big }}{{ 1 if n }}"
+        "{{ big > f }}{{ l is sequence }}",
         {"messages": [HI], **VALUES},
     ),
     "blocks": (
