@@ -62,6 +62,11 @@ class TextProcess:
                 self._start()
             return self._asked(do, size, given)
 
+    @property
+    def running(self) -> bool:
+        """Whether it has started, and no request has ended it since."""
+        return self._process is not None
+
     def close(self) -> None:
         """End the process."""
         if self._ended is not None:

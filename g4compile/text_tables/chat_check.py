@@ -41,6 +41,8 @@ def check_chat_table(
             name = WITH_TOOLS if chat.get("tools") is not None and WITH_TOOLS in sources else DEFAULT
             if name in sources:
                 want = _by_jinja(process, sources[name], names, chat)
+                if isinstance(want, BundleError) and not process.running:  # it would take as long for all of them
+                    raise NoTable(f"conversation {number} ({_roles(chat)}) takes too much: {want.why}")
                 _compare(number, chat, want, _by_table(table, chat))
                 rendered += isinstance(want, str)
     finally:
@@ -70,10 +72,7 @@ def _compare(number: int, chat: Conversation, want: str | Exception, found: str 
     which = f"conversation {number} ({_roles(chat)})"
     if isinstance(want, str) and isinstance(found, str):
         if want != found:
-            at = next(
-                (n for n, pair in enumerate(zip(want, found, strict=False)) if pair[0] != pair[1]),
-                min(len(want), len(found)),
-            )
+            at = _first_difference(want, found)
             raise NoTable(
                 f"{which} differs at character {at}: {_part(found, at)} by the table, {_part(want, at)} by jinja2"
             )
@@ -82,6 +81,11 @@ def _compare(number: int, chat: Conversation, want: str | Exception, found: str 
     elif isinstance(found, str):
         why = want.why if isinstance(want, BundleError) else str(want)
         raise NoTable(f"{which} is rendered by the table, but not by jinja2: {why}")
+
+
+def _first_difference(want: str, found: str) -> int:
+    pairs = enumerate(zip(want, found, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(want), len(found)))
 
 
 def _roles(chat: Conversation) -> str:

@@ -55,7 +55,12 @@ class Statements(Expressions):
         for node in body:
             write = self._STATEMENTS.get(type(node))
             if write is None:
-                raise refused(node, f"a statement of the kind {type(node).__name__}, which chat tables do not have")
+                kind = (
+                    "an `autoescape` block"
+                    if isinstance(node, nodes.Scope)
+                    else f"a statement of the kind {type(node).__name__}"
+                )
+                raise refused(node, f"{kind}, which chat tables do not have")
             write(self, node, scope)
 
     def _output(self, node: nodes.Output, scope: Scope) -> None:

@@ -27,7 +27,8 @@ _WIDEST = 1 << 63
 
 def refused(node: nodes.Node, what: str) -> NoTable:
     """For a construct that tables do not hold."""
-    return NoTable(f"line {node.lineno}: {what}")
+    lines = (one.lineno for one in (node, *node.find_all(nodes.Node)) if one.lineno is not None)  # some nodes have none
+    return NoTable(f"line {next(lines, 1)}: {what}")
 
 
 @dataclass

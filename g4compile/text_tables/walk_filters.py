@@ -129,10 +129,8 @@ def _first(work: Work, value: Any) -> Any:
 def _last(work: Work, value: Any) -> Any:
     if not isinstance(value, (str, list, tuple, dict, range, Undefined, *VIEWS)):
         raise WalkError(f"`last` of a {type(value).__name__}")
-    found: Any = Undefined("`last` of what is empty")
-    for one in [] if isinstance(value, Undefined) else reversed(value):
-        return one
-    return found
+    known: Any = () if isinstance(value, Undefined) else value
+    return next(reversed(known), Undefined("`last` of what is empty"))
 
 
 def _items(work: Work, value: Any) -> Iterator[Any]:

@@ -34,23 +34,26 @@ FILTERS = (
     "capitalize", "default(E)", "d(E, true)", "default('z', boolean=E)", "dictsort", "dictsort(true)",
     "dictsort(by='value')", "dictsort(reverse=true)", "first", "items", "items | list", "join", "join(',')",
     "join(E)", "join('-', attribute='a')", "last", "length", "count", "list", "lower", "map('upper') | list",
-    "map('default', E) | join('|')", "map(attribute='a') | list", "map(attribute='a.0', default=E) | list", "map('length') | first",
-    "reject('none') | list", "reject | list", "rejectattr('a') | list", "replace('a', 'bb')", "replace(E, E)",
-    "replace('', '-', 2)", "select | list", "select('string') | list", "select('in', E) | list", "selectattr('a') | list",
-    "selectattr('a', 'equalto', E) | list", "selectattr('type', 'defined') | first", "string", "tojson",
-    "tojson(indent=2)", "tojson(ensure_ascii=true)", "tojson(sort_keys=true)", "tojson(separators=(',', ':'))", "trim",
-    "trim('a ')", "trim(E)", "upper", "safe", "map('tojson') | join(', ')", "list | length", "map('items') | map('list') | list",
+    "map('default', E) | join('|')", "map(attribute='a') | list", "map(attribute='a.0', default=E) | list",
+    "map('length') | first", "reject('none') | list", "reject | list", "rejectattr('a') | list", "replace('a', 'bb')",
+    "replace(E, E)", "replace('', '-', 2)", "select | list", "select('string') | list", "select('in', E) | list",
+    "selectattr('a') | list", "selectattr('a', 'equalto', E) | list", "selectattr('type', 'defined') | first",
+    "string", "tojson", "tojson(indent=2)", "tojson(ensure_ascii=true)", "tojson(sort_keys=true)",
+    "tojson(separators=(',', ':'))", "trim", "trim('a ')", "trim(E)", "upper", "safe", "map('tojson') | join(', ')",
+    "list | length", "map('items') | map('list') | list",
 )  # fmt: skip
 TESTS = (
     "boolean", "defined", "divisibleby(3)", "eq(E)", "even", "false", "float", "ge(E)", "gt(E)", "in(E)", "integer",
-    "iterable", "le(E)", "lt(E)", "mapping", "ne(E)", "none", "number", "odd", "sequence", "string", "true", "undefined",
+    "iterable", "le(E)", "lt(E)", "mapping", "ne(E)", "none", "number", "odd", "sequence", "string", "true",
+    "undefined",
 )  # fmt: skip
 METHODS = (
     "capitalize()", "count('a')", "endswith('a')", "endswith(('a', E))", "find('b')", "find(E)", "get('a')", "get(E)",
-    "get('zz', E)", "items()", "items() | list", "join(E)", "join(['a', 'b'])", "keys() | list", "lower()", "lstrip()",
-    "lstrip('a')", "removeprefix('a')", "removesuffix(E)", "replace('a', 'X')", "replace('a', E, 1)", "rfind('a')",
-    "rsplit(None, 1)", "rsplit(',', 1)", "rstrip()", "split()", "split(',')", "split(E)", "split('X', 1)", "split(maxsplit=1)",
-    "split(sep='a')", "startswith('a')", "startswith(E)", "strip()", "strip(E)", "upper()", "values() | list",
+    "get('zz', E)", "items()", "items() | list", "join(E)", "join(['a', 'b'])", "keys() | list", "lower()",
+    "lstrip()", "lstrip('a')", "removeprefix('a')", "removesuffix(E)", "replace('a', 'X')", "replace('a', E, 1)",
+    "rfind('a')", "rsplit(None, 1)", "rsplit(',', 1)", "rstrip()", "split()", "split(',')", "split(E)",
+    "split('X', 1)", "split(maxsplit=1)", "split(sep='a')", "startswith('a')", "startswith(E)", "strip()", "strip(E)",
+    "upper()", "values() | list",
 )  # fmt: skip
 POSTFIXES = (
     ".a",
@@ -81,12 +84,14 @@ STATEMENTS = (
     "{% for q in E if E %}{{ loop.length }}{{ loop.revindex }}{{ q }}{% endfor %}",
     "{% for q, r in E %}{{ q }}={{ r }};{% endfor %}",
     "{% for q, r in E | dictsort %}{{ q }}={{ r }}{{ ',' if not loop.last }}{% endfor %}",
-    "{% for q in E %}{% if q == E %}{% break %}{% endif %}{% if E %}{% continue %}{% endif %}{{ q }}{% else %}else{% endfor %}",
+    "{% for q in E %}{% if q == E %}{% break %}{% endif %}{% if E %}{% continue %}{% endif %}"
+    "{{ q }}{% else %}else{% endfor %}",
     "{% set q = E %}{{ q }}{% for i in [1, 2] %}{% set q = E %}{{ q }}{% endfor %}{{ q }}",
     "{% set q, r = E %}{{ r }}{{ q }}",
     "{% set q %}{{ E }}{% endset %}{{ q }}{{ q | length }}",
     "{% set q | upper %}{{ E }}{% endset %}{{ q }}",
-    "{% set n = namespace(a=E, b=0) %}{% for i in E %}{% set n.a = i %}{% set n.b = n.b + 1 %}{% endfor %}{{ n.a }}{{ n.b }}",
+    "{% set n = namespace(a=E, b=0) %}{% for i in E %}{% set n.a = i %}{% set n.b = n.b + 1 %}{% endfor %}"
+    "{{ n.a }}{{ n.b }}",
     "{% set n = namespace(a='') %}{% for i in E if i != n.a %}{% set n.a = i %}{{ n.a }}{% endfor %}",
     "{% if E %}{% set q = E %}{% endif %}{{ q }}{{ q is defined }}",
     "{% generation %}{% set q = E %}{{ q }}{% endgeneration %}{{ q }}",
@@ -95,7 +100,10 @@ STATEMENTS = (
     "{{ 1 if E < E < E else 2 if E }}",
     "{{ m(m(E), E) }}",
 )  # fmt: skip
-MACRO = "{% macro m(a, b='B', c=a) %}({{ a }}{{ b }}{{ c }}{% if a is mapping or a is string %}{% for k in a %}{{ m(k[1:]) if k else '' }}{% endfor %}{% endif %}){% endmacro %}"
+MACRO = (
+    "{% macro m(a, b='B', c=a) %}({{ a }}{{ b }}{{ c }}{% if a is mapping or a is string %}"
+    "{% for k in a %}{{ m(k[1:]) if k else '' }}{% endfor %}{% endif %}){% endmacro %}"
+)
 
 
 def _filled(draw, form, deeper):
@@ -127,7 +135,8 @@ def expressions(draw, deeper=2):
     if kind == 4:
         return f"({inner}){_filled(draw, draw(st.sampled_from(POSTFIXES)), deeper - 1)}"
     if kind == 5:
-        return f"({inner} is {draw(st.sampled_from(('', 'not ')))}{_filled(draw, draw(st.sampled_from(TESTS)), deeper - 1)})"
+        test = _filled(draw, draw(st.sampled_from(TESTS)), deeper - 1)
+        return f"({inner} is {draw(st.sampled_from(('', 'not ')))}{test})"
     if kind == 6:
         return f"({inner}).{_filled(draw, draw(st.sampled_from(METHODS)), deeper - 1)}"
     return f"(({inner}) | {_filled(draw, draw(st.sampled_from(FILTERS)), deeper - 1)})"

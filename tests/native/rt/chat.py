@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 
-BAD_ARGUMENT, BAD_BUNDLE = 1, 2
+BAD_ARGUMENT, BAD_BUNDLE, UNSUPPORTED = 1, 2, 3
 
 
 class Failed(Exception):

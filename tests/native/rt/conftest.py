@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.native.building import build_once
+from tests.native.rt.chat import Chat
 from tests.native.rt.g4rt import G4rt
 from tests.native.rt.media_parts import Parts
 from tests.native.rt.text_library import TextLibrary
@@ -35,3 +36,8 @@ def parts(rt_built):
 @pytest.fixture(scope="session")
 def text_library(rt_built):
     return TextLibrary(rt_built / "libg4rt_text_parts.so")
+
+
+@pytest.fixture(scope="session")
+def chat(rt_built):
+    return Chat(rt_built / "libg4rt_chat_parts.so")

@@ -1,6 +1,7 @@
 #include "chat_text.h"
 
 #include <cmath>
+#include <limits>
 #include <locale>
 #include <sstream>
 
@@ -25,7 +26,10 @@ bool means(const std::string& text, double value) {
   stream.imbue(std::locale::classic());
   double read = 0;
   stream >> read;
-  return read == value;
+  // One library fails beyond the largest double, with that as its value; another one where it is below the least normal
+  // one, with the right value.
+  const bool beyond = stream.fail() && read == std::numeric_limits<double>::max();
+  return read == value && !beyond;
 }
 
 // The same digits with the last one higher by one, which may be nearer than it looks: the gap between doubles is wider
