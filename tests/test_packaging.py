@@ -18,7 +18,7 @@ pytest.importorskip("scikit_build_core", reason="scikit-build-core is not instal
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = "g4compile/lib/libg4ops.so"
-LIBRARIES = {LIBRARY, "g4compile/lib/libg4cuda.so"}
+LIBRARIES = {LIBRARY, "g4compile/lib/libg4cuda.so", "g4compile/lib/libg4rt.so"}
 # What `find_library` asks of a library, and no more: the real one takes a minute to compile.
 SMALL = """
 #include "g4ops.h"
@@ -112,7 +112,7 @@ def test_a_wheel_without_a_compiler(sources, no_compiler, tmp_path):
     wheel, said = build_wheel(sources, tmp_path / "wheels", **no_compiler)
     assert names_in(wheel) == package_files(sources)
     assert tag_of(wheel) == "py3-none-any"
-    assert "there is no compiler" in said and "g4compile is made without libg4ops and libg4cuda" in said
+    assert "there is no compiler" in said and "g4compile is made without libg4ops, libg4cuda and libg4rt" in said
 
 
 def check_wheel(wheel, said, sources):

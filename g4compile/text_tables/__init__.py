@@ -1,1 +1,1 @@
-"""Text as tables: what libg4rt reads of a bundle's tokenizer, made when the bundle is."""
+"""Tables of a checkpoint's text files: what a runtime without Python reads in their place."""

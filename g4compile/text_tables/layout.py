@@ -100,7 +100,7 @@ def characters(pieces: Mapping[str, int]) -> tuple[bytes, bytes]:
         if len(piece) == 1:
             page, place = divmod(ord(piece), _PAGE)
             pages.setdefault(page, np.full(_PAGE, -1, np.int32))[place] = index
-    numbers = np.full(0x110000 // _PAGE, -1, np.int32)
+    numbers = np.full(max(pages, default=-1) + 1, -1, np.int32)
     numbers[sorted(pages)] = range(len(pages))
     return numbers.astype("<i4").tobytes(), b"".join(pages[page].astype("<i4").tobytes() for page in sorted(pages))
 

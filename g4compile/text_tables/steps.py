@@ -26,7 +26,7 @@ class Replacement:
     sought: str
     put: str
 
-    def apply(self, text: str) -> str:
+    def in_text(self, text: str) -> str:
         return text.replace(self.sought, self.put)
 
 

@@ -57,7 +57,7 @@ def tokenizer_table(data: bytes) -> bytes:
     model = read_model(mapping(fields.get("model"), "the model"))
     normalizer, split = read_normalizer(fields.get("normalizer")), read_split(fields.get("pre_tokenizer"))
     listed = sequence(fields.get("added_tokens", []), "the list of added tokens")
-    added = read_added(listed, model.pieces, normalizer.apply if normalizer else str)
+    added = read_added(listed, model.pieces, normalizer.in_text if normalizer else str)
     decoded = _decoded(model.pieces, added, read_decoder(fields.get("decoder")))
     texts = b"".join(piece.text for piece in decoded)
     if len(texts) > MOST_TEXT:
@@ -109,7 +109,7 @@ def _decoded(
 def _visible(token: str, replacements: list[Replacement]) -> _Decoded:
     text = token
     for replacement in replacements:
-        text = replacement.apply(text)
+        text = replacement.in_text(text)
     byte = byte_of(token, text)
     if byte is not None:
         return _Decoded(_BYTE, bytes([byte]))

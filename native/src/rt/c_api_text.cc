@@ -52,6 +52,16 @@ g4rt_status g4rt_decode(const g4rt_model* model, const int32_t* ids, size_t coun
   });
 }
 
+g4rt_status g4rt_render_chat(const g4rt_model* model, const char* json, size_t json_bytes, char* text, size_t capacity,
+                             size_t* bytes) {
+  return guarded([&] {
+    const ChatTable& chat = need(model, "model")->model->chat();
+    const std::string_view given(need(json, "json"), json_bytes);
+    const std::string found = chat.render(json::parse(given, "the conversation", G4RT_BAD_ARGUMENT));
+    give(found.data(), found.size(), text, capacity, bytes);
+  });
+}
+
 g4rt_status g4rt_stream_create(const g4rt_model* model, g4rt_stream** stream) {
   return guarded([&] {
     *need(stream, "stream") = nullptr;

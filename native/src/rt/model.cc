@@ -40,11 +40,17 @@ Model::Model(const std::string& folder, ModelOptions options) : options_(std::mo
     tokenizer_file_ = bundle_.checked(found.tokenizer);
     tokenizer_.emplace(tokenizer_file_.bytes(), found.vocab_size);
   }
+  if (!found.chat.empty()) chat_.emplace(bundle_.checked(found.chat).bytes());
 }
 
 const text::Tokenizer& Model::tokenizer() const {
   if (!tokenizer_) no_table(manifest(), "tokenizer", "give token ids");
   return *tokenizer_;
+}
+
+const ChatTable& Model::chat() const {
+  if (!chat_) no_table(manifest(), "chat", "give the prompt as it is");
+  return *chat_;
 }
 
 const Graph& Model::encoder(const char* part) const {

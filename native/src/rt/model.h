@@ -8,6 +8,7 @@
 #include "bundle.h"
 #include "graph.h"
 #include "ort.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 namespace g4::rt {
@@ -34,6 +35,8 @@ class Model {
   bool has_tokenizer() const { return tokenizer_.has_value(); }
   // Throws Failure G4RT_UNSUPPORTED, with the reason, where the bundle has no table of its tokenizer.
   const text::Tokenizer& tokenizer() const;
+  // The same of its chat template.
+  const ChatTable& chat() const;
 
  private:
   ModelOptions options_;
@@ -43,6 +46,7 @@ class Model {
   std::optional<Graph> embed_, decoder_;
   MappedFile tokenizer_file_;
   std::optional<text::Tokenizer> tokenizer_;
+  std::optional<ChatTable> chat_;
   mutable std::mutex opening_;
   mutable std::optional<Graph> vision_, audio_;
 };

@@ -153,12 +153,12 @@ class Handle:
         """A result of variable size: its size is asked for first."""
         count = c_size_t()
         try:
-            self.call(name, *arguments, None, 0, byref(count))
+            self.call(name, *arguments, None, c_size_t(0), byref(count))
         except Refused as refused:
             if refused.status != "no-room":
                 raise
         room = (kind * max(1, count.value))()
-        self.call(name, *arguments, room, count.value, byref(count))
+        self.call(name, *arguments, room, c_size_t(count.value), byref(count))
         return room[: count.value]
 
 

@@ -9,6 +9,13 @@ from tests.native.test_toolchains import run_under_the_address_sanitizer
 
 @pytest.mark.nightly
 def test_media_under_the_address_sanitizer(tmp_path):
-    library = str(tmp_path / "libg4rt_media_parts.so")
     tests = ("rt/test_media.py", "rt/test_placeholders.py")
-    run_under_the_address_sanitizer(tmp_path, ["g4rt_media_parts"], tests, G4RT_MEDIA_PARTS=library)
+    run_under_the_address_sanitizer(tmp_path, ["g4rt_media_parts"], tests, G4RT_BUILD=str(tmp_path))
+
+
+@pytest.mark.nightly
+def test_text_under_the_address_sanitizer(tmp_path):
+    """Damaged tables above all."""
+    tests = ("rt/test_malformed_tables.py", "rt/test_splitter.py", "rt/test_tokenizer.py")
+    options = ("-k", "not hugging_face and not of_a_bundle")  # long, and a process of its own, which is not checked
+    run_under_the_address_sanitizer(tmp_path, ["g4rt_text_parts"], tests, *options, G4RT_BUILD=str(tmp_path))

@@ -36,7 +36,7 @@ std::int32_t Merges::checked(std::uint32_t id) const {
 }
 
 std::int32_t Merges::character(std::uint32_t number) const {
-  const std::uint32_t page = pages_[number >> 8];
+  const std::uint32_t page = number >> 8 < pages_.size() ? pages_[number >> 8] : kNone;
   return page == kNone ? -1 : checked(characters_[std::size_t{page} << 8 | (number & 0xFF)]);
 }
 

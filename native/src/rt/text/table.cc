@@ -63,7 +63,6 @@ Table::Table(std::string_view bytes) {
   }
   check_size(*this, Section::starts, 4 * (std::uint64_t{ids_} + 1));
   check_size(*this, Section::kinds, ids_);
-  check_size(*this, Section::character_pages, 4 * 0x1100);
   check_size(*this, Section::byte_ids, 4 * 256);
   check_size(*this, Section::buckets, 4 * ((std::uint64_t{1} << bucket_bits_) + 1));
   check_size(*this, Section::merges, 16 * std::uint64_t{merges_});
