@@ -25,6 +25,12 @@ target_link_libraries(g4rt PRIVATE ${CMAKE_DL_LIBS} Threads::Threads)
 if(NOT G4OPS_SANITIZE)
   target_link_options(g4rt PRIVATE -Wl,--no-undefined)
 endif()
+# Where a platform has no shared libraries of its own: the ops are in libg4rt, and nothing is loaded for them.
+option(G4RT_LINKED_OPS "Put the ops of libg4ops into libg4rt" OFF)
+if(G4RT_LINKED_OPS)
+  target_compile_definitions(g4rt PRIVATE G4RT_LINKED_OPS)
+  target_sources(g4rt PRIVATE ${g4ops_sources} $<TARGET_OBJECTS:g4kernels>)
+endif()
 
 if(G4OPS_TESTS)
   foreach(part chat media text)

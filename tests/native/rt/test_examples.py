@@ -66,15 +66,11 @@ def test_their_errors_are_words(built, program, tmp_path):
     assert b"usage" in run(built / program, code=2).stderr
 
 
-@pytest.mark.parametrize(
-    ("header", "flags"),
-    [
-        ("g4rt.h", (C, "-std=c99", "-x", "c")),
-        ("g4rt.h", (CXX, "-std=c++17", "-x", "c++")),
-        ("g4rt.hpp", (CXX, "-std=c++17", "-x", "c++")),
-    ],
-)
-def test_a_header_compiles_alone(header, flags, tmp_path):
+ALONE = [("g4rt.h", C, "c99", "c"), ("g4rt.h", CXX, "c++17", "c++"), ("g4rt.hpp", CXX, "c++17", "c++")]
+
+
+@pytest.mark.parametrize(("header", "compiler", "standard", "language"), ALONE)
+def test_a_header_compiles_alone(header, compiler, standard, language, tmp_path):
     source = tmp_path / "alone"
     source.write_text(f"#include <{header}>\nint main(void) {{ return G4RT_API_VERSION - 1; }}\n")
-    output(*flags, *STRICT, "-fsyntax-only", str(source))
+    output(compiler, f"-std={standard}", "-x", language, *STRICT, "-fsyntax-only", str(source))

@@ -8,7 +8,8 @@ import pytest
 
 from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS
-from tests.native.rt.g4rt import ON_TOKEN, Refused
+from tests.native.building import build_once
+from tests.native.rt.g4rt import ON_TOKEN, G4rt, Refused
 from tests.scenario import window_of
 
 RECIPES = ("float32", "int8", "int4", "int2", "mobile", "exact")
@@ -241,3 +242,13 @@ def test_the_library_that_is_named_is_the_one(bundles, rt, tmp_path):
     with pytest.raises(Refused, match=r"(?s)libonnxruntime.so cannot be loaded.*nowhere.so") as refused:
         rt.open(folder, onnxruntime=tmp_path / "nowhere.so")
     assert refused.value.status == "machine"
+
+
+@pytest.mark.nightly
+def test_the_ops_may_be_linked_in(quantized, g4ops, shared):
+    """As where there are no shared libraries: no libg4ops is loaded, and none is there."""
+    library = build_once(shared, "rt-linked", ("g4rt",), G4RT_LINKED_OPS="ON") / "libg4rt.so"
+    bundle = quantized("tiny-31b", "int4", "g4ops")
+    expected = list(Session(bundle, threads=1).generate([2, 5, 9], max_new_tokens=40))
+    with G4rt(library, ops="/nowhere/libg4ops.so").open(bundle.folder) as model, model.session() as session:
+        assert session.generate([2, 5, 9], 40) == expected
