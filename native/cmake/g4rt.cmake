@@ -8,7 +8,7 @@ set(rt_chat chat.cc chat_cases.cc chat_control.cc chat_filters.cc chat_items.cc 
   chat_methods.cc chat_operators.cc chat_table.cc chat_text.cc chat_value.cc)
 list(TRANSFORM rt_core PREPEND src/rt/)
 list(TRANSFORM rt_chat PREPEND src/rt/text/)
-list(APPEND rt_chat src/rt/json.cc)
+list(APPEND rt_chat src/rt/decimal.cc src/rt/json.cc)
 list(TRANSFORM rt_media PREPEND src/rt/media/)
 list(TRANSFORM rt_text PREPEND src/rt/text/)
 

@@ -1,11 +1,12 @@
 #include "json.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <locale>
-#include <sstream>
+#include <limits>
 #include <unordered_set>
 
+#include "decimal.h"
 #include "failure.h"
 #include "utf8.h"
 
@@ -13,15 +14,6 @@ namespace g4::rt::json {
 namespace {
 
 constexpr std::size_t kLongestNumber = 4096;  // digits that a double or a 64-bit integer may be written with
-
-double nearest_double(const std::string& text) {
-  // Not strtod: it reads the decimal point of the process's locale. Not from_chars: Android's library lacks it.
-  std::istringstream stream(text);
-  stream.imbue(std::locale::classic());
-  double value = 0;
-  stream >> value;
-  return value;  // beyond a double: the greatest of its sign, which no caller takes for a size
-}
 
 class Parser {
  public:
@@ -209,7 +201,9 @@ class Parser {
     }
     if (at_ - start > kLongestNumber) wrong("a number is too long");
     Number found{std::string(text_.substr(start, at_ - start)), 0, 0, integer};
-    found.value = nearest_double(found.text);
+    // Beyond a double: the greatest of its sign, which no caller takes for a size.
+    constexpr double kGreatest = std::numeric_limits<double>::max();
+    found.value = std::clamp(nearest_double(found.text), -kGreatest, kGreatest);
     if (integer) {
       errno = 0;
       found.integer = std::strtoll(found.text.c_str(), nullptr, 10);

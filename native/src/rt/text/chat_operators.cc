@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <locale>
-#include <sstream>
 
+#include "../decimal.h"
 #include "chat_text.h"
 
 namespace g4::rt::chat {
@@ -125,13 +124,7 @@ Order order_big(const Value& left, const Value& right) {
 
 // Whether a double is the whole number that `digits` write.
 bool is_big(double value, const std::string& digits) {
-  if (!std::isfinite(value)) return false;
-  std::ostringstream stream;
-  stream.imbue(std::locale::classic());
-  stream.setf(std::ios::fixed, std::ios::floatfield);
-  stream.precision(0);
-  stream << value;
-  return value == std::floor(value) && stream.str() == digits;
+  return std::isfinite(value) && value == std::floor(value) && whole_digits(value) == digits;
 }
 
 bool is_whole_kind(const Value& value) { return is_whole(value) || value.is(Kind::big); }

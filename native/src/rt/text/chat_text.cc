@@ -1,36 +1,14 @@
 #include "chat_text.h"
 
 #include <cmath>
-#include <limits>
-#include <locale>
-#include <sstream>
 
+#include "../decimal.h"
 #include "chat_table.h"
 
 namespace g4::rt::chat {
 namespace {
 
 constexpr int kMostDigits = 17;  // that tell one double from all others
-
-std::string scientific(double value, int digits) {
-  std::ostringstream stream;
-  stream.imbue(std::locale::classic());
-  stream.setf(std::ios::scientific, std::ios::floatfield);
-  stream.precision(digits - 1);
-  stream << value;
-  return stream.str();
-}
-
-bool means(const std::string& text, double value) {
-  std::istringstream stream(text);
-  stream.imbue(std::locale::classic());
-  double read = 0;
-  stream >> read;
-  // One library fails beyond the largest double, with that as its value; another one where it is below the least normal
-  // one, with the right value.
-  const bool beyond = stream.fail() && read == std::numeric_limits<double>::max();
-  return read == value && !beyond;
-}
 
 // The same digits with the last one higher by one, which may be nearer than it looks: the gap between doubles is wider
 // above a power of two than below it.
@@ -52,9 +30,9 @@ std::string next_up(std::string text) {
 std::string shortest(double value) {
   for (int digits = 1; digits < kMostDigits; ++digits) {
     const std::string near = scientific(value, digits);
-    if (means(near, value)) return near;
+    if (nearest_double(near) == value) return near;
     const std::string above = next_up(near);
-    if (!above.empty() && means(above, value)) return above;
+    if (!above.empty() && nearest_double(above) == value) return above;
   }
   return scientific(value, kMostDigits);
 }
