@@ -13,9 +13,11 @@ from g4compile.targets.onnx.lower_quantized_weights import G4OPS, KERNELS, ONNXR
 
 @dataclass(frozen=True)
 class OnnxOptions(Options):
-    """``kernels``: of products with codes, and of the caches and attention beside them."""
+    """``kernels``: of products with codes, and of the caches and attention beside them. ``package``: the runtime that
+    the folder is for, where it is none of ours."""
 
     kernels: str = ONNXRUNTIME
+    package: str = ""
 
 
 def kernels_for(weights: str, asked: str | None, kv: str = FLOAT32) -> str:

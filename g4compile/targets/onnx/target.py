@@ -31,14 +31,20 @@ from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
 from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
 from g4compile.targets.onnx.fuse_norm_additions import FuseNormAdditions
 from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
+from g4compile.targets.onnx.genai.bundle import check_files, emit_package
+from g4compile.targets.onnx.genai.legal import GENAI_LEGAL
+from g4compile.targets.onnx.genai.lowerings import GENAI_LOWERINGS
+from g4compile.targets.onnx.genai.phases import decoder_passes, encoder_passes
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_encoder_attention import LowerEncoderAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
+from g4compile.targets.onnx.packages import GENAI, check_package
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
+from g4compile.weights.side_files import SideFiles
 
 
 class OnnxTarget(Target):
@@ -54,14 +60,18 @@ class OnnxTarget(Target):
         default_weights: str = "float32",
         context: int | None = None,
         refuses: dict[str, str] | None = None,
+        packages: tuple[str, ...] = (),
     ) -> None:
         self.name, self.default_weights, self.context = name, default_weights, context
-        self.refuses = refuses or {}
+        self.refuses, self.packages = refuses or {}, packages
 
     def options(self, **given: Any) -> Options:
         """As every target's; `kernels` that are not given are those that are here. Raises MachineError too."""
         kernels = given.pop("kernels", None)
         made = super().options(**given)
+        if isinstance(made, OnnxOptions) and "package" in given:
+            check_package(made.package, kernels, made.kv, self.name, self.packages)
+            kernels = kernels or ONNXRUNTIME
         return OnnxOptions(**{**vars(made), "kernels": kernels_for(made.weights, kernels, made.kv)})
 
     def legalize(self) -> Legalize:
@@ -72,10 +82,16 @@ class OnnxTarget(Target):
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
 
+    def check_files(self, side: SideFiles, options: Options) -> None:
+        if _is_package(options):
+            check_files(side)
+
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         return Variant(), Variant(VISION), Variant(AUDIO)
 
     def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        if _is_package(options):
+            return self._package(facts, options)
         if isinstance(facts, TextFacts):
             return self._decoder(facts, options)
         return self._encoder(facts, options)
@@ -128,20 +144,35 @@ class OnnxTarget(Target):
         )
         return (*shared, Phase(self.stage, passes, legalize.legal))
 
+    def _package(self, facts: TextFacts | TowerFacts, options: Options) -> tuple[Phase, ...]:
+        """Of a package for onnxruntime-genai."""
+        weights = options.recipe or options.weights
+        after = Legalize(self.name, GENAI_LEGAL, GENAI_LOWERINGS, DTYPES), CanonicalizeConstants(), CanonicalizeDeadCode()
+        if not isinstance(facts, TextFacts):
+            return (*encoder(facts, weights), Phase(self.stage, (*encoder_passes(facts), *after), GENAI_LEGAL))
+        blocks = facts.image_blocks if "image" in options.modalities else ""
+        shared = with_image_blocks(frontend(facts, REWIND, weights=weights), blocks)
+        return (*shared, Phase(self.stage, (*decoder_passes(facts, blocks), *after), GENAI_LEGAL))
+
     def _with_library(self) -> Legalize:
         """`legalize`, where the ops of libg4ops stand beside."""
         return Legalize(self.name, LEGAL | G4OPS_LEGAL, G4OPS_LOWERINGS, DTYPES | G4OPS_DTYPES)
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
-        return emit_bundle(order, {one.variant.part: one.model for one in lowered})
+        models = {one.variant.part: one.model for one in lowered}
+        return emit_package(order, models) if _is_package(order.options) else emit_bundle(order, models)
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         return Candidates(Session(bundle, threads))
+
+
+def _is_package(options: Options) -> bool:
+    return isinstance(options, OnnxOptions) and options.package == GENAI
 
 
 def _kernels(options: Options) -> str:
     return options.kernels if isinstance(options, OnnxOptions) else ONNXRUNTIME
 
 
-ONNX_CPU = OnnxTarget("onnx-cpu")
+ONNX_CPU = OnnxTarget("onnx-cpu", packages=(GENAI,))
 ONNX_MOBILE = OnnxTarget("onnx-mobile", "mobile", 4096, {"float32": "they fit no phone"})
