@@ -183,8 +183,10 @@ class Target(ABC):
     def check(self, facts: ModelFacts, options: Options) -> None:  # noqa: B027 - many targets can do all they are told
         """Raise InputError or MachineError for what cannot be done, before anything is."""
 
-    def check_files(self, side: SideFiles, options: Options) -> None:  # noqa: B027 - most targets need none of them
-        """Raise CheckpointError where a bundle needs more files beside the weights than ``side`` has."""
+    def files(self, side: SideFiles, options: Options) -> SideFiles:
+        """The files that go into a bundle, of those that stand beside the weights. Raises CheckpointError where it
+        needs more than ``side`` has."""
+        return side
 
     def check_machine(self) -> None:  # noqa: B027 - many targets compile on any machine
         """Raise MachineError for what this machine lacks, beside packages."""

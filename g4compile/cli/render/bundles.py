@@ -8,10 +8,12 @@ from typing import Any
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
 from g4compile.bundle.manifest import CudaSpec, EngineSpec, EngineStep, Manifest
-from g4compile.bundle.requires import IMAGE_BLOCKS
+from g4compile.bundle.requires import GENAI, IMAGE_BLOCKS
 from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.planning.describe import Described
+
+_PACKAGE = "for onnxruntime-genai, which runs this folder as it is; no session of g4compile does"
 
 
 def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
@@ -32,6 +34,8 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     }
     if manifest.engine is not None:
         rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
+    if GENAI in manifest.requires:
+        rows["package"] = _PACKAGE
     if "checkpoint_files" in data:
         rows["checkpoint's files"] = f"{data['checkpoint_files']} into the bundle, which needs no checkpoint"
     if manifest.cuda is not None:
@@ -66,6 +70,7 @@ def bundle_rows(bundle: Bundle) -> dict[str, str]:
         "KV": _kv(bundle),
         "graphs": ", ".join(graphs),
         **({} if manifest.cuda is None else _cuda_rows(manifest.cuda)),
+        **({"package": _PACKAGE} if GENAI in manifest.requires else {}),
         "requires": ", ".join(manifest.requires) or "ONNX alone",
         "made by": f"{manifest.generator} ({versions})",
         **{name: size(spec.bytes) for name, spec in manifest.files.items()},

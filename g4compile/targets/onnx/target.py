@@ -31,10 +31,11 @@ from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
 from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
 from g4compile.targets.onnx.fuse_norm_additions import FuseNormAdditions
 from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
-from g4compile.targets.onnx.genai.bundle import check_files, emit_package
+from g4compile.targets.onnx.genai.bundle import emit_package
 from g4compile.targets.onnx.genai.legal import GENAI_LEGAL
 from g4compile.targets.onnx.genai.lowerings import GENAI_LOWERINGS
 from g4compile.targets.onnx.genai.phases import decoder_passes, encoder_passes
+from g4compile.targets.onnx.genai.text import package_files
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
@@ -82,9 +83,8 @@ class OnnxTarget(Target):
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
 
-    def check_files(self, side: SideFiles, options: Options) -> None:
-        if _is_package(options):
-            check_files(side)
+    def files(self, side: SideFiles, options: Options) -> SideFiles:
+        return package_files(side) if _is_package(options) else side
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         return Variant(), Variant(VISION), Variant(AUDIO)

@@ -7,24 +7,11 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from g4compile.bundle.manifest import DECODER, GraphSpec, KVLayer, KVSpec
-from g4compile.errors import CheckpointError
 from g4compile.model.config import LayerFacts
-from g4compile.runtime.text_files import TOKENIZER
 from g4compile.targets.base import FLOAT32, Emitted, Order, io_specs
 from g4compile.targets.onnx.bundle import activations_of, kv_token_bytes, quantized_specs
 from g4compile.targets.onnx.genai.config import CONFIG, SLACK, genai_config
-from g4compile.weights.side_files import SideFiles
 from g4compile.weights.writer import write_graphs
-
-
-def check_files(side: SideFiles) -> None:
-    """Raise CheckpointError where the checkpoint has no tokenizer that a package needs."""
-    if TOKENIZER not in side.files:
-        raise CheckpointError(
-            f"the checkpoint has no {TOKENIZER}, and a package for onnxruntime-genai needs one",
-            why="that runtime has no prompts of token ids alone in all languages, and its folder is to run as it is",
-            fix=f"put the {TOKENIZER} of the published checkpoint beside the weights",
-        )
 
 
 def emit_package(order: Order, legal: Mapping[str, ir.Model]) -> Emitted:
