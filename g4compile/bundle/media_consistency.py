@@ -9,8 +9,9 @@ from g4compile.bundle.manifest import AUDIO, VISION, Manifest
 from g4compile.bundle.media import MelSpec, PatchSpec, WaveSpec
 
 
-def media_faults(manifest: Manifest, fed: Expected) -> Faults:
-    """``fed``: what the decoder reads of token ids, in whose place features stand, in its dtype."""
+def media_faults(manifest: Manifest, fed: Expected, one: tuple[int, ...] = ()) -> Faults:
+    """``fed``: what the decoder reads of token ids, in whose place features stand, in its dtype. ``one``: sizes of axes
+    that inputs of encoders have in front of those of an image, or of a sound."""
     media, (dtype, shape) = manifest.media, fed.get("inputs_embeds", ("float", ()))
     width = next(reversed(shape), None)
     for modality, part, spec in (
@@ -25,7 +26,7 @@ def media_faults(manifest: Manifest, fed: Expected) -> Faults:
         token = media.tokens.image if part == VISION else media.tokens.audio
         if token.id >= manifest.vocab_size:
             yield f"media.tokens.{modality}.id is {token.id:,}, beyond the vocabulary", ""
-        yield from misfits(f"an input of {part}", graph.inputs, _encoder_inputs(spec))
+        yield from misfits(f"an input of {part}", graph.inputs, _encoder_inputs(spec, one))
         features: Expected = {f"{modality}_features": (dtype, (None, width))}
         yield from misfits(f"an output of {part}", graph.outputs, features)
     if media is not None and media.video is not None:
@@ -38,9 +39,12 @@ def media_faults(manifest: Manifest, fed: Expected) -> Faults:
             yield f"media.tokens.video.id is {media.tokens.video.id:,}, beyond the vocabulary", ""
 
 
-def _encoder_inputs(spec: PatchSpec | MelSpec | WaveSpec) -> Expected:
+def _encoder_inputs(spec: PatchSpec | MelSpec | WaveSpec, one: tuple[int, ...]) -> Expected:
     if isinstance(spec, PatchSpec):
         pixels = 3 * spec.patch_size**2
-        return {"pixel_values": ("float", (None, pixels)), "pixel_position_ids": ("int64", (None, 2))}
+        return {
+            "pixel_values": ("float", (*one, None, pixels)),
+            "pixel_position_ids": ("int64", (*one, None, 2)),
+        }
     features = spec.feature_size if isinstance(spec, MelSpec) else spec.audio_samples_per_token
-    return {"input_features": ("float", (None, features))}
+    return {"input_features": ("float", (*one, None, features))}

@@ -32,3 +32,13 @@ def check_package(package: str, asked: str | None, kv: str, target: str, package
             why="its caches have no scales for each token, and ONNX Runtime's attention on CPUs reads float32",
             fix=f"--kv {FLOAT32}, or no --kv",
         )
+
+
+def check_modalities(modalities: tuple[str, ...]) -> None:
+    """Raise InputError for ``modalities`` that no package takes."""
+    if "audio" in modalities and "image" not in modalities:
+        raise InputError(
+            "a package for onnxruntime-genai that takes sounds takes images too",
+            why="that runtime opens a model of sounds with its image encoder alone",
+            fix="--modalities text,image,audio, or text",
+        )

@@ -8,7 +8,7 @@ for 4,096 tokens, and no float32 weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_encoder_attention import LowerEncoderAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
-from g4compile.targets.onnx.packages import GENAI, check_package
+from g4compile.targets.onnx.packages import GENAI, check_modalities, check_package
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
 from g4compile.weights.side_files import SideFiles
@@ -66,6 +66,10 @@ class OnnxTarget(Target):
         self.name, self.default_weights, self.context = name, default_weights, context
         self.refuses, self.packages = refuses or {}, packages
 
+    def defaults(self, facts: ModelFacts, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        sees = asked.get("package") == GENAI and "image" in facts.modalities
+        return {"image_token": facts.placeholder_ids[0]} if sees else {}
+
     def options(self, **given: Any) -> Options:
         """As every target's; `kernels` that are not given are those that are here. Raises MachineError too."""
         kernels = given.pop("kernels", None)
@@ -79,6 +83,8 @@ class OnnxTarget(Target):
         return Legalize(self.name, LEGAL, LOWERINGS, DTYPES)
 
     def check(self, facts: ModelFacts, options: Options) -> None:
+        if _is_package(options):
+            check_modalities(options.modalities)
         if _kernels(options) == G4OPS:
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
@@ -152,7 +158,7 @@ class OnnxTarget(Target):
             return (*encoder(facts, weights), Phase(self.stage, (*encoder_passes(facts), *after), GENAI_LEGAL))
         blocks = facts.image_blocks if "image" in options.modalities else ""
         shared = with_image_blocks(frontend(facts, REWIND, weights=weights), blocks)
-        return (*shared, Phase(self.stage, (*decoder_passes(facts, blocks), *after), GENAI_LEGAL))
+        return (*shared, Phase(self.stage, (*decoder_passes(facts, blocks, _image_token(options)), *after), GENAI_LEGAL))
 
     def _with_library(self) -> Legalize:
         """`legalize`, where the ops of libg4ops stand beside."""
@@ -164,6 +170,10 @@ class OnnxTarget(Target):
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         return Candidates(Session(bundle, threads))
+
+
+def _image_token(options: Options) -> int:
+    return options.image_token if isinstance(options, OnnxOptions) else 0
 
 
 def _is_package(options: Options) -> bool:
