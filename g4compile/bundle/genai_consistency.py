@@ -40,7 +40,7 @@ def genai_faults(manifest: Manifest) -> Faults:
         fed: Expected = {one.name: (one.dtype, tuple(map(fixed, one.shape))) for one in embed.outputs}
         inputs |= fed
         yield from _embed_faults(manifest, embed, fed)
-        yield from media_faults(manifest, fed, (1,))
+        yield from media_faults(manifest, fed, batched=True)
     outputs: Expected = {
         **kv_tensors(manifest.kv, PRESENT, False),
         "logits": ("float", (None, 1, manifest.vocab_size)),

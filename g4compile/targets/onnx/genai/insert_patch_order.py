@@ -8,8 +8,9 @@ Before:                                        After:
                                                    order = ScatterElements (real, by place)
                                                    ... = f (Gather (.., order), Gather (.., order))
 
-The encoder reads the patches of a token behind each other, tokens row by row (`runtime/media/patches.py`). Source:
-onnxruntime-extensions, `shared/api/gemma4_image_processor.hpp`.
+The encoder reads the patches of a token behind each other, tokens row by row (`runtime/media/patches.py`). Where each
+patch is a token, and sees no other (12B), the patches of several images may come at once, and only filling is dropped.
+Source: onnxruntime-extensions, `shared/api/gemma4_image_processor.hpp`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _PIXELS, _POSITIONS = "pixel_values", "pixel_position_ids"
 
 @dataclass(frozen=True)
 class InsertPatchOrder:
-    """``pool``: patches of a side of what becomes one token."""
+    """``pool``: patches of a side of what becomes one token; 0 where each patch is one, and sees no other."""
 
     name: ClassVar[str] = "insert-patch-order"
     stages: ClassVar[tuple[str, ...]] = ("quantized",)
-    pool: int = 1
+    pool: int = 0
 
     def apply(self, model: ir.Model) -> None:
         graph = model.graph
@@ -41,7 +42,8 @@ class InsertPatchOrder:
             raise MatchError(f"the graph does not read {_PIXELS} and {_POSITIONS} alone", where=self.name)
         readers = {name: list(value.uses()) for name, value in inputs.items()}
         build = Builder(graph[0])
-        rows = {name: _flattened(value, build) for name, value in inputs.items()}
+        images = 1 if self.pool else "images"
+        rows = {name: _flattened(value, images, build) for name, value in inputs.items()}
         order = self._order(rows[_POSITIONS], build)
         for name, value in inputs.items():
             ordered = build.op("Gather", rows[name], order, axis=0)
@@ -55,6 +57,8 @@ class InsertPatchOrder:
         given = build.op("Gather", positions, build.constant(0), axis=1)
         real = build.op("NonZero", build.op("LessOrEqual", build.constant(0), given))
         real = build.op("Squeeze", real, zero)
+        if not self.pool:
+            return real
         column, row = (
             build.op("Gather", build.op("Gather", positions, build.constant(axis), axis=1), real, axis=0)
             for axis in (0, 1)
@@ -67,10 +71,10 @@ class InsertPatchOrder:
         return build.op("ScatterElements", real, place, real, axis=0)
 
 
-def _flattened(value: ir.Value, build: Builder) -> ir.Value:
-    """The input ``value`` [patches, D], which becomes [1, N, D], as rows of D numbers."""
+def _flattened(value: ir.Value, images: int | str, build: Builder) -> ir.Value:
+    """The input ``value`` [patches, D], which becomes [``images``, N, D], as rows of D numbers."""
     width = static_size(value, -1)
-    value.shape = ir.Shape([1, "patches_and_filling", width])
+    value.shape = ir.Shape([images, "patches_and_filling", width])
     rows = build.op("Reshape", value, build.constant([-1, width]))
-    rows.shape = ir.Shape(["patches_and_filling", width])
+    rows.shape = ir.Shape(["rows", width])
     return rows

@@ -30,5 +30,5 @@ def decoder_passes(facts: TextFacts, blocks: str, image: int) -> tuple[Pass, ...
 def encoder_passes(facts: TowerFacts) -> tuple[Pass, ...]:
     """Of an encoder."""
     if isinstance(facts, VisionFacts | PatchFacts):
-        return InsertPatchOrder(facts.pool if isinstance(facts, VisionFacts) else 1), LowerQuantizedWeights()
+        return InsertPatchOrder(facts.pool if isinstance(facts, VisionFacts) else 0), LowerQuantizedWeights()
     return InsertClipAxis(), LowerQuantizedWeights()
