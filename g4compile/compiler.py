@@ -98,7 +98,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     chosen.check(source.facts, options)
     check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))
     media = media_of(source, options)  # refused now, and not when all is written
-    side = chosen.files(read_side_files(source), options)
+    side = chosen.files(read_side_files(source), options, media)
 
     def lowering(text: str, done: int, total: int) -> None:
         progress(f"step 2 of 2: {text}", done, total)

@@ -92,7 +92,7 @@ class Order:
     max_memory: int
     progress: Progress
     media: MediaSpec | None = None
-    side: SideFiles = SideFiles({}, ())
+    side: SideFiles = field(default_factory=lambda: SideFiles({}, ()))
 
     def written(self, done: int, total: int, name: str) -> None:
         """Report ``done`` of ``total`` bytes of weights."""
@@ -183,9 +183,10 @@ class Target(ABC):
     def check(self, facts: ModelFacts, options: Options) -> None:  # noqa: B027 - many targets can do all they are told
         """Raise InputError or MachineError for what cannot be done, before anything is."""
 
-    def files(self, side: SideFiles, options: Options) -> SideFiles:
-        """The files that go into a bundle, of those that stand beside the weights. Raises CheckpointError where it
-        needs more than ``side`` has."""
+    def files(self, side: SideFiles, options: Options, media: MediaSpec | None) -> SideFiles:
+        """The files of settings that go into a bundle which takes ``media`` beside text: ``side``, which stand beside
+        the weights, and what is made of them. Raises CheckpointError where it needs more, InputError for media that it
+        cannot take."""
         return side
 
     def check_machine(self) -> None:  # noqa: B027 - many targets compile on any machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from g4compile.bundle.folder import Bundle
@@ -29,7 +29,7 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         "KV": _kv(bundle),
         "context": f"{manifest.context:,} tokens",
         "size": size(bundle.size),
-        **_encoder_rows(manifest.modalities, data.get("modality_bytes", {})),
+        **_encoder_rows(manifest, data.get("modality_bytes", {})),
         "time": f"{data['compile_s']:.1f} s",
     }
     if manifest.engine is not None:
@@ -47,12 +47,14 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     return rows
 
 
-def _encoder_rows(modalities: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
-    """What each modality beside text costs, and how to leave it out."""
-    return {
-        one: f"{size(count)} of it; without: --modalities {','.join(other for other in modalities if other != one)}"
-        for one, count in sizes.items()
-    }
+def _encoder_rows(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, str]:
+    """What each modality beside text costs, and how to leave it out. A package takes no sounds without images."""
+    rows = {}
+    for one, count in sizes.items():
+        gone = ("image", "audio") if one == "image" and GENAI in manifest.requires else (one,)
+        left = ",".join(other for other in manifest.modalities if other not in gone)
+        rows[one] = f"{size(count)} of it; without: --modalities {left}"
+    return rows
 
 
 def bundle_rows(bundle: Bundle) -> dict[str, str]:

@@ -54,7 +54,9 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
     ] = None,
     package: Annotated[
         str | None,
-        typer.Option(help="onnx-cpu: genai, for a folder that onnxruntime-genai runs as it is, in the place of a bundle."),
+        typer.Option(
+            help="onnx-cpu: genai, for a folder that onnxruntime-genai runs as it is, and no session of ours."
+        ),
     ] = None,
     sm: Annotated[
         str, typer.Option(help="tensorrt-rtx, onnx-cuda: compute capabilities of the GPUs to build for, as 80,89,120.")

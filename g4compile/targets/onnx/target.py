@@ -14,6 +14,7 @@ from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
+from g4compile.bundle.media import MediaSpec
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import AUDIO, VISION
 from g4compile.model.towers import TowerFacts, VisionFacts
@@ -32,10 +33,8 @@ from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
 from g4compile.targets.onnx.fuse_norm_additions import FuseNormAdditions
 from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
 from g4compile.targets.onnx.genai.bundle import emit_package
-from g4compile.targets.onnx.genai.legal import GENAI_LEGAL
-from g4compile.targets.onnx.genai.lowerings import GENAI_LOWERINGS
-from g4compile.targets.onnx.genai.phases import decoder_passes, encoder_passes
-from g4compile.targets.onnx.genai.text import package_files
+from g4compile.targets.onnx.genai.phases import package_phases
+from g4compile.targets.onnx.genai.side_files import package_files
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
@@ -45,6 +44,7 @@ from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
 from g4compile.targets.onnx.packages import GENAI, check_modalities, check_package
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
+from g4compile.weights.media_tokens import placeholder_ids
 from g4compile.weights.side_files import SideFiles
 
 
@@ -68,7 +68,7 @@ class OnnxTarget(Target):
 
     def defaults(self, facts: ModelFacts, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         sees = asked.get("package") == GENAI and "image" in facts.modalities
-        return {"image_token": facts.placeholder_ids[0]} if sees else {}
+        return {"image_token": placeholder_ids(facts.raw)["image_token_id"]} if sees else {}
 
     def options(self, **given: Any) -> Options:
         """As every target's; `kernels` that are not given are those that are here. Raises MachineError too."""
@@ -89,15 +89,15 @@ class OnnxTarget(Target):
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
 
-    def files(self, side: SideFiles, options: Options) -> SideFiles:
-        return package_files(side) if _is_package(options) else side
+    def files(self, side: SideFiles, options: Options, media: MediaSpec | None) -> SideFiles:
+        return package_files(side, media) if _is_package(options) else side
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         return Variant(), Variant(VISION), Variant(AUDIO)
 
     def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
-        if _is_package(options):
-            return self._package(facts, options)
+        if isinstance(options, OnnxOptions) and options.package:
+            return package_phases(self.name, self.stage, facts, options)
         if isinstance(facts, TextFacts):
             return self._decoder(facts, options)
         return self._encoder(facts, options)
@@ -150,16 +150,6 @@ class OnnxTarget(Target):
         )
         return (*shared, Phase(self.stage, passes, legalize.legal))
 
-    def _package(self, facts: TextFacts | TowerFacts, options: Options) -> tuple[Phase, ...]:
-        """Of a package for onnxruntime-genai."""
-        weights = options.recipe or options.weights
-        after = Legalize(self.name, GENAI_LEGAL, GENAI_LOWERINGS, DTYPES), CanonicalizeConstants(), CanonicalizeDeadCode()
-        if not isinstance(facts, TextFacts):
-            return (*encoder(facts, weights), Phase(self.stage, (*encoder_passes(facts), *after), GENAI_LEGAL))
-        blocks = facts.image_blocks if "image" in options.modalities else ""
-        shared = with_image_blocks(frontend(facts, REWIND, weights=weights), blocks)
-        return (*shared, Phase(self.stage, (*decoder_passes(facts, blocks, _image_token(options)), *after), GENAI_LEGAL))
-
     def _with_library(self) -> Legalize:
         """`legalize`, where the ops of libg4ops stand beside."""
         return Legalize(self.name, LEGAL | G4OPS_LEGAL, G4OPS_LOWERINGS, DTYPES | G4OPS_DTYPES)
@@ -170,10 +160,6 @@ class OnnxTarget(Target):
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         return Candidates(Session(bundle, threads))
-
-
-def _image_token(options: Options) -> int:
-    return options.image_token if isinstance(options, OnnxOptions) else 0
 
 
 def _is_package(options: Options) -> bool:

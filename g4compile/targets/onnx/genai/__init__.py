@@ -1,1 +1,1 @@
-"""Packages for onnxruntime-genai: graphs whose inputs and caches that runtime feeds, and the files by which it knows."""
+"""Packages for onnxruntime-genai: graphs that it feeds and whose caches it binds, and the files that it reads."""

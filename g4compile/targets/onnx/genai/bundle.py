@@ -17,20 +17,15 @@ from g4compile.targets.onnx.bundle import activations_of, kv_token_bytes, quanti
 from g4compile.targets.onnx.genai.config import genai_config, slots
 from g4compile.targets.onnx.genai.embedding import flatten_per_layer, put_features
 from g4compile.targets.onnx.genai.insert_image_runs import TOKEN_IDS
-from g4compile.targets.onnx.genai.processors import processor_files
 from g4compile.weights.writer import write_graphs
 
 
 def emit_package(order: Order, legal: Mapping[str, ir.Model]) -> Emitted:
-    """Write the graphs ``legal`` of parts, the weights of all and the files of settings into the folder of
-    ``order``."""
-    graphs, files = dict(legal), dict[str, bytes]()
-    if order.media is not None:
-        graphs, files = _with_media(order, order.media, legal), processor_files(order.media)
-    files[CONFIG] = genai_config(order, graphs)
+    """Write the graphs ``legal`` of parts, the weights of all and `genai_config.json` into the folder of ``order``."""
+    graphs = dict(legal) if order.media is None else _with_media(order, order.media, legal)
+    config = genai_config(order, graphs)
     write_graphs(graphs, order.folder, order.written, max_memory=order.max_memory, journal=order.journal)
-    for name, data in files.items():
-        (order.folder / name).write_bytes(data)
+    (order.folder / CONFIG).write_bytes(config)
     return Emitted(
         graphs={
             name: GraphSpec(f"{name}.onnx", io_specs(model.graph.inputs), io_specs(model.graph.outputs), name)

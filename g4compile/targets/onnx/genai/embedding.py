@@ -9,7 +9,7 @@ of a prompt without media do. More rows than placeholders are an error of the ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -60,7 +60,7 @@ def flatten_per_layer(embed: ir.Model, decoder: ir.Model) -> None:
         node.replace_input_with(index, split)
 
 
-def _named(values: list[ir.Value], name: str) -> ir.Value:
+def _named(values: Sequence[ir.Value], name: str) -> ir.Value:
     found = next((value for value in values if value.name == name), None)
     if found is None:
         raise Defect(f"the graph has no {name}", where=", ".join(str(value.name) for value in values))

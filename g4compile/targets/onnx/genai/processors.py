@@ -13,10 +13,21 @@ from g4compile.bundle.media import MediaSpec, MelSpec, PatchSpec, WaveSpec
 from g4compile.errors import InputError
 
 IMAGES, SOUNDS = "image_processor.json", "audio_processor.json"
+# Of an image and of a sound: before, each row of features, behind. Source: `ProcessGemma4Prompt` of onnxruntime-genai.
+_WORDS = ("<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>")
 
 
 def processor_files(media: MediaSpec) -> dict[str, bytes]:
-    """Name -> content, for what ``media`` takes. Raises InputError for log-mel frames that are not made there."""
+    """Name -> content, for what ``media`` takes. Raises InputError for log-mel frames that are not made there, and for
+    tokens that it does not write into prompts."""
+    tokens = media.tokens
+    words = (tokens.boi, tokens.image.text, tokens.eoi, tokens.boa, tokens.audio.text, tokens.eoa)
+    if words != _WORDS:
+        raise InputError(
+            f"the checkpoint writes media into prompts as {' '.join(words)}",
+            why=f"onnxruntime-genai has {' '.join(_WORDS)} in its code",
+            fix="--modalities text",
+        )
     files = {}
     if media.image is not None:
         files[IMAGES] = _file({"processor": {"name": "gemma4_image", "transforms": _image_steps(media.image)}})
