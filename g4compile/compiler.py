@@ -41,6 +41,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     modalities: tuple[str, ...] | None = None,
     context: int | None = None,
     kernels: str | None = None,
+    package: str | None = None,
     batch: int | None = None,
     chunk: int | None = None,
     compute_capabilities: tuple[int, ...] | None = None,
@@ -64,6 +65,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     runs the bundle then needs, or `onnxruntime`; the default is g4ops where the library is installed. Of onnx-cuda they
     are `g4cuda`, which Triton compiles, or `onnxruntime`; the default is g4cuda where Triton is installed, and else a
     warning says so.
+    ``package`` of onnx-cpu: `genai` for a folder that onnxruntime-genai runs as it is, and no session of ours.
     Of engines and onnx-cuda: ``chunk`` tokens per prefill step, or of a run at most, and the ``compute_capabilities``
     (89 for 8.9) of the GPUs they are for. Of engines alone: ``batch`` sequences at most, ``tensor_parallel`` ranks
     that share a model out, and the form of ``attention`` (fused, select or folded; the default is the first that
@@ -88,6 +90,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         context=context,
         modalities=modalities,
         kernels=kernels,
+        package=package,
         batch=batch,
         chunk=chunk,
         compute_capabilities=compute_capabilities,
@@ -98,7 +101,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
     chosen.check(source.facts, options)
     check_contents(source, (DECODER, *(part for kind, part in PARTS.items() if kind in modalities)))
     media = media_of(source, options)  # refused now, and not when all is written
-    side = read_side_files(source)
+    side = chosen.files(read_side_files(source), options, media)
 
     def lowering(text: str, done: int, total: int) -> None:
         progress(f"step 2 of 2: {text}", done, total)
@@ -117,7 +120,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
         }
         program = Program.of(graphs, source.facts)
         bind(program, source)
-        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering, media)
+        order = Order(source.facts, options, folder, Journal(folder, identity), max_memory, lowering, media, side)
         emitted = chosen.emit(order, lower(program, chosen, options, observe))
         side.write(folder)
         if self_contained and emitted.engine is not None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from g4compile.bundle.cuda_consistency import cuda_faults
 from g4compile.bundle.engine_consistency import engine_faults
 from g4compile.bundle.faults import Expected, Faults, fixed, kv_tensors, misfits, repeated
+from g4compile.bundle.genai_consistency import genai_faults
 from g4compile.bundle.kv import PAST, PRESENT, token_bytes
 from g4compile.bundle.manifest import ANY, DECODER, EMBED, KVLayer, KVSpec, Manifest
 from g4compile.bundle.media_consistency import media_faults
-from g4compile.bundle.requires import BLOCK_BOUNDS, IMAGE_BLOCKS, required
+from g4compile.bundle.requires import BLOCK_BOUNDS, GENAI, IMAGE_BLOCKS, required
 from g4compile.errors import BundleError
 
 _NO_PLAIN_NAME = ("/", "\\", ":", "\0")  # characters of paths, on any system
@@ -23,7 +24,7 @@ _NO_PLAIN_NAME = ("/", "\\", ":", "\0")  # characters of paths, on any system
 def check_consistent(manifest: Manifest, where: Path) -> None:
     """Raise BundleError with the first contradiction in ``manifest``, which was read from ``where``."""
     of_all = _name_faults, _file_faults, _part_faults, _token_faults, _kv_faults
-    for faults in (*of_all, _onnx_faults, cuda_faults, engine_faults, _engine_media_faults):
+    for faults in (*of_all, _onnx_faults, genai_faults, cuda_faults, engine_faults, _engine_media_faults):
         for what, why in faults(manifest):
             raise BundleError(what, where=str(where), why=why, fix="do not use this bundle; compile it again")
 
@@ -121,7 +122,7 @@ def _layer_faults(layer: KVLayer, kv: KVSpec, context: int) -> Faults:
 
 
 def _onnx_faults(manifest: Manifest) -> Faults:
-    if manifest.engine is not None or manifest.cuda is not None:
+    if manifest.engine is not None or manifest.cuda is not None or GENAI in manifest.requires:
         return
     kv = manifest.kv
     if manifest.activations == "bfloat16":

@@ -20,7 +20,9 @@ INT8_KV = "int8-kv"
 ONNXRUNTIME_OPS = "onnxruntime-ops"
 G4OPS = "g4ops"
 G4CUDA = "g4cuda"
+GENAI = "onnxruntime-genai"
 IMAGE_BLOCKS = "image-blocks"
+ATTENTION_MASK = "attention_mask"  # an input of decoders that onnxruntime-genai feeds, and of no other
 BLOCK_BOUNDS = ("block_starts", "block_ends")  # inputs of a decoder in which the tokens of an image see each other
 
 KNOWN = {
@@ -34,6 +36,7 @@ KNOWN = {
     G4OPS: "graphs have ops of the library libg4ops, in domain `g4`",
     G4CUDA: "graphs have ops of the library libg4cuda, whose kernels lie in the bundle",
     IMAGE_BLOCKS: "the decoder reads the first and last position of the image that each token is of, in one call",
+    GENAI: "graphs have the inputs and caches that onnxruntime-genai feeds, as `genai_config.json` says; no other does",
     PANELS: "codes, scales and zero points lie in panels of 32 rows, layout 1 of `native/LAYOUT.md`",
 }
 
@@ -47,6 +50,7 @@ def required(
 ) -> tuple[str, ...]:
     """What a runtime must understand for a decoder with ``kv``, with an ``engine`` or for ``cuda``, and with ``graphs``
     that read codes in ``layouts``."""
+    graphs = tuple(graphs)
     found, rings = set(layouts), any(layer.slots is not None for layer in kv.layers)
     bfloat16 = kv.dtype == BFLOAT16 and engine is None
     stock = cuda is not None and cuda.kernels is None
@@ -61,6 +65,7 @@ def required(
         G4OPS: (PANELS in found or rings or bfloat16) and cuda is None,
         G4CUDA: cuda is not None and not stock,
         PANELS: PANELS in found,
+        GENAI: any(tensor.name == ATTENTION_MASK for graph in graphs for tensor in graph.inputs),
         IMAGE_BLOCKS: any(tensor.name in BLOCK_BOUNDS for graph in graphs for tensor in graph.inputs),
     }
     return tuple(word for word, needed in asked.items() if needed)

@@ -11,7 +11,7 @@ import msgspec
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
 from g4compile.bundle.manifest import DECODER, MANIFEST
-from g4compile.bundle.requires import G4OPS
+from g4compile.bundle.requires import G4OPS, GENAI
 from g4compile.errors import BundleError, InputError
 from g4compile.inputs.files import Kind, read_bytes
 from g4compile.model.config import FULL, ModelFacts, load_config, model_facts
@@ -97,6 +97,8 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
         data["modality_bytes"] = {one: stored_bytes(bundle, PARTS[one]) for one in manifest.modalities if one in PARTS}
     if manifest.engine is None and manifest.cuda is None and manifest.quantized:
         data["kernels"] = "g4ops" if G4OPS in manifest.requires else "onnxruntime"
+    if GENAI in manifest.requires:
+        data["package"] = "genai"
     if manifest.cuda is not None:
         data["kernels"] = "onnxruntime" if manifest.cuda.kernels is None else "g4cuda"
     if manifest.tensor_files:

@@ -11,7 +11,7 @@ import numpy as np
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import DATA, DECODER, EMBED
-from g4compile.bundle.requires import BLOCK_BOUNDS
+from g4compile.bundle.requires import BLOCK_BOUNDS, GENAI
 from g4compile.errors import InputError
 from g4compile.runtime import arguments, feeds
 from g4compile.runtime.conversation import NO_MEDIA, Conversation, Logits
@@ -47,6 +47,7 @@ class Session(Conversation):
         panels, which libg4ops reads as they are stored, need none.
         ``profile``: begin of the name of ONNX Runtime's profile of the decoder; `end_profiling` completes it.
         """
+        _check_ours(bundle)
         super().__init__(bundle)
         self.chunk = arguments.integer("chunk", chunk, 1, _LARGEST_CHUNK)
         threads = arguments.threads(threads)
@@ -178,6 +179,16 @@ def load(
     from g4compile.runtime.engine import EngineSession
 
     return EngineSession(bundle, weights, cache=arguments.optional_path("cache", cache))
+
+
+def _check_ours(bundle: Bundle) -> None:
+    """Raise InputError for a package of another runtime."""
+    if GENAI in bundle.manifest.requires:
+        raise InputError(
+            f"{bundle.folder} is a package for onnxruntime-genai, which no session of g4compile runs",
+            why="its graphs have the inputs and caches that onnxruntime-genai feeds",
+            fix="give the folder to onnxruntime_genai.Model, or compile without --package",
+        )
 
 
 def _cuda(bundle: Bundle, **useless: object) -> Conversation:

@@ -10,7 +10,7 @@ from g4compile.passes.registry import passes_of
 from g4compile.requirements import met
 from g4compile.targets import fused, onnx, tensorrt
 from g4compile.targets.base import Target
-from g4compile.targets.onnx import cuda
+from g4compile.targets.onnx import cuda, genai
 from g4compile.targets.onnx.cuda.target import ONNX_CUDA
 from g4compile.targets.onnx.target import ONNX_CPU, ONNX_MOBILE
 from g4compile.targets.tensorrt.target import TENSORRT, TENSORRT_RTX
@@ -42,4 +42,4 @@ def _takes_machine(target: Target) -> bool:
 
 def target_passes() -> dict[str, type[Any]]:
     """Passes that not all targets have, by name."""
-    return {**passes_of(fused), **passes_of(onnx), **passes_of(cuda), **passes_of(tensorrt)}
+    return {**passes_of(fused), **passes_of(onnx), **passes_of(cuda), **passes_of(genai), **passes_of(tensorrt)}

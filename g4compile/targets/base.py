@@ -30,6 +30,7 @@ from g4compile.pipeline import Phase
 from g4compile.requirements import COMPILE
 from g4compile.weights.journal import Journal
 from g4compile.weights.recipe import Recipe
+from g4compile.weights.side_files import SideFiles
 
 Array = np.ndarray[Any, Any]
 FLOAT32, TEXT = "float32", "text"
@@ -82,7 +83,7 @@ class Lowered:
 @dataclass(frozen=True)
 class Order:
     """One bundle to write into ``folder``, of a model of ``facts`` with ``options``. ``max_memory``: bytes for
-    weights in flight. ``media``: what the bundle takes beside text."""
+    weights in flight. ``media``: what the bundle takes beside text. ``side``: files that go into it as they are."""
 
     facts: ModelFacts
     options: Options
@@ -91,6 +92,7 @@ class Order:
     max_memory: int
     progress: Progress
     media: MediaSpec | None = None
+    side: SideFiles = field(default_factory=lambda: SideFiles({}, ()))
 
     def written(self, done: int, total: int, name: str) -> None:
         """Report ``done`` of ``total`` bytes of weights."""
@@ -180,6 +182,12 @@ class Target(ABC):
 
     def check(self, facts: ModelFacts, options: Options) -> None:  # noqa: B027 - many targets can do all they are told
         """Raise InputError or MachineError for what cannot be done, before anything is."""
+
+    def files(self, side: SideFiles, options: Options, media: MediaSpec | None) -> SideFiles:
+        """The files of settings that go into a bundle which takes ``media`` beside text: ``side``, which stand beside
+        the weights, and what is made of them. Raises CheckpointError where it needs more, InputError for media that it
+        cannot take."""
+        return side
 
     def check_machine(self) -> None:  # noqa: B027 - many targets compile on any machine
         """Raise MachineError for what this machine lacks, beside packages."""

@@ -29,13 +29,19 @@ _FIX = "take the file of the published checkpoint"
 _VIDEO_TOKEN = "<|video|>"  # transformers' processor has it written in its code
 
 
+def placeholder_ids(config: Mapping[str, Any]) -> dict[str, int]:
+    """Ids of the tokens that stand for outputs of encoders, by the names of their fields in ``config``. Raises
+    InputError."""
+    fields = read_fields(config, schema.PLACEHOLDERS, "config.json")
+    return {name: schema.PLACEHOLDERS[name].default if found is None else found for name, found in fields.items()}
+
+
 def media_tokens(config: Mapping[str, Any], settings: Mapping[str, Any], where: Path) -> MediaTokens:
     """Those of a model with this ``config``, and with these ``settings`` in the tokenizer_config.json at ``where``.
 
     Raises InputError, and CheckpointError for a token that is no word and for two that are one.
     """
-    fields = read_fields(config, schema.PLACEHOLDERS, "config.json")
-    ids = {name: schema.PLACEHOLDERS[name].default if found is None else found for name, found in fields.items()}
+    ids = placeholder_ids(config)
     for nested in ("extra_special_tokens", "model_specific_special_tokens"):
         if isinstance(settings.get(nested), dict):
             settings = {**settings, **settings[nested]}

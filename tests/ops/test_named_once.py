@@ -20,6 +20,7 @@ LOWERINGS = {
         "targets/onnx/normed_heads.py",
         "targets/onnx/g4_products.py",
         "targets/onnx/cuda/stock_lowerings.py",
+        "targets/onnx/genai/lowerings.py",
     },
     "both": {
         "targets/fused/operands.py",

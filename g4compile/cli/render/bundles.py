@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import kv_bytes
 from g4compile.bundle.manifest import CudaSpec, EngineSpec, EngineStep, Manifest
-from g4compile.bundle.requires import IMAGE_BLOCKS
+from g4compile.bundle.requires import GENAI, IMAGE_BLOCKS
 from g4compile.cli.render.installs import kernels_row
 from g4compile.cli.render.sizes import kv_size, size
 from g4compile.planning.describe import Described
+
+_PACKAGE = "for onnxruntime-genai, which runs this folder as it is; no session of g4compile does"
 
 
 def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
@@ -27,11 +29,13 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         "KV": _kv(bundle),
         "context": f"{manifest.context:,} tokens",
         "size": size(bundle.size),
-        **_encoder_rows(manifest.modalities, data.get("modality_bytes", {})),
+        **_encoder_rows(manifest, data.get("modality_bytes", {})),
         "time": f"{data['compile_s']:.1f} s",
     }
     if manifest.engine is not None:
         rows |= _engine_rows(manifest.engine) | _image_rows(manifest)
+    if GENAI in manifest.requires:
+        rows["package"] = _PACKAGE
     if "checkpoint_files" in data:
         rows["checkpoint's files"] = f"{data['checkpoint_files']} into the bundle, which needs no checkpoint"
     if manifest.cuda is not None:
@@ -44,12 +48,14 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
     return rows
 
 
-def _encoder_rows(modalities: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
-    """What each modality beside text costs, and how to leave it out."""
-    return {
-        one: f"{size(count)} of it; without: --modalities {','.join(other for other in modalities if other != one)}"
-        for one, count in sizes.items()
-    }
+def _encoder_rows(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, str]:
+    """What each modality beside text costs, and how to leave it out. A package takes no sounds without images."""
+    rows = {}
+    for one, count in sizes.items():
+        gone = ("image", "audio") if one == "image" and GENAI in manifest.requires else (one,)
+        left = ",".join(other for other in manifest.modalities if other not in gone)
+        rows[one] = f"{size(count)} of it; without: --modalities {left}"
+    return rows
 
 
 def bundle_rows(bundle: Bundle) -> dict[str, str]:
@@ -67,6 +73,7 @@ def bundle_rows(bundle: Bundle) -> dict[str, str]:
         "KV": _kv(bundle),
         "graphs": ", ".join(graphs),
         **({} if manifest.cuda is None else _cuda_rows(manifest.cuda)),
+        **({"package": _PACKAGE} if GENAI in manifest.requires else {}),
         "requires": ", ".join(manifest.requires) or "ONNX alone",
         **_table_rows(manifest),
         "made by": f"{manifest.generator} ({versions})",

@@ -52,6 +52,12 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             "compiles), or onnxruntime. Default: g4cuda where Triton is installed."
         ),
     ] = None,
+    package: Annotated[
+        str | None,
+        typer.Option(
+            help="onnx-cpu: genai, for a folder that onnxruntime-genai runs as it is, and no session of ours."
+        ),
+    ] = None,
     sm: Annotated[
         str, typer.Option(help="tensorrt-rtx, onnx-cuda: compute capabilities of the GPUs to build for, as 80,89,120.")
     ] = "",
@@ -101,6 +107,7 @@ def compile(  # noqa: PLR0913 - a verb has one parameter per option
             modalities=None if modalities is None else parse_modalities(modalities),
             context=context,
             kernels=kernels,
+            package=package,
             batch=batch,
             chunk=chunk,
             compute_capabilities=capabilities or None,

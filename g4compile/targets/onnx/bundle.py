@@ -31,7 +31,7 @@ def emit_bundle(order: Order, legal: Mapping[str, ir.Model]) -> Emitted:
             for name, model in graphs.items()
         },
         kv=KVSpec(kv, REWIND, tuple(_kv_layer(layer, kv, rings) for layer in order.facts.text.kv_layers)),
-        activations=_activations(graphs["decoder"]),
+        activations=activations_of(graphs["decoder"]),
         quantized=quantized_specs(graphs.values()),
     )
 
@@ -79,5 +79,5 @@ def quantized_specs(models: Iterable[ir.Model]) -> dict[str, QuantizedSpec]:
     return found
 
 
-def _activations(model: ir.Model) -> str:
+def activations_of(model: ir.Model) -> str:
     return "int8" if any(rounds_activations(node) for node in model.graph.all_nodes()) else FLOAT32

@@ -13,9 +13,12 @@ from g4compile.targets.onnx.lower_quantized_weights import G4OPS, KERNELS, ONNXR
 
 @dataclass(frozen=True)
 class OnnxOptions(Options):
-    """``kernels``: of products with codes, and of the caches and attention beside them."""
+    """``kernels``: of products with codes, and of the caches and attention beside them. ``package``: the runtime that
+    the folder is for, where it is none of ours; ``image_token`` then is the id that stands for images."""
 
     kernels: str = ONNXRUNTIME
+    package: str = ""
+    image_token: int = 0
 
 
 def kernels_for(weights: str, asked: str | None, kv: str = FLOAT32) -> str:

@@ -8,12 +8,13 @@ for 4,096 tokens, and no float32 weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.kv import BFLOAT16, INT8
+from g4compile.bundle.media import MediaSpec
 from g4compile.model.config import ModelFacts, TextFacts
 from g4compile.model.contents import AUDIO, VISION
 from g4compile.model.towers import TowerFacts, VisionFacts
@@ -31,14 +32,20 @@ from g4compile.targets.onnx.fuse_gated_products import FuseGatedProducts
 from g4compile.targets.onnx.fuse_layer_gates import FuseLayerGates
 from g4compile.targets.onnx.fuse_norm_additions import FuseNormAdditions
 from g4compile.targets.onnx.fuse_rounded_norms import FuseRoundedNorms
+from g4compile.targets.onnx.genai.bundle import emit_package
+from g4compile.targets.onnx.genai.phases import package_phases
+from g4compile.targets.onnx.genai.side_files import package_files
 from g4compile.targets.onnx.kernels import OnnxOptions, kernels_for
 from g4compile.targets.onnx.legal import DTYPES, G4OPS_DTYPES, G4OPS_LEGAL, LEGAL
 from g4compile.targets.onnx.lower_cached_attention import LowerCachedAttention
 from g4compile.targets.onnx.lower_encoder_attention import LowerEncoderAttention
 from g4compile.targets.onnx.lower_quantized_weights import G4OPS, ONNXRUNTIME, LowerQuantizedWeights
 from g4compile.targets.onnx.lowerings import G4OPS_LOWERINGS, LOWERINGS
+from g4compile.targets.onnx.packages import GENAI, check_modalities, check_package
 from g4compile.targets.phases import encoder, frontend, with_image_blocks
 from g4compile.weights.formats.blocks import BFLOAT16 as BFLOAT16_SCALES
+from g4compile.weights.media_tokens import placeholder_ids
+from g4compile.weights.side_files import SideFiles
 
 
 class OnnxTarget(Target):
@@ -54,28 +61,43 @@ class OnnxTarget(Target):
         default_weights: str = "float32",
         context: int | None = None,
         refuses: dict[str, str] | None = None,
+        packages: tuple[str, ...] = (),
     ) -> None:
         self.name, self.default_weights, self.context = name, default_weights, context
-        self.refuses = refuses or {}
+        self.refuses, self.packages = refuses or {}, packages
+
+    def defaults(self, facts: ModelFacts, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        sees = asked.get("package") == GENAI and "image" in facts.modalities
+        return {"image_token": placeholder_ids(facts.raw)["image_token_id"]} if sees else {}
 
     def options(self, **given: Any) -> Options:
         """As every target's; `kernels` that are not given are those that are here. Raises MachineError too."""
         kernels = given.pop("kernels", None)
         made = super().options(**given)
+        if isinstance(made, OnnxOptions) and "package" in given:
+            check_package(made.package, kernels, made.kv, self.name, self.packages)
+            kernels = kernels or ONNXRUNTIME
         return OnnxOptions(**{**vars(made), "kernels": kernels_for(made.weights, kernels, made.kv)})
 
     def legalize(self) -> Legalize:
         return Legalize(self.name, LEGAL, LOWERINGS, DTYPES)
 
     def check(self, facts: ModelFacts, options: Options) -> None:
+        if _is_package(options):
+            check_modalities(options.modalities)
         if _kernels(options) == G4OPS:
             asked = "--kv bfloat16" if options.kv == BFLOAT16 else "--kernels g4ops"
             require_library(f"a compile with {asked}")
+
+    def files(self, side: SideFiles, options: Options, media: MediaSpec | None) -> SideFiles:
+        return package_files(side, media) if _is_package(options) else side
 
     def variants(self, facts: ModelFacts, options: Options) -> Sequence[Variant]:
         return Variant(), Variant(VISION), Variant(AUDIO)
 
     def phases(self, facts: TextFacts | TowerFacts, options: Options, variant: Variant) -> tuple[Phase, ...]:
+        if isinstance(options, OnnxOptions) and options.package:
+            return package_phases(self.name, self.stage, facts, options)
         if isinstance(facts, TextFacts):
             return self._decoder(facts, options)
         return self._encoder(facts, options)
@@ -133,15 +155,20 @@ class OnnxTarget(Target):
         return Legalize(self.name, LEGAL | G4OPS_LEGAL, G4OPS_LOWERINGS, DTYPES | G4OPS_DTYPES)
 
     def emit(self, order: Order, lowered: Iterable[Lowered]) -> Emitted:
-        return emit_bundle(order, {one.variant.part: one.model for one in lowered})
+        models = {one.variant.part: one.model for one in lowered}
+        return emit_package(order, models) if _is_package(order.options) else emit_bundle(order, models)
 
     def candidates(self, bundle: Bundle, checkpoint: str | Path, threads: int = 0) -> Candidates:
         return Candidates(Session(bundle, threads))
+
+
+def _is_package(options: Options) -> bool:
+    return isinstance(options, OnnxOptions) and options.package == GENAI
 
 
 def _kernels(options: Options) -> str:
     return options.kernels if isinstance(options, OnnxOptions) else ONNXRUNTIME
 
 
-ONNX_CPU = OnnxTarget("onnx-cpu")
+ONNX_CPU = OnnxTarget("onnx-cpu", packages=(GENAI,))
 ONNX_MOBILE = OnnxTarget("onnx-mobile", "mobile", 4096, {"float32": "they fit no phone"})
