@@ -127,7 +127,7 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
             lowering("the checkpoint's files", 0, 0)
             take_files(source, emitted.engine.keys, folder)
         manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
-        if emitted.engine is None and emitted.cuda is None:  # libg4rt runs it
+        if emitted.engine is None and emitted.cuda is None and package is None:  # libg4rt runs it
             manifest = replace(manifest, text_tables=write_text_tables(folder))
         source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)

@@ -71,6 +71,16 @@ def package_files(sources):
     return {file.as_posix() for file in files if file.parts[1] != "lib" and file.parent.name != "__pycache__"}
 
 
+def native_files(sources):
+    """What projects that build the libraries themselves are made of."""
+    native = sources / "native"
+    files = [
+        native / "CMakeLists.txt",
+        *(file for part in ("cmake", "include", "src") for file in (native / part).rglob("*")),
+    ]
+    return {f"g4compile/{file.relative_to(sources).as_posix()}" for file in files if file.is_file()}
+
+
 @pytest.fixture
 def sources(tmp_path):
     """A copy of what is packed, in which somebody has worked: with a library, compiled modules and a build."""
@@ -116,8 +126,8 @@ def test_a_wheel_without_a_compiler(sources, no_compiler, tmp_path):
 
 
 def check_wheel(wheel, said, sources):
-    """It has the libraries that were built, and an install of it finds that."""
-    assert names_in(wheel) == package_files(sources) | LIBRARIES, said[-4000:]
+    """It has the libraries that were built and their sources, and an install of it finds that."""
+    assert names_in(wheel) == package_files(sources) | native_files(sources) | LIBRARIES, said[-4000:]
     assert tag_of(wheel).startswith("py3-none-") and not tag_of(wheel).endswith("-any")
     target = install(wheel, wheel.parent / "target")
     assert run(sys.executable, "-c", FOUND, cwd=target, PYTHONPATH=str(target)).strip() == str(target / LIBRARY)
