@@ -92,8 +92,8 @@ def _activation_bytes(text: TextFacts, prompt: int) -> int:
 
 
 def _fused_bytes(text: TextFacts, prompt: int) -> int:
-    """The same with the ops of libg4ops: of an MLP its gated product and the codes of it, no scores, no per-layer inputs
-    before they are scaled and added."""
+    """The same with the ops of libg4ops: of an MLP its gated product and the codes of it, no scores, no per-layer
+    inputs before they are scaled and added."""
     width = max((layer.intermediate_size for layer in text.layers if layer.index <= text.last_producer), default=0)
     heads = max(text.heads * layer.head_dim for layer in text.layers)
     ple = 2 * len(text.layers) * text.ple_dim

@@ -35,7 +35,7 @@ print(json.dumps({**found, "kv_bytes": second.memory.kv_bytes}))
 
 @pytest.mark.nightly
 def test_e2b_embedded_opens_at_once_and_shares_its_weights(g4ops, rt, tmp_path, capsys):
-    """int4 with libg4ops: medians of 5 openings with all pages in memory; a second session has keys and values alone."""
+    """int4 with libg4ops: the median of 5 openings, pages in memory; a second session has keys and values alone."""
     code = _COMPILE.replace('kernels="onnxruntime"', 'kernels="g4ops"')
     subprocess.run([sys.executable, "-c", code, tmp_path, "e2b"], capture_output=True, check=True)
     planned = plan("e2b", weights="int4", context=512, kernels="g4ops").memory.embedded_anonymous_bytes
