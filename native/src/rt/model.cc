@@ -29,7 +29,7 @@ Model::Model(const std::string& folder, ModelOptions options) : options_(std::mo
     fail(G4RT_UNSUPPORTED, "this bundle keeps keys and values as " + found.kv.dtype + ", not as " + options_.kv_dtype +
                                ": compile it with --kv " + options_.kv_dtype);
   capacity_ = options_.capacity ? options_.capacity : found.context;
-  ort_ = std::make_shared<const Ort>(options_.onnxruntime.empty() ? nullptr : options_.onnxruntime.c_str());
+  ort_ = Ort::shared(options_.onnxruntime);
   options_.graphs.ops = options_.ops.empty() ? nullptr : options_.ops.c_str();
   GraphOptions lookups = options_.graphs;
   lookups.threads = 1;       // a few rows

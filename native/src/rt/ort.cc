@@ -1,6 +1,7 @@
 #include "ort.h"
 
 #include <cstdlib>
+#include <mutex>
 
 #include "failure.h"
 #include "library.h"
@@ -31,6 +32,20 @@ const OrtApi* table_of(const OrtApiBase* base) {
 }
 
 }  // namespace
+
+std::shared_ptr<const Ort> Ort::shared(const std::string& library) {
+  static std::mutex opening;
+  static std::weak_ptr<const Ort> last;
+  static std::string its_library;
+  const std::lock_guard<std::mutex> alone(opening);
+  std::shared_ptr<const Ort> found = last.lock();
+  if (!found || its_library != library) {
+    found = std::make_shared<const Ort>(library.empty() ? nullptr : library.c_str());
+    last = found;
+    its_library = library;
+  }
+  return found;
+}
 
 Ort::Ort(const char* library) : base(base_of(library)), api(table_of(base)) {
   check(api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "g4rt", &env), "ONNX Runtime does not start");

@@ -12,7 +12,8 @@ namespace g4::rt {
 
 class Ort {
  public:
-  // `library`: the file of ONNX Runtime, or null. Throws Failure G4RT_MACHINE.
+  // `library`: the file of ONNX Runtime, or empty. One for all models that are open at once. Throws Failure G4RT_MACHINE.
+  static std::shared_ptr<const Ort> shared(const std::string& library);
   explicit Ort(const char* library);
   ~Ort();
   Ort(const Ort&) = delete;

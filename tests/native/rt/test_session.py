@@ -252,3 +252,19 @@ def test_the_ops_may_be_linked_in(quantized, g4ops, shared):
     expected = list(Session(bundle, threads=1).generate([2, 5, 9], max_new_tokens=40))
     with G4rt(library, ops="/nowhere/libg4ops.so").open(bundle.folder) as model, model.session() as session:
         assert session.generate([2, 5, 9], 40) == expected
+
+
+def test_models_open_and_close_in_any_order(bundles, rt):
+    """Sessions and media outlive the handle of their model; two models share what they have of ONNX Runtime."""
+    folder = bundles("tiny-e2b").folder
+    first, second = rt.open(folder), rt.open(folder)
+    session = first.session()
+    first.close()
+    other = second.session()
+    expected = other.generate([2, 5, 9], 10)
+    second.close()
+    assert session.generate([2, 5, 9], 10) == expected
+    other.close()
+    with rt.open(folder) as third, third.session() as last:
+        assert last.generate([2, 5, 9], 10) == expected
+    session.close()
