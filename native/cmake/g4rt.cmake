@@ -22,9 +22,13 @@ add_library(g4rt SHARED ${rt_core} $<TARGET_OBJECTS:g4rt_chat> $<TARGET_OBJECTS:
   $<TARGET_OBJECTS:g4rt_text>)
 target_include_directories(g4rt PUBLIC include PRIVATE src src/rt)
 target_link_libraries(g4rt PRIVATE ${CMAKE_DL_LIBS} Threads::Threads)
-if(NOT G4OPS_SANITIZE)
-  target_link_options(g4rt PRIVATE -Wl,--no-undefined)
-endif()
+g4_shared(g4rt)
+
+# Small rather than fast, but for loops over logits, pixels, samples, text and files.
+foreach(target g4rt g4rt_chat)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-Os>)
+endforeach()
+set_source_files_properties(src/rt/sampling.cc src/rt/sha256.cc PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
 # Where a platform has no shared libraries of its own: the ops are in libg4rt, and nothing is loaded for them.
 option(G4RT_LINKED_OPS "Put the ops of libg4ops into libg4rt" OFF)
 if(G4RT_LINKED_OPS)
