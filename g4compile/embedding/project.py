@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import MANIFEST
-from g4compile.bundle.requires import G4OPS
+from g4compile.bundle.requires import G4OPS, GENAI
 from g4compile.embedding.native_files import PARTS, libraries, sources
 from g4compile.embedding.platforms import PLATFORMS, Platform
 from g4compile.errors import InputError
@@ -44,14 +45,14 @@ def embed(bundle: Bundle, output: Path, platform: str) -> Project:
     needs_ops = G4OPS in bundle.manifest.requires
     given = libraries(needs_ops) if chosen.libraries else {}
     native = sources()
-    partial = output.with_name(f".{output.name}.g4embed")
+    output = Path(os.path.abspath(output))  # noqa: PTH100 - without following a link
     with system_errors("writing the project", output, InputError):
         if os.path.lexists(output):
             raise InputError(f"{output} is there already", fix="name a new folder")
         output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was ended
+        partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         try:
-            shutil.copytree(_TEMPLATES / chosen.name, partial)
+            shutil.copytree(_TEMPLATES / chosen.name, partial, dirs_exist_ok=True)
             linked = _copy_bundle(bundle, partial / "bundle")
             if chosen.sources:
                 _copy_sources(native, partial / chosen.sources)
@@ -60,6 +61,7 @@ def embed(bundle: Bundle, output: Path, platform: str) -> Project:
                     _copy(native / "include" / name, partial / "include" / name)
             for name, file in given.items():
                 _copy(file, partial / "lib" / name)
+            partial.chmod(0o755)
             partial.rename(output)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -74,6 +76,12 @@ def _check_runs(bundle: Bundle) -> None:
             f"libg4rt does not run bundles of the target {manifest.target}",
             where=str(bundle.folder),
             fix="compile the checkpoint with --target onnx-cpu or onnx-mobile",
+        )
+    if GENAI in manifest.requires:
+        raise InputError(
+            "libg4rt does not run packages for onnxruntime-genai",
+            where=str(bundle.folder),
+            fix="compile the checkpoint without --package",
         )
 
 

@@ -76,7 +76,8 @@ G4RT_EXPORT g4rt_status g4rt_open(const char* folder, const g4rt_options* option
 G4RT_EXPORT void g4rt_close(g4rt_model* model);
 
 typedef struct g4rt_facts {
-  int32_t vocab_size, context, bos_token_id, pad_token_id;
+  int32_t vocab_size, bos_token_id, pad_token_id;
+  int32_t context;                  /* most tokens of a session */
   int32_t text, chat, image, audio; /* 1: the bundle has a table of its tokenizer, of its chat template, an encoder */
   const char* target;               /* "onnx-cpu" */
   const char* kv_dtype;             /* "float32" */
@@ -132,10 +133,11 @@ G4RT_EXPORT void g4rt_session_destroy(g4rt_session* session);
 /* Tokens in the state; 0 while another thread is in a call. */
 G4RT_EXPORT size_t g4rt_session_length(const g4rt_session* session);
 
-/* Appends ids. `media`: those whose placeholders are among them, each kind in order. */
+/* Appends a prompt. `media`: those whose placeholders are among its ids, each kind in order. Placeholders without media
+ * are refused. */
 G4RT_EXPORT g4rt_status g4rt_session_prefill(g4rt_session* session, const int32_t* ids, size_t count,
                                              const g4rt_media* const* media, size_t media_count);
-/* Appends one id. */
+/* Appends one id, as that of a chosen token. */
 G4RT_EXPORT g4rt_status g4rt_session_decode(g4rt_session* session, int32_t id);
 /* Logits float32 [vocab_size] behind the last token. They live until the next call that changes the session. */
 G4RT_EXPORT g4rt_status g4rt_session_logits(const g4rt_session* session, const float** logits, size_t* count);
@@ -182,8 +184,9 @@ G4RT_EXPORT g4rt_status g4rt_sampler_choose(g4rt_sampler* sampler, const float* 
  * anything else ends the answer, with G4RT_CANCELLED. */
 typedef int32_t (*g4rt_on_token)(void* user, int32_t id, const char* text, size_t bytes);
 
-/* Appends a prompt, and tokens until one that ends an answer (given to the callback too), `max_new_tokens`, or a full
- * context. NULL for `sampling` is greedy. `*generated`, where it is not NULL, counts tokens. */
+/* Appends a prompt, and chooses tokens until one that ends an answer (given to the callback too), `max_new_tokens`, or a
+ * full context. The last token is given and not appended: what follows it begins with it. 0 for `max_new_tokens` appends
+ * nothing. NULL for `sampling` is greedy. `*generated`, where it is not NULL, counts tokens. */
 G4RT_EXPORT g4rt_status g4rt_session_generate(g4rt_session* session, const int32_t* ids, size_t count,
                                               const g4rt_media* const* media, size_t media_count,
                                               const g4rt_sampling* sampling, size_t max_new_tokens,

@@ -4,6 +4,7 @@
 //   g4rt::Session session(model);
 //   session.generate(model.encode("Hello"), [](std::int32_t, std::string_view text) { std::cout << text; return true; });
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -193,6 +194,54 @@ class Session {
 
  private:
   internal::Owned<g4rt_session, g4rt_session_destroy> handle_;
+};
+
+// Turns of a conversation, each given whole, as `render_chat` makes it: of its ids, those that the session holds already
+// are not run again.
+class Conversation {
+ public:
+  explicit Conversation(const Model& model) : model_(&model), session_(model) {}
+
+  // The answer to `prompt`, as `Session::generate` gives it.
+  template <class Take>
+  std::size_t answer(std::string_view prompt, Take&& take, const Answer& how = {}) {
+    std::vector<std::int32_t> ids = model_->encode(prompt, how.media);
+    if (how.media.empty() && ids.size() > held_.size() && std::equal(held_.begin(), held_.end(), ids.begin())) {
+      ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(held_.size()));
+    } else {
+      reset();
+    }
+    std::vector<std::int32_t> then = held_;
+    then.insert(then.end(), ids.begin(), ids.end());
+    const auto keep = [&] {
+      then.resize(std::min(then.size(), session_.length()));  // the last token was given, and not appended
+      held_ = then;
+    };
+    try {
+      const std::size_t generated = session_.generate(
+          ids,
+          [&](std::int32_t id, std::string_view text) {
+            if (id >= 0) then.push_back(id);
+            return take(id, text);
+          },
+          how);
+      keep();
+      return generated;
+    } catch (...) {
+      keep();
+      throw;
+    }
+  }
+  void reset() {
+    session_.reset();
+    held_.clear();
+  }
+  Session& session() { return session_; }
+
+ private:
+  const Model* model_;
+  Session session_;
+  std::vector<std::int32_t> held_;  // ids in the session
 };
 
 }  // namespace g4rt

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from g4compile.bundle.folder import Bundle
@@ -42,10 +43,10 @@ def test_a_linux_project_chats(bundles, quantized, g4ops, libraries, tmp_path, r
     output("cmake", "-S", str(moved), "-B", str(moved / "build"))
     output("cmake", "--build", str(moved / "build"))
     done = subprocess.run(
-        [moved / "build" / "chat"], cwd=moved, input=b"Hi\nAgain\n\n", capture_output=True, check=False
+        [moved / "build" / "chat"], cwd=moved, input=b"Hi\nAgain \xff\nAgain\n\n", capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(b"\n> ") == 2
+    assert done.stdout.count(b"\n> ") == 3 and b"UTF-8" in done.stdout
     Bundle.open(moved / "bundle").check_hashes()
 
 
@@ -67,8 +68,13 @@ def test_what_is_refused(bundles, engine_bundle, libraries, tmp_path):
     with pytest.raises(InputError, match="does not run bundles of the target tensorrt-rtx"):
         embed(engine_bundle, tmp_path / "app", "linux")
     (tmp_path / "there").mkdir()
-    with pytest.raises(InputError, match="is there already"):
-        embed(bundle, tmp_path / "there", "linux")
+    for there in (tmp_path / "there", Path(), Path("..")):
+        with pytest.raises(InputError, match="is there already"):
+            embed(bundle, there, "linux")
+    with pytest.raises(InputError, match="does not run packages for onnxruntime-genai"):
+        embed(
+            Bundle(bundle.folder, replace(bundle.manifest, requires=("onnxruntime-genai",))), tmp_path / "app", "linux"
+        )
     (libraries / "libg4rt.so").unlink()
     with pytest.raises(MachineError, match=r"libg4rt\.so is not here"):
         embed(bundle, tmp_path / "app", "linux")
@@ -133,7 +139,9 @@ def test_the_swift_package_names_files_that_are_there(ios):
 def test_every_platform_has_a_readme_that_names_what_is_there(platform, bundles, libraries, tmp_path):
     folder = embed(bundles("tiny-e2b"), tmp_path / "app", platform).folder
     text = (folder / "README.md").read_text()
-    for name in re.findall(r"^\| (.*?) \|", text, re.MULTILINE)[2:]:
+    named = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    assert len(named) == 3
+    for name in named:
         for one in re.findall(r"`([^`]+)`", name):
             assert (folder / one).exists(), one
     assert ("never built" in text) == bool(PLATFORMS[platform].not_run)

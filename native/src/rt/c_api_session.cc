@@ -38,11 +38,11 @@ size_t g4rt_session_length(const g4rt_session* session) {
 
 g4rt_status g4rt_session_prefill(g4rt_session* session, const int32_t* ids, size_t count, const g4rt_media* const* media,
                                  size_t media_count) {
-  return in_turn(session, [&](Session& of) { of.append(ids, count, media_of(of.model(), media, media_count)); });
+  return in_turn(session, [&](Session& of) { of.prefill(ids, count, media_of(of.model(), media, media_count)); });
 }
 
 g4rt_status g4rt_session_decode(g4rt_session* session, int32_t id) {
-  return in_turn(session, [&](Session& of) { of.append(&id, 1, {}); });
+  return in_turn(session, [&](Session& of) { of.decode(id); });
 }
 
 g4rt_status g4rt_session_logits(const g4rt_session* session, const float** logits, size_t* count) {
@@ -107,7 +107,7 @@ g4rt_status g4rt_session_generate(g4rt_session* session, const int32_t* ids, siz
     std::optional<text::TextStream> stream;
     if (of.model().has_tokenizer()) stream.emplace(of.model().tokenizer().stream());
     const auto tell = [&](std::int32_t token) {
-      if (on_token(user, token, text.empty() ? nullptr : text.data(), text.size()))
+      if (on_token(user, token, stream ? text.data() : nullptr, text.size()))
         fail(G4RT_CANCELLED, "the callback ended the answer");
     };
     of.generate(ids, count, media_of(of.model(), media, media_count), sampler, max_new_tokens, [&](std::int32_t token) {

@@ -64,8 +64,10 @@ void check_decoder(const Manifest& manifest, const GraphSpec& embed, const Graph
   check_tensors("an input of embed", embed.inputs, {{"input_ids", {"int64", {-1, -1}}}});
   check_tensors("an input of decoder", decoder.inputs, inputs);
   check_tensors("an output of decoder", decoder.outputs, outputs);
-  if (embed.outputs.empty() || embed.outputs.front().name != "inputs_embeds" || embed.outputs.front().shape.size() != 3)
-    contradicts("inputs_embeds is not the first output of embed, with three axes");
+  // Features take the place of its rows.
+  if (embed.outputs.empty() || embed.outputs.front().name != "inputs_embeds" || embed.outputs.front().dtype != "float" ||
+      embed.outputs.front().shape.size() != 3 || embed.outputs.front().shape.back() < 1)
+    contradicts("inputs_embeds is not the first output of embed, float with three axes and a width");
 }
 
 void check_encoder(const Manifest& manifest, const char* modality, const char* part, const ExpectedTensors& inputs,

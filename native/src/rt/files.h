@@ -1,4 +1,5 @@
-// What libg4rt asks of the system: files, mappings, libraries, memory. The one place with calls of POSIX and Windows.
+// What libg4rt asks of the system: files, mappings, libraries, memory. Calls of POSIX and Windows stand in
+// its sources, in library.cc and in prepacked.cc.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,7 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <set>
 
 #include "consistency.h"
 #include "failure.h"
@@ -20,7 +21,8 @@ struct Word {
 // docs/manifest.md, "What a runtime must understand".
 constexpr Word kWords[] = {{"weight-steps", false}, {"host-tables", false}, {"ring-kv", true}, {"tensor-parallel", false},
                            {"bfloat16-kv", true},   {"int8-kv", true},      {"onnxruntime-ops", true}, {"g4ops", true},
-                           {"g4cuda", false},       {"image-blocks", true}, {"panels-1", true}};
+                           {"g4cuda", false},       {"image-blocks", true}, {"panels-1", true},
+                           {"onnxruntime-genai", false}};
 
 void check_version(const Field& root) {
   const Field version = root.at("manifest_version");
@@ -79,14 +81,14 @@ std::string plain_name(const Field& field, const std::string& name) {
 
 std::vector<Tensor> tensors(const Field& field) {
   std::vector<Tensor> found;
+  std::set<std::string> names;
   for (const Field& one : field.items()) {
     Tensor tensor{one.at("name").text(), one.at("dtype").word({"float", "bfloat16", "int8", "int32", "int64"}), {}, {}};
     for (const Field& size : one.at("shape").items()) {
       tensor.shape.push_back(size.is_text() ? -1 : size.integer(1, kCount));
       tensor.axes.push_back(size.is_text() ? size.text() : "");
     }
-    for (const Tensor& other : found)
-      if (other.name == tensor.name) one.wrong("has the name " + tensor.name + ", as another one");
+    if (!names.insert(tensor.name).second) one.wrong("has the name " + tensor.name + ", as another one");
     found.push_back(std::move(tensor));
   }
   return found;

@@ -25,6 +25,9 @@ Model::Model(const std::string& folder, ModelOptions options) : options_(std::mo
   if (options_.capacity < 0 || options_.capacity > found.context)
     fail(G4RT_BAD_ARGUMENT, "capacity is " + std::to_string(options_.capacity) + ", and the context of this bundle is " +
                                 std::to_string(found.context));
+  const std::string& dtype = options_.kv_dtype;
+  if (!dtype.empty() && dtype != "float32" && dtype != "bfloat16" && dtype != "int8")
+    fail(G4RT_BAD_ARGUMENT, "kv_dtype is " + dtype + ", and none of float32, bfloat16, int8");
   if (!options_.kv_dtype.empty() && options_.kv_dtype != found.kv.dtype)
     fail(G4RT_UNSUPPORTED, "this bundle keeps keys and values as " + found.kv.dtype + ", not as " + options_.kv_dtype +
                                ": compile it with --kv " + options_.kv_dtype);

@@ -17,6 +17,7 @@ std::string prepacked(const Ort&, const Bundle&, const std::string&, const std::
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 #include "json.h"
 #include "session_options.h"
@@ -26,6 +27,7 @@ namespace g4::rt {
 namespace {
 
 constexpr const char *kBegin = "g4rt-", *kUnfinished = ".g4rt-filling-", *kHeader = "g4rt-prepacked.txt";
+constexpr std::int64_t kLongestFill = 24 * 3600;  // seconds
 constexpr std::uint64_t kLargestGraph = std::uint64_t{2} << 30;
 
 [[noreturn]] void refuse(const std::string& path) {
@@ -71,6 +73,13 @@ std::vector<std::string> names_in(const std::string& folder) {
 void discard(const std::string& entry, const std::string& graph) {
   for (const std::string& name : {graph, std::string(kData), std::string(kHeader)}) ::unlink(joined(entry, name).c_str());
   ::rmdir(entry.c_str());
+}
+
+// Whether `name` is what a fill of long ago left, which was killed.
+bool was_killed(const std::string& cache, const std::string& name) {
+  struct stat found;
+  const std::string folder = joined(cache, name);
+  return name.rfind(kUnfinished, 0) == 0 && !::stat(folder.c_str(), &found) && found.st_mtime + kLongestFill < ::time(nullptr);
 }
 
 // What tells that a large file is the one that was written, without reading it.
@@ -135,7 +144,7 @@ std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& g
     make(ort, bundle, graph, entry, digest);
   }
   for (const std::string& other : names_in(cache))
-    if (other.rfind(of_graph, 0) == 0 && other != name) discard(joined(cache, other), graph);
+    if ((other.rfind(of_graph, 0) == 0 && other != name) || was_killed(cache, other)) discard(joined(cache, other), graph);
   return joined(entry, graph);
 }
 

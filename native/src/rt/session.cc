@@ -38,7 +38,15 @@ void Session::check(const std::int32_t* ids, std::size_t count) const {
   const std::size_t room = static_cast<std::size_t>(model_->capacity() - cache_.length());
   if (count > room)
     fail(G4RT_CONTEXT_FULL, std::to_string(cache_.length()) + " tokens and " + std::to_string(count) +
-                                " more are beyond what this session may hold, " + std::to_string(model_->capacity()));
+                                " more are beyond what this session may hold, " + std::to_string(model_->capacity()) +
+                                ": give fewer, or reset the session");
+}
+
+void Session::prefill(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
+  check(ids, count);
+  // Without media too: an image that was forgotten is no padding.
+  if (media.empty() && model_->manifest().media) places_of(ids, count, {}, *model_->manifest().media);
+  append(ids, count, media);
 }
 
 void Session::append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
@@ -97,14 +105,16 @@ void Session::forward(const std::int32_t* ids, std::size_t count, const std::vec
   for (std::int64_t& end : ends) end -= length;
   cache_.detach(tokens);
   const std::int64_t most = cache_.most_new();
+  Logits last = logits_;
   for (const Piece& piece : pieces(ends, most ? std::min(kChunk, most) : kChunk)) {
     check_going();
     const float* const* rows = found.rows.empty() ? nullptr : found.rows.data() + piece.start;
-    run(ids + piece.start, piece.stop - piece.start, rows, bounds.starts.data() + piece.start, bounds.ends.data() + piece.start);
+    last = run(ids + piece.start, piece.stop - piece.start, rows, bounds.starts.data() + piece.start, bounds.ends.data() + piece.start);
   }
+  logits_ = std::move(last);
 }
 
-void Session::run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
+Session::Logits Session::run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
                   const std::int64_t* ends) {
   const std::shared_ptr<const Ort>& ort = model_->ort();
   const auto row_of = [&](std::vector<std::int64_t> numbers) { return integers(ort, std::move(numbers), {1, count}); };
@@ -132,7 +142,7 @@ void Session::run(const std::int32_t* ids, std::int64_t count, const float* cons
     fail(G4RT_BAD_BUNDLE, "the decoder gave logits of another shape than the manifest says");
   cache_.advance(count, outputs);
   const float* first = static_cast<const float*>(logits.data());
-  logits_.assign(first, first + model_->manifest().vocab_size);
+  return std::make_shared<const std::vector<float>>(first, first + model_->manifest().vocab_size);
 }
 
 void Session::rewind(std::int64_t tokens) {
@@ -142,16 +152,16 @@ void Session::rewind(std::int64_t tokens) {
   KVCache after = cache_;  // a failure half-way changes nothing
   after.rewind(tokens);
   cache_ = std::move(after);
-  logits_.clear();
+  logits_ = std::make_shared<const std::vector<float>>();
 }
 
 void Session::reset() {
   cache_ = KVCache(model_->ort(), model_->manifest().kv, model_->capacity());
-  logits_.clear();
+  logits_ = std::make_shared<const std::vector<float>>();
 }
 
 void Session::save(const std::string& path) const {
-  const std::string_view logits(reinterpret_cast<const char*>(logits_.data()), logits_.size() * sizeof(float));
+  const std::string_view logits(reinterpret_cast<const char*>(logits_->data()), logits_->size() * sizeof(float));
   write_state(path, model_->manifest(), {cache_.length(), logits, cache_.lend()});
 }
 
@@ -163,7 +173,7 @@ void Session::restore(const std::string& path) {
   std::vector<float> logits(state.logits.size() / sizeof(float));
   if (!logits.empty()) std::memcpy(logits.data(), state.logits.data(), state.logits.size());
   cache_ = std::move(fresh);
-  logits_ = std::move(logits);
+  logits_ = std::make_shared<const std::vector<float>>(std::move(logits));
 }
 
 void Session::generate(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media, Sampler& sampler,
@@ -173,11 +183,13 @@ void Session::generate(const std::int32_t* ids, std::size_t count, const std::ve
   std::int32_t token = 0;
   for (std::size_t made = 0; made < limit; ++made) {
     const KVCache before = cache_;
+    const Logits logits = logits_;
     try {  // choosing may fail too, and then the token is not there
-      made ? append(&token, 1, {}) : append(ids, count, media);
-      token = sampler.choose(logits_.data(), logits_.size());
+      made ? decode(token) : prefill(ids, count, media);
+      token = sampler.choose(logits_->data(), logits_->size());
     } catch (...) {
       cache_ = before;
+      logits_ = logits;
       throw;
     }
     take(token);

@@ -28,10 +28,13 @@ class Session {
  public:
   explicit Session(std::shared_ptr<const Model> model);
 
-  // Appends `ids`, with the features of `media` in the place of their placeholders. After a Failure the state is as before.
-  void append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
+  // Appends a prompt, with the features of `media` in the place of their placeholders, of which none may be left over.
+  // After a Failure the state is as before.
+  void prefill(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
+  // Appends one id, of which nothing is asked: a model may choose a placeholder.
+  void decode(std::int32_t id) { append(&id, 1, {}); }
   // Logits [vocab_size] behind the last token; empty before the first, and after a rewind.
-  const std::vector<float>& logits() const { return logits_; }
+  const std::vector<float>& logits() const { return *logits_; }
   std::int64_t length() const { return cache_.length(); }
   std::uint64_t kv_bytes() const { return cache_.bytes(); }
   void rewind(std::int64_t tokens);
@@ -57,16 +60,18 @@ class Session {
     std::vector<Value> held;          // what `rows` point into
     std::vector<std::int64_t> seen;   // places of images
   };
+  using Logits = std::shared_ptr<const std::vector<float>>;
+  void append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
   void check(const std::int32_t* ids, std::size_t count) const;
   Features features(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const;
   Value rows_of(const Media& media) const;
   void forward(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
-  void run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
+  Logits run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
            const std::int64_t* ends);
 
   std::shared_ptr<const Model> model_;
   KVCache cache_;
-  std::vector<float> logits_;
+  Logits logits_ = std::make_shared<const std::vector<float>>();
   std::atomic<bool> cancelled_{false};
   std::mutex running_;
 };

@@ -115,17 +115,18 @@ class Reader {
     if (!fits) wrong("the layer " + std::to_string(layer.layer) + " has " + std::to_string(entry.slots) + " slots");
     one.held = entry.held;
     one.slots = entry.slots;
-    for (std::size_t i = 0; i < index; ++i) {  // keys as values, and all full layers alike
-      const StateTensor& other = found.tensors[i];
-      const bool alike = other.layer == one.layer || (!other.layer->keep && !layer.keep);
-      if (alike && (other.slots != one.slots || other.held != one.held)) wrong("tensors of one kind have several sizes");
-    }
+    // Keys as values, and all full layers alike.
+    const StateTensor* other = index && found.tensors[index - 1].layer == &layer ? &found.tensors[index - 1] : full_;
+    if (!layer.keep) full_ = &one;
+    if (other && (other->layer == &layer || !layer.keep) && (other->slots != one.slots || other->held != one.held))
+      wrong("tensors of one kind have several sizes");
   }
 
   std::string_view bytes_;
   const std::string& path_;
   const Manifest& manifest_;
   std::size_t at_ = 0;
+  const StateTensor* full_ = nullptr;  // the last of a full layer
 };
 
 }  // namespace

@@ -61,7 +61,7 @@ class Options(Structure):
 
 class Facts(Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("vocab_size", "context", "bos_token_id", "pad_token_id")),
+        *((name, c_int32) for name in ("vocab_size", "bos_token_id", "pad_token_id", "context")),
         *((name, c_int32) for name in ("text", "chat", "image", "audio")),
         ("target", c_char_p),
         ("kv_dtype", c_char_p),

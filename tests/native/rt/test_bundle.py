@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from g4compile.bundle.requires import KNOWN
 from tests.bundle.test_consistency import BFLOAT16_LIES, CONTRADICTIONS, RANGES, put
 from tests.manifests import change, linked, replace, rewrite, with_own_hash
 from tests.native.rt.g4rt import Refused
@@ -116,6 +117,18 @@ def test_what_this_runtime_does_not_run(rt, copy, fields, words):
     refused(rt, copy, words, "unsupported")
 
 
+def test_every_word_that_bundles_may_require_is_known(rt, copy):
+    """Of those that Python knows: one that this runtime does not do is no reason to update it."""
+    original = (copy / "g4.json").read_bytes()
+    for word in KNOWN:
+        replace(copy / "g4.json", original)
+        change(copy, requires=[word])
+        try:
+            rt.open(copy).close()
+        except Refused as caught:
+            assert "does not know" not in caught.words
+
+
 def test_bundles_of_other_targets_are_named(rt, engine_bundle):
     refused(rt, engine_bundle.folder, "a bundle of the target tensorrt-rtx, which libg4rt does not run", "unsupported")
 
@@ -129,6 +142,9 @@ def test_another_dtype_of_keys_than_asked_for(rt, copy):
     with pytest.raises(Refused, match="keeps keys and values as float32, not as int8: compile it with --kv int8"):
         rt.open(copy, kv_dtype="int8")
     rt.open(copy, kv_dtype="float32").close()
+    with pytest.raises(Refused, match="none of float32, bfloat16, int8") as caught:
+        rt.open(copy, kv_dtype="int4")
+    assert caught.value.status == "bad-argument"
 
 
 def test_manifests_of_changed_bytes(rt, copy):

@@ -144,6 +144,10 @@ def test_images_and_sounds_in_a_prompt(variant, hearing, seeing, rt):
         ids = model.encode(text, media)
         assert ids == list(prompt.input_ids)
         assert session.generate(ids, 30, media=media) == expected
+        session.reset()
+        python.reset()
+        session.prefill(ids, media)
+        np.testing.assert_array_equal(session.logits, python.forward(prompt)[0])
         with pytest.raises(Refused) as refused:
             model.encode(text, media[1:])
         assert refused.value.status == "bad-argument"
@@ -151,6 +155,8 @@ def test_images_and_sounds_in_a_prompt(variant, hearing, seeing, rt):
         with pytest.raises(Refused) as refused:
             session.prefill(ids, media[1:])
         assert (refused.value.status, session.length) == ("bad-argument", 0)
+        with pytest.raises(Refused):  # images that were forgotten
+            session.prefill(ids)
         for one in media:
             one.close()
 

@@ -1,9 +1,9 @@
 // A conversation in the terminal: a line is a message, an empty line ends it. build/chat [BUNDLE]
-#include <algorithm>
 #include <cstdio>
 #include <g4rt.hpp>
 #include <iostream>
 #include <string>
+#include <vector>
 
 // Text as a string of JSON.
 static std::string quoted(const std::string& text) {
@@ -16,42 +16,45 @@ static std::string quoted(const std::string& text) {
   return json + "\"";
 }
 
-int main(int count, char** words) {
-  try {
-    const g4rt::Model model(count > 1 ? words[1] : "bundle");
-    g4rt::Session session(model);
-    const bool chats = model.facts().chat;  // else messages are plain text
-    std::string messages, line;
-    std::vector<std::int32_t> held;  // ids in the session
-    for (std::cout << "> "; std::getline(std::cin, line) && !line.empty(); std::cout << "\n> ") {
-      messages += (messages.empty() ? "" : ",") + ("{\"role\":\"user\",\"content\":" + quoted(line)) + "}";
-      const std::string prompt = chats ? model.render_chat("{\"messages\":[" + messages + "]}") : line;
-      std::vector<std::int32_t> ids = model.encode(prompt);
-      if (ids.size() > held.size() && std::equal(held.begin(), held.end(), ids.begin())) {
-        ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(held.size()));  // what is new
-      } else {
-        session.reset();
-        held.clear();
+static std::string conversation(const std::vector<std::string>& messages) {
+  std::string json;
+  for (std::size_t i = 0; i < messages.size(); ++i)
+    json += (i ? ",{\"role\":" : "{\"role\":") + std::string(i % 2 ? "\"assistant\"" : "\"user\"") + ",\"content\":" + quoted(messages[i]) + "}";
+  return "{\"messages\":[" + json + "]}";
+}
+
+int main(int count, char** words) try {
+  const g4rt::Model model(count > 1 ? words[1] : "bundle");
+  g4rt::Conversation chat(model);
+  const bool has_template = model.facts().chat;  // else messages are plain text, each on its own
+  std::vector<std::string> messages;
+  std::string line;
+  for (std::cout << "> "; std::getline(std::cin, line) && !line.empty(); std::cout << "\n> ") {
+    messages.push_back(line);
+    g4rt::Answer how;
+    how.max_new_tokens = 256;
+    how.sampling.temperature = 0.7;
+    how.sampling.top_k = 64;
+    how.sampling.top_p = 0.95;
+    std::string answer;
+    const auto show = [&](std::int32_t, std::string_view text) {
+      answer += text;
+      std::cout << text << std::flush;
+      return true;
+    };
+    try {
+      chat.answer(has_template ? model.render_chat(conversation(messages)) : line, show, how);
+      messages.push_back(answer);
+    } catch (const g4rt::Error& error) {
+      std::cout << "(" << error.what() << ")";
+      messages.pop_back();  // this message was not answered
+      if (error.status == G4RT_CONTEXT_FULL) {
+        std::cout << " (the conversation begins anew)";
+        messages.clear();
       }
-      held.insert(held.end(), ids.begin(), ids.end());
-      g4rt::Answer how;
-      how.max_new_tokens = 256;
-      how.sampling.temperature = 0.7;
-      how.sampling.top_k = 64;
-      how.sampling.top_p = 0.95;
-      std::string answer;
-      const auto show = [&](std::int32_t id, std::string_view text) {
-        if (id >= 0) held.push_back(id);
-        answer += text;
-        std::cout << text << std::flush;
-        return true;
-      };
-      session.generate(ids, show, how);
-      held.resize(session.length());  // the last token was given, and not appended
-      messages += ",{\"role\":\"assistant\",\"content\":" + quoted(answer) + "}";
     }
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return 1;
   }
+} catch (const std::exception& error) {
+  std::cerr << error.what() << "\n";
+  return 1;
 }

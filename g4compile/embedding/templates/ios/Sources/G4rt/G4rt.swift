@@ -59,22 +59,22 @@ public final class G4rt {
         return try sized(Int32(0)) { g4rt_encode(model, bytes, bytes.count, nil, 0, $0, $1, $2) }
     }
 
-    /// `json`: an object with `messages`, each `role` and `content`. The prompt of `generate`: of the whole conversation, so
-    /// `reset` comes before it.
+    /// `json`: an object with `messages`, each `role` and `content`. The prompt of `answer`.
     public func renderChat(_ json: String) throws -> String {
         let bytes = Array(json.utf8CString.dropLast())
         let text = try sized(CChar(0)) { g4rt_render_chat(model, bytes, bytes.count, $0, $1, $2) }
         return String(decoding: text.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
-    /// Appends `prompt` and an answer to the conversation; the number of tokens. `take` is given the text that each token
+    /// Answers `prompt`, which is the whole conversation; the number of tokens. `take` is given the text that each token
     /// makes certain, and returns whether to go on. A temperature of 0 is greedy.
     @discardableResult
-    public func generate(
+    public func answer(
         _ prompt: String, maxNewTokens: Int = 256, temperature: Double = 0.7, topK: Int32 = 64, topP: Double = 0.95,
         take: (String) -> Bool
     ) throws -> Int {
         let ids = try encode(prompt)
+        try reset()
         var sampling = g4rt_sampling()
         sampling.temperature = temperature
         sampling.top_k = topK
@@ -103,6 +103,4 @@ public final class G4rt {
 
     public func reset() throws { try check(g4rt_session_reset(session)) }
     public func cancel() { g4rt_session_cancel(session) }
-    public func save(to file: URL) throws { try check(g4rt_session_save(session, file.path)) }
-    public func restore(from file: URL) throws { try check(g4rt_session_restore(session, file.path)) }
 }

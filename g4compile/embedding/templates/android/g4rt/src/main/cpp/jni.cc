@@ -11,9 +11,9 @@
 namespace {
 
 struct Chat {
-  explicit Chat(const std::string& folder, const g4rt_options& options) : model(folder, options), session(model) {}
+  explicit Chat(const std::string& folder, const g4rt_options& options) : model(folder, options), conversation(model) {}
   g4rt::Model model;
-  g4rt::Session session;
+  g4rt::Conversation conversation;
 };
 
 Chat& chat_of(jlong handle) { return *reinterpret_cast<Chat*>(handle); }
@@ -80,7 +80,7 @@ JNIEXPORT jbyteArray JNICALL Java_dev_g4compile_g4rt_G4rt_renderChat(JNIEnv* env
   return guarded(env, [&] { return bytes_of(env, chat_of(handle).model.render_chat(text_of(env, json))); });
 }
 
-JNIEXPORT jint JNICALL Java_dev_g4compile_g4rt_G4rt_generate(JNIEnv* env, jclass, jlong handle, jbyteArray prompt,
+JNIEXPORT jint JNICALL Java_dev_g4compile_g4rt_G4rt_answer(JNIEnv* env, jclass, jlong handle, jbyteArray prompt,
                                                              jint most, jdouble temperature, jint top_k, jdouble top_p,
                                                              jobject take) {
   return guarded(env, [&]() -> jint {
@@ -98,24 +98,16 @@ JNIEXPORT jint JNICALL Java_dev_g4compile_g4rt_G4rt_generate(JNIEnv* env, jclass
       return more;
     };
     Chat& chat = chat_of(handle);
-    return static_cast<jint>(chat.session.generate(chat.model.encode(text_of(env, prompt)), give, how));
+    return static_cast<jint>(chat.conversation.answer(text_of(env, prompt), give, how));
   });
 }
 
 JNIEXPORT void JNICALL Java_dev_g4compile_g4rt_G4rt_reset(JNIEnv* env, jclass, jlong handle) {
-  guarded(env, [&] { chat_of(handle).session.reset(); });
+  guarded(env, [&] { chat_of(handle).conversation.reset(); });
 }
 
 JNIEXPORT void JNICALL Java_dev_g4compile_g4rt_G4rt_cancel(JNIEnv*, jclass, jlong handle) {
-  chat_of(handle).session.cancel();
-}
-
-JNIEXPORT void JNICALL Java_dev_g4compile_g4rt_G4rt_save(JNIEnv* env, jclass, jlong handle, jbyteArray path) {
-  guarded(env, [&] { chat_of(handle).session.save(text_of(env, path)); });
-}
-
-JNIEXPORT void JNICALL Java_dev_g4compile_g4rt_G4rt_restore(JNIEnv* env, jclass, jlong handle, jbyteArray path) {
-  guarded(env, [&] { chat_of(handle).session.restore(text_of(env, path)); });
+  chat_of(handle).conversation.session().cancel();
 }
 
 }  // extern "C"

@@ -24,29 +24,25 @@ class G4rt(bundle: File, threads: Int = 0, capacity: Int = 0) : Closeable {
 
     private fun handle() = handle.also { check(it != 0L) { "this G4rt is closed" } }
 
-    /**
-     * `json`: an object with `messages`, each `role` and `content`. The prompt of `generate`: of the whole conversation, so
-     * `reset` comes before it.
-     */
+    /** `json`: an object with `messages`, each `role` and `content`. The prompt of `answer`. */
     fun renderChat(json: String): String = renderChat(handle(), json.encodeToByteArray()).decodeToString()
 
-    /** Appends `prompt` and an answer to the conversation; the number of tokens. A temperature of 0 is greedy. */
-    fun generate(
+    /**
+     * Answers `prompt`, which is the whole conversation; what the model holds of it already is not run again. The number of
+     * tokens. A temperature of 0 is greedy.
+     */
+    fun answer(
         prompt: String,
         maxNewTokens: Int = 256,
         temperature: Double = 0.7,
         topK: Int = 64,
         topP: Double = 0.95,
         take: Take,
-    ): Int = generate(handle(), prompt.encodeToByteArray(), maxNewTokens, temperature, topK, topP, take)
+    ): Int = answer(handle(), prompt.encodeToByteArray(), maxNewTokens, temperature, topK, topP, take)
 
     fun reset() = reset(handle())
 
     fun cancel() = cancel(handle())
-
-    fun save(file: File) = save(handle(), file.path.encodeToByteArray())
-
-    fun restore(file: File) = restore(handle(), file.path.encodeToByteArray())
 
     override fun close() {
         if (handle != 0L) close(handle)
@@ -62,12 +58,10 @@ class G4rt(bundle: File, threads: Int = 0, capacity: Int = 0) : Closeable {
         @JvmStatic external fun open(folder: ByteArray, threads: Int, capacity: Int): Long
         @JvmStatic external fun close(handle: Long)
         @JvmStatic external fun renderChat(handle: Long, json: ByteArray): ByteArray
-        @JvmStatic external fun generate(
+        @JvmStatic external fun answer(
             handle: Long, prompt: ByteArray, most: Int, temperature: Double, topK: Int, topP: Double, take: Take,
         ): Int
         @JvmStatic external fun reset(handle: Long)
         @JvmStatic external fun cancel(handle: Long)
-        @JvmStatic external fun save(handle: Long, path: ByteArray)
-        @JvmStatic external fun restore(handle: Long, path: ByteArray)
     }
 }
