@@ -1,0 +1,57 @@
+"""The numbers of a chat table stand in Python, in C++ and on the page: they are the same."""
+
+import re
+from pathlib import Path
+
+from g4compile.text_tables.chat_code import (
+    FILTERS,
+    GLOBALS,
+    METHODS,
+    TESTS,
+    Binary,
+    Compare,
+    LoopAttribute,
+    Op,
+    Unary,
+)
+from g4compile.text_tables.chat_format import SECTIONS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "chat-tables.md").read_text(encoding="utf-8")
+HEADER = (ROOT / "native" / "src" / "rt" / "text" / "chat_code.h").read_text(encoding="utf-8")
+TABLE = (ROOT / "native" / "src" / "rt" / "text" / "chat_table.cc").read_text(encoding="utf-8")
+
+
+def names(kind, text=HEADER):
+    """Of a C++ enum, without what C++ needs where a name is a word of its own, and without how many there are."""
+    body = re.search(rf"enum (?:class )?{kind}\b[^{{]*\{{([^}}]*)\}}", text)[1]
+    found = [one.split("=")[0].strip().rstrip("_") for one in body.split(",")]
+    return [one for one in found if one not in ("last", "count", "sections") or (kind == "Filter" and one == "last")]
+
+
+def test_of_c_and_python():
+    assert names("Op") == [one.name.lower() for one in Op]
+    assert [one.value for one in Op] == list(range(1, 52))
+    for kind in (Unary, Binary, Compare):
+        assert names(kind.__name__) == [one.name.lower() for one in kind]
+    assert names("Function") == list(GLOBALS)
+    assert [*names("LoopAttribute")[:5], "last", *names("LoopAttribute")[5:]] == [
+        one.name.lower() for one in LoopAttribute
+    ]
+    assert names("Filter") == list(FILTERS)
+    assert names("Test") == ["truth", *TESTS]
+    assert names("Method") == [one for one in METHODS if one != "count"]
+    assert [one.removesuffix("_of") for one in names("Section", TABLE)] == list(SECTIONS)
+
+
+def test_of_the_page():
+    rows = re.findall(r"^\| ([\d, ]+) \| ([A-Z_, ]+) \|", PAGE, re.MULTILINE)
+    listed = {}
+    for numbers, words in rows:
+        listed.update(zip(words.split(", "), map(int, numbers.split(", ")), strict=True))
+    assert listed == {one.name: one.value for one in Op}
+    for word, table in (("Filters", FILTERS), ("Tests", TESTS), ("Methods", METHODS)):
+        part = re.search(rf"- {word} \(1, 2, \.\.\.\): (.*?)(?:\.|, and other)[\s]", PAGE, re.DOTALL)[1]
+        assert re.findall(r"`(\w+)`", re.sub(r" \(`\w+`\)", "", part)) == list(table)
+    sections = re.findall(r"^\| ([a-z_, ]+) \| ", PAGE[PAGE.index("| section") :], re.MULTILINE)
+    assert ", ".join(one for one in sections if one not in ("section", "op")) == ", ".join(SECTIONS)
