@@ -17,7 +17,7 @@ BINDINGS := tests/targets/tensorrt/bindings.txt
 OTHERS := $(BIN)/python -m pip install --quiet --no-deps --upgrade --target
 NO_BINDINGS := echo 'These bindings are not to be had here; tests that compare with them are skipped.'
 
-NO_LIBRARY := echo 'libg4ops and libg4cuda are not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
+NO_LIBRARY := echo 'libg4ops, libg4cuda and libg4rt are not built: there is no cmake, or no c++. Products with codes are those of ONNX Runtime.'
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -40,8 +40,8 @@ demo: .venv/compile
 # The libraries, where the package looks for them.
 native:
 	cmake -S native -B build/native -DCMAKE_BUILD_TYPE=Release
-	cmake --build build/native --target g4ops g4cuda --parallel $(WORKERS)
-	rm -f g4compile/lib/libg4ops.so g4compile/lib/libg4cuda.so  # sessions that run keep the old files
+	cmake --build build/native --target g4ops g4cuda g4rt --parallel $(WORKERS)
+	rm -f g4compile/lib/libg4ops.so g4compile/lib/libg4cuda.so g4compile/lib/libg4rt.so  # sessions that run keep the old files
 	cmake --install build/native --prefix g4compile
 
 lint: .venv/dev

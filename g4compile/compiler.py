@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from g4compile import pipeline
 from g4compile.bundle.folder import Bundle
 from g4compile.errors import CheckpointError, InputError
@@ -17,6 +19,7 @@ from g4compile.targets.choices import modalities_of, options_for
 from g4compile.targets.lower import lower
 from g4compile.targets.manifest import identity_of, manifest_of, media_of
 from g4compile.targets.staging import finish, staging
+from g4compile.text_tables.write import write_text_tables
 from g4compile.trace.apart import trace_apart
 from g4compile.trace.trace import trace
 from g4compile.weights.checkpoint import Checkpoint
@@ -124,6 +127,8 @@ def compile(  # noqa: PLR0913 - the public name, one parameter per option
             lowering("the checkpoint's files", 0, 0)
             take_files(source, emitted.engine.keys, folder)
         manifest = manifest_of(source, chosen, options, emitted, side.stop_token_ids)
+        if emitted.engine is None and emitted.cuda is None and package is None:  # libg4rt runs it
+            manifest = replace(manifest, text_tables=write_text_tables(folder))
         source.check_unchanged()  # all is read: the comparison below is of the same files
         check_identity(Bundle(folder, manifest), source)
         return finish(folder, out, manifest, force)

@@ -18,7 +18,7 @@ pytest.importorskip("scikit_build_core", reason="scikit-build-core is not instal
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = "g4compile/lib/libg4ops.so"
-LIBRARIES = {LIBRARY, "g4compile/lib/libg4cuda.so"}
+LIBRARIES = {LIBRARY, "g4compile/lib/libg4cuda.so", "g4compile/lib/libg4rt.so"}
 # What `find_library` asks of a library, and no more: the real one takes a minute to compile.
 SMALL = """
 #include "g4ops.h"
@@ -71,6 +71,16 @@ def package_files(sources):
     return {file.as_posix() for file in files if file.parts[1] != "lib" and file.parent.name != "__pycache__"}
 
 
+def native_files(sources):
+    """What projects that build the libraries themselves are made of."""
+    native = sources / "native"
+    files = [
+        native / "CMakeLists.txt",
+        *(file for part in ("cmake", "include", "src") for file in (native / part).rglob("*")),
+    ]
+    return {f"g4compile/{file.relative_to(sources).as_posix()}" for file in files if file.is_file()}
+
+
 @pytest.fixture
 def sources(tmp_path):
     """A copy of what is packed, in which somebody has worked: with a library, compiled modules and a build."""
@@ -112,12 +122,12 @@ def test_a_wheel_without_a_compiler(sources, no_compiler, tmp_path):
     wheel, said = build_wheel(sources, tmp_path / "wheels", **no_compiler)
     assert names_in(wheel) == package_files(sources)
     assert tag_of(wheel) == "py3-none-any"
-    assert "there is no compiler" in said and "g4compile is made without libg4ops and libg4cuda" in said
+    assert "there is no compiler" in said and "g4compile is made without libg4ops, libg4cuda and libg4rt" in said
 
 
 def check_wheel(wheel, said, sources):
-    """It has the libraries that were built, and an install of it finds that."""
-    assert names_in(wheel) == package_files(sources) | LIBRARIES, said[-4000:]
+    """It has the libraries that were built and their sources, and an install of it finds that."""
+    assert names_in(wheel) == package_files(sources) | native_files(sources) | LIBRARIES, said[-4000:]
     assert tag_of(wheel).startswith("py3-none-") and not tag_of(wheel).endswith("-any")
     target = install(wheel, wheel.parent / "target")
     assert run(sys.executable, "-c", FOUND, cwd=target, PYTHONPATH=str(target)).strip() == str(target / LIBRARY)

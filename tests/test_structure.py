@@ -19,6 +19,7 @@ RANKS = {
     "bundle": 2,
     "graph": 3,
     "runtime": 3,
+    "text_tables": 4,
     "weights": 4,
     "ops": 5,
     "passes": 6,
@@ -28,12 +29,18 @@ RANKS = {
     "targets": 8,
     "compiler": 9,
     "compare": 10,
+    "embedding": 10,
     "planning": 10,
     "synth": 10,
     "cli": 11,
 }
 # What knows less than its rank allows, so that a bundle runs without the compiler.
-ALONE = {"runtime": {"errors", "inputs", "bundle"}, "model": {"errors", "inputs"}, "bundle": {"errors", "inputs"}}
+ALONE = {
+    "runtime": {"errors", "inputs", "bundle"},
+    "embedding": {"errors", "inputs", "bundle", "runtime"},
+    "model": {"errors", "inputs"},
+    "bundle": {"errors", "inputs"},
+}
 # Folders of `targets/`: the families, which do not know each other, and what they share.
 FAMILIES = ("onnx", "tensorrt")
 SHARED = {"fused", "kernels", "lowering"}

@@ -224,6 +224,21 @@ class CudaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     host_sizes: bool = False
 
 
+class TextTables(msgspec.Struct, frozen=True):
+    """Files that a runtime without Python reads in the place of text files: the ``tokenizer``, and the ``chat``
+    template; None where there is no such file, or no table of it. ``refused``: why not, by the same words."""
+
+    tokenizer: str | None
+    chat: str | None
+    refused: dict[Annotated[str, _one_of("tokenizer", "chat")], str] = {}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File -> what it is."""
+        given = {self.tokenizer: "the table of the tokenizer", self.chat: "the table of the chat template"}
+        return {name: what for name, what in given.items() if name is not None}
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """`g4.json`. Holds no time and no path, so that equal inputs give equal bytes. ``engine``: of a TensorRT bundle.
 
@@ -231,6 +246,7 @@ class Manifest(msgspec.Struct, frozen=True):
     which weights were quantised. ``media``: how files become inputs of the parts beside the decoder; None without any.
     ``activations``: `int8` when some product rounds its other operand to 8 bits; else the
     dtype they are computed in, bfloat16 in engines and on CUDA alone. ``cuda``: of a bundle for ONNX Runtime on CUDA.
+    ``text_tables``: of a bundle for ONNX Runtime on the CPU; None in others.
     """
 
     manifest_version: int
@@ -257,6 +273,7 @@ class Manifest(msgspec.Struct, frozen=True):
     engine: EngineSpec | None = None
     media: MediaSpec | None = None
     cuda: CudaSpec | None = None
+    text_tables: TextTables | None = None
 
     @property
     def kv(self) -> KVSpec:
@@ -291,7 +308,7 @@ class Manifest(msgspec.Struct, frozen=True):
             found[DATA] = "the weights"
         elif any(weight.offset is not None for weight in self.engine.weights):
             found[DATA] = "weights that the engines bind"
-        return found
+        return found | ({} if self.text_tables is None else self.text_tables.files)
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -12,13 +12,14 @@ import typer
 from typer.core import TyperGroup
 
 from g4compile.cli.streams import open_streams, output_written, write_json
-from g4compile.cli.verbs import bench, compile, doctor, inspect, opt, plan, run, synth, verify
+from g4compile.cli.verbs import bench, compile, doctor, embed, inspect, opt, plan, run, synth, verify
 from g4compile.errors import InputError
 
 VERBS: dict[str, Callable[..., None]] = {
     "synth": synth.synth,
     "plan": plan.plan,
     "compile": compile.compile,
+    "embed": embed.embed,
     "inspect": inspect.inspect,
     "run": run.run,
     "verify": verify.verify,

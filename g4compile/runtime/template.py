@@ -29,14 +29,15 @@ class TooLong(Exception):
     """A template writes more than `LONGEST` characters."""
 
 
-def render(source: str, messages: Sequence[Mapping[str, Any]], tools: Any, names: Mapping[str, str]) -> str:
-    """The chat ``messages``, with the model's turn opened. ``names``: special tokens, by their names in templates.
+def render(source: str, messages: Sequence[Mapping[str, Any]], tools: Any, names: Mapping[str, Any]) -> str:
+    """The chat ``messages``, with the model's turn opened unless a variable says otherwise.
 
-    Raises whatever the template makes Jinja or Python raise.
+    ``names``: special tokens, by their names in templates, and other variables. Raises whatever the template makes
+    Jinja or Python raise.
     """
     template = _compiled(source)
-    given = [_aliased({key: value for key, value in message.items() if value is not None}) for message in messages]
-    variables = {**names, "messages": given, "tools": tools, "documents": None, "add_generation_prompt": True}
+    variables = {"documents": None, "add_generation_prompt": True, **names, "messages": prepared(messages)}
+    variables["tools"] = tools
     pieces, length = [], 0
     for piece in template.generate(variables):
         pieces.append(piece)
@@ -44,6 +45,11 @@ def render(source: str, messages: Sequence[Mapping[str, Any]], tools: Any, names
         if length > LONGEST:
             raise TooLong(f"it writes more than {LONGEST:,} characters")
     return "".join(pieces)
+
+
+def prepared(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """``messages`` as templates read them: without entries that are null, and reasoning under all its names."""
+    return [_aliased({key: value for key, value in message.items() if value is not None}) for message in messages]
 
 
 def _aliased(message: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +61,12 @@ def _aliased(message: dict[str, Any]) -> dict[str, Any]:
 def check_syntax(source: str) -> None:
     """Parse ``source``. It is not compiled: that would compute `{{ 9**9**9 }}`. Raises Jinja's TemplateSyntaxError, and
     RecursionError."""
-    _environment().parse(source)
+    parsed(source)
+
+
+def parsed(source: str) -> nodes.Template:
+    """The tree of ``source``. Raises Jinja's TemplateSyntaxError, and RecursionError."""
+    return _environment().parse(source)
 
 
 @functools.lru_cache(maxsize=4)

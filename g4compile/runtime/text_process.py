@@ -39,8 +39,9 @@ class TextProcess:
     """A process that does what is asked, one request after another. It starts with the first, and again after one that
     ended it."""
 
-    def __init__(self, read: Callable[[], bytes], where: Path) -> None:
-        """``read`` gives the bytes of tokenizer.json; ``where``: the bundle's folder, for errors."""
+    def __init__(self, read: Callable[[], bytes] | None, where: Path) -> None:
+        """``read`` gives the bytes of tokenizer.json; None: only templates are rendered.
+        ``where``: the bundle's folder, for errors."""
         self._read, self._where = read, str(where)
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -61,6 +62,11 @@ class TextProcess:
                 self._start()
             return self._asked(do, size, given)
 
+    @property
+    def running(self) -> bool:
+        """Whether it has started, and no request has ended it since."""
+        return self._process is not None
+
     def close(self) -> None:
         """End the process."""
         if self._ended is not None:
@@ -68,7 +74,7 @@ class TextProcess:
         self._process = self._ended = None
 
     def _start(self) -> None:
-        data = self._read()
+        data = b"" if self._read is None else self._read()
         if not sys.executable:
             raise MachineError("this Python does not know its own program, and text is worked on in a second one")
         with system_errors("starting a process for the tokenizer", sys.executable):
@@ -82,7 +88,8 @@ class TextProcess:
         self._process, self._answers = process, queue.SimpleQueue()
         self._ended = weakref.finalize(self, _end, process)
         threading.Thread(target=_listen, args=(process.stdout, self._answers), daemon=True).start()
-        self.special = frozenset(self._asked("open", len(data), {"bytes": len(data)}, data))
+        if self._read is not None:
+            self.special = frozenset(self._asked("open", len(data), {"bytes": len(data)}, data))
 
     def _asked(self, do: str, size: int, given: dict[str, Any], data: bytes = b"") -> Any:
         seconds = _SECONDS + size / 1e6

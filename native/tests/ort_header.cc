@@ -11,6 +11,7 @@ namespace ours {
 #include "g4/ort_api.h"
 #undef OrtCustomOp
 }  // namespace ours
+using ours::G4OrtPathChar;
 
 static_assert(ORT_API_VERSION >= G4_ORT_API_VERSION);
 
@@ -19,6 +20,7 @@ static_assert(ORT_API_VERSION >= G4_ORT_API_VERSION);
   static_assert(offsetof(OrtApi, name) == (index) * sizeof(void*), #name); \
   static_assert(std::is_convertible_v<decltype(OrtApi::name), result(ORT_API_CALL*) arguments>, #name);
 G4_ORT_ENTRIES(CHECK)
+G4_ORT_SESSION_ENTRIES(CHECK)
 static_assert(G4_ORT_LATER_API_VERSION >= G4_ORT_API_VERSION);
 
 // A header that is older than an entry does not have it; one that is not older has all.
@@ -48,6 +50,11 @@ SAME(ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16)
 SAME(INPUT_OUTPUT_REQUIRED)
 SAME(INPUT_OUTPUT_OPTIONAL)
 SAME(OrtMemTypeDefault)
+SAME(ORT_LOGGING_LEVEL_ERROR)
+SAME(ORT_LOGGING_LEVEL_FATAL)
+SAME(ORT_DISABLE_ALL)
+SAME(ORT_ENABLE_ALL)
+SAME(OrtArenaAllocator)
 
 // A type of ours as theirs: what both define is replaced, wherever it stands in a pointer or a function.
 template <class T>

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.native.arm64 import TOOLCHAIN, need_arm64
 from tests.native.building import build_once
 from tests.native.cuda import Machine, build_stub
 from tests.native.library import SETS, Library
@@ -15,6 +16,17 @@ from tests.native.library import SETS, Library
 @pytest.fixture(scope="session")
 def built(shared):
     return build_once(shared)
+
+
+@pytest.fixture(scope="session")
+def arm64(shared):
+    """The folder with libg4ops and libg4rt for arm64, which must link without a warning, and the test driver;
+    `G4_ARM64` names one that is built already."""
+    need_arm64()
+    if given := os.environ.get("G4_ARM64"):
+        return Path(given)
+    settings = {"CMAKE_TOOLCHAIN_FILE": TOOLCHAIN, "G4_STATIC_CXX": "ON"}
+    return build_once(shared, "native-arm64", ("g4ops", "g4rt", "driver"), **settings)
 
 
 @pytest.fixture(scope="session")

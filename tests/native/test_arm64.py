@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.native.arm64 import TOOLCHAIN, emulated, need_arm64
-from tests.native.building import build_once, output
+from tests.native.arm64 import emulated, need_arm64
+from tests.native.building import output
 
 # Processors that QEMU knows, with the kernels that they run; the last ones are chosen.
 RUN = {
@@ -13,13 +13,6 @@ RUN = {
     "cortex-a76": ["scalar", "neon_dotprod"],
     "cortex-a53": ["scalar"],
 }
-
-
-@pytest.fixture(scope="session")
-def arm64(shared):
-    """The folder with the test driver, and with libg4ops, which must link without a warning."""
-    need_arm64()
-    return build_once(shared, "native-arm64", CMAKE_TOOLCHAIN_FILE=TOOLCHAIN)
 
 
 def same_bits(arm64, built, processor, *arguments):

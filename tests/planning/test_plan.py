@@ -150,6 +150,7 @@ def test_memory_grows_with_what_it_holds():
     assert small.load_bytes < large.load_bytes and small.cached_steady_bytes < large.cached_steady_bytes
     assert short.steady_bytes < large.steady_bytes
     assert large.cached_anonymous_bytes < large.cached_steady_bytes < large.steady_bytes
+    assert short.embedded_anonymous_bytes < large.embedded_anonymous_bytes < large.cached_anonymous_bytes
     assert plan("31b").memory.compile_peak_bytes > plan("31b", weights="int4").memory.compile_peak_bytes
 
 

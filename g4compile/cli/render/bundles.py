@@ -42,6 +42,7 @@ def compiled_rows(bundle: Bundle, data: Mapping[str, Any]) -> dict[str, str]:
         rows |= _cuda_rows(manifest.cuda)
     if "kernels" in data and manifest.cuda is None:
         rows["kernels"] = kernels_row(data["kernels"])
+    rows |= _table_rows(manifest)
     if "identical_tensors" in data:
         rows["weights"] = f"{data['identical_tensors']} of {data['quantized_tensors']} tensors code-identical"
     return rows
@@ -74,6 +75,7 @@ def bundle_rows(bundle: Bundle) -> dict[str, str]:
         **({} if manifest.cuda is None else _cuda_rows(manifest.cuda)),
         **({"package": _PACKAGE} if GENAI in manifest.requires else {}),
         "requires": ", ".join(manifest.requires) or "ONNX alone",
+        **_table_rows(manifest),
         "made by": f"{manifest.generator} ({versions})",
         **{name: size(spec.bytes) for name, spec in manifest.files.items()},
     }
@@ -96,6 +98,19 @@ def config_rows(found: Described) -> dict[str, str]:
     if found.tensors is not None and found.weight_bytes is not None:
         rows["weights"] = f"{found.tensors:,} tensors, {size(found.weight_bytes)}"
     return rows
+
+
+def _table_rows(manifest: Manifest) -> dict[str, str]:
+    """What a program in C has of text."""
+    tables = manifest.text_tables
+    if tables is None:
+        return {}
+    found = {"tokenizer": tables.tokenizer, "chat": tables.chat}
+    said = [
+        kind if name else f"no {kind}" + (f" ({tables.refused[kind]})" if kind in tables.refused else "")
+        for kind, name in found.items()
+    ]
+    return {"text from C": ", ".join(said)}
 
 
 def _kv(bundle: Bundle) -> str:

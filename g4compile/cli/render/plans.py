@@ -59,7 +59,8 @@ def _memory(made: Memory) -> dict[str, str]:
     return {
         "memory to compile": f"about {size(made.compile_peak_bytes)}",
         "memory once loaded": f"{size(made.load_bytes)}; with a cache {size(made.cached_load_bytes)}",
-        f"after {made.prompt:,} tokens": f"{steady}, {size(made.cached_anonymous_bytes)} of it anonymous",
+        f"after {made.prompt:,} tokens": f"{steady}, {size(made.cached_anonymous_bytes)} of it anonymous "
+        f"({size(made.embedded_anonymous_bytes)} in a program in C)",
     }
 
 

@@ -1,8 +1,8 @@
-/* The part of ONNX Runtime's C API that the ops use, declared here so that building needs none of its headers.
+/* The part of ONNX Runtime's C API that the libraries use, declared here so that building needs none of its headers.
  *
  * OrtApi is a table of function pointers that only grows: an entry never moves. Each entry used is named with its
- * index. libg4ops asks for the table as version G4_ORT_API_VERSION, which is that of the newest of G4_ORT_ENTRIES: its
- * ops load in ONNX Runtime 1.17 and later. libg4cuda uses G4_ORT_LATER_ENTRIES too, and asks for version
+ * index. libg4ops and libg4rt ask for the table as version G4_ORT_API_VERSION, which is that of the newest of
+ * G4_ORT_ENTRIES and G4_ORT_SESSION_ENTRIES: they load in ONNX Runtime 1.17 and later. libg4cuda uses G4_ORT_LATER_ENTRIES too, and asks for version
  * G4_ORT_LATER_API_VERSION. A test compares every entry, type and number with the header of a later version; what is
  * newer than the header at hand is left to the tests that call it. */
 #ifndef G4_ORT_API_H
@@ -15,8 +15,10 @@
 
 #if defined(_WIN32)
 #define G4_ORT_CALL __stdcall
+typedef wchar_t G4OrtPathChar;
 #else
 #define G4_ORT_CALL
+typedef char G4OrtPathChar;
 #endif
 
 #ifdef __cplusplus
@@ -34,6 +36,18 @@ typedef struct OrtTensorTypeAndShapeInfo OrtTensorTypeAndShapeInfo;
 typedef struct OrtShapeInferContext OrtShapeInferContext;
 typedef struct OrtCustomOp OrtCustomOp;
 typedef struct OrtApi OrtApi;
+typedef struct OrtEnv OrtEnv;
+typedef struct OrtSession OrtSession;
+typedef struct OrtRunOptions OrtRunOptions;
+typedef struct OrtMemoryInfo OrtMemoryInfo;
+typedef struct OrtTypeInfo OrtTypeInfo;
+typedef struct OrtArenaCfg OrtArenaCfg;
+
+typedef enum OrtLoggingLevel { ORT_LOGGING_LEVEL_ERROR = 3, ORT_LOGGING_LEVEL_FATAL = 4 } OrtLoggingLevel;
+
+typedef enum GraphOptimizationLevel { ORT_DISABLE_ALL = 0, ORT_ENABLE_ALL = 99 } GraphOptimizationLevel;
+
+typedef enum OrtAllocatorType { OrtArenaAllocator = 1 } OrtAllocatorType;
 
 typedef enum OrtErrorCode { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2 } OrtErrorCode;
 
@@ -104,6 +118,47 @@ typedef enum OrtMemType { OrtMemTypeDefault = 0 } OrtMemType;
   ENTRY(417, KernelInfoGetAttributeArray_string, OrtStatus*,                                                           \
         (const OrtKernelInfo* info, const char* name, OrtAllocator* allocator, char*** out, size_t* size))
 
+/* What runs a graph. */
+#define G4_ORT_SESSION_ENTRIES(ENTRY)                                                                                  \
+  ENTRY(1, GetErrorCode, OrtErrorCode, (const OrtStatus* status))                                                      \
+  ENTRY(3, CreateEnv, OrtStatus*, (OrtLoggingLevel level, const char* name, OrtEnv** out))                             \
+  ENTRY(7, CreateSession, OrtStatus*,                                                                                  \
+        (const OrtEnv* env, const G4OrtPathChar* file, const OrtSessionOptions* options, OrtSession** out))            \
+  ENTRY(9, Run, OrtStatus*,                                                                                            \
+        (OrtSession * session, const OrtRunOptions* options, const char* const* input_names,                           \
+         const OrtValue* const* inputs, size_t input_count, const char* const* output_names, size_t output_count,      \
+         OrtValue** outputs))                                                                                          \
+  ENTRY(10, CreateSessionOptions, OrtStatus*, (OrtSessionOptions * *out))                                              \
+  ENTRY(11, SetOptimizedModelFilePath, OrtStatus*, (OrtSessionOptions * options, const G4OrtPathChar* file))           \
+  ENTRY(22, SetSessionLogSeverityLevel, OrtStatus*, (OrtSessionOptions * options, int level))                          \
+  ENTRY(23, SetSessionGraphOptimizationLevel, OrtStatus*,                                                              \
+        (OrtSessionOptions * options, GraphOptimizationLevel level))                                                   \
+  ENTRY(24, SetIntraOpNumThreads, OrtStatus*, (OrtSessionOptions * options, int threads))                              \
+  ENTRY(30, SessionGetInputCount, OrtStatus*, (const OrtSession* session, size_t* out))                                \
+  ENTRY(31, SessionGetOutputCount, OrtStatus*, (const OrtSession* session, size_t* out))                               \
+  ENTRY(33, SessionGetInputTypeInfo, OrtStatus*, (const OrtSession* session, size_t index, OrtTypeInfo** out))         \
+  ENTRY(34, SessionGetOutputTypeInfo, OrtStatus*, (const OrtSession* session, size_t index, OrtTypeInfo** out))        \
+  ENTRY(36, SessionGetInputName, OrtStatus*,                                                                           \
+        (const OrtSession* session, size_t index, OrtAllocator* allocator, char** out))                                \
+  ENTRY(37, SessionGetOutputName, OrtStatus*,                                                                          \
+        (const OrtSession* session, size_t index, OrtAllocator* allocator, char** out))                                \
+  ENTRY(49, CreateTensorWithDataAsOrtValue, OrtStatus*,                                                                \
+        (const OrtMemoryInfo* info, void* data, size_t bytes, const int64_t* shape, size_t rank,                       \
+         ONNXTensorElementDataType type, OrtValue** out))                                                              \
+  ENTRY(55, CastTypeInfoToTensorInfo, OrtStatus*, (const OrtTypeInfo* info, const OrtTensorTypeAndShapeInfo** out))    \
+  ENTRY(63, GetSymbolicDimensions, OrtStatus*,                                                                         \
+        (const OrtTensorTypeAndShapeInfo* info, const char** names, size_t count))                                     \
+  ENTRY(69, CreateCpuMemoryInfo, OrtStatus*, (enum OrtAllocatorType type, enum OrtMemType memory, OrtMemoryInfo** out)) \
+  ENTRY(92, ReleaseEnv, void, (OrtEnv * env))                                                                          \
+  ENTRY(94, ReleaseMemoryInfo, void, (OrtMemoryInfo * info))                                                           \
+  ENTRY(95, ReleaseSession, void, (OrtSession * session))                                                              \
+  ENTRY(96, ReleaseValue, void, (OrtValue * value))                                                                    \
+  ENTRY(98, ReleaseTypeInfo, void, (OrtTypeInfo * info))                                                               \
+  ENTRY(100, ReleaseSessionOptions, void, (OrtSessionOptions * options))                                               \
+  ENTRY(130, AddSessionConfigEntry, OrtStatus*, (OrtSessionOptions * options, const char* key, const char* value))     \
+  ENTRY(144, CreateAndRegisterAllocator, OrtStatus*,                                                                   \
+        (OrtEnv * env, const OrtMemoryInfo* info, const OrtArenaCfg* arena))
+
 typedef struct OrtApiBase {
   const OrtApi*(G4_ORT_CALL* GetApi)(uint32_t version);
   const char*(G4_ORT_CALL* GetVersionString)(void);
@@ -153,6 +208,7 @@ class Api {
     return reinterpret_cast<name##_type>(entries_[index])(given...);        \
   }
   G4_ORT_ENTRIES(G4_ORT_ENTRY)
+  G4_ORT_SESSION_ENTRIES(G4_ORT_ENTRY)
   G4_ORT_LATER_ENTRIES(G4_ORT_ENTRY)
 #undef G4_ORT_ENTRY
 

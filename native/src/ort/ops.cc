@@ -209,6 +209,11 @@ std::int64_t packed_rows(const Node& node, const Tensor& x, std::int64_t width) 
 
 }  // namespace g4::ort
 
-extern "C" G4_ORT_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+// The same under two names: the one that ONNX Runtime calls, which every library of ops has, and one of this library alone.
+extern "C" G4_ORT_EXPORT OrtStatus* g4ops_register(OrtSessionOptions* options, const OrtApiBase* base) {
   return g4::ort::register_ops(options, base, {"libg4ops", G4_ORT_API_VERSION, g4::ort::all_ops});
+}
+
+extern "C" G4_ORT_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+  return g4ops_register(options, base);
 }

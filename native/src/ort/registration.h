@@ -5,7 +5,11 @@
 
 #include "g4/ort_api.h"
 
+#if defined(_WIN32)
+#define G4_ORT_EXPORT __declspec(dllexport)
+#else
 #define G4_ORT_EXPORT __attribute__((visibility("default")))
+#endif
 
 namespace g4::ort {
 

@@ -1,44 +1,19 @@
 #include "json.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <locale>
-#include <sstream>
+#include <limits>
 #include <unordered_set>
 
+#include "decimal.h"
 #include "failure.h"
+#include "utf8.h"
 
 namespace g4::rt::json {
 namespace {
 
 constexpr std::size_t kLongestNumber = 4096;  // digits that a double or a 64-bit integer may be written with
-
-// Bytes of the UTF-8 character at `at`; 0 where there is none.
-std::size_t character(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const unsigned first = byte(at), second = byte(at + 1);
-  const auto follows = [&](std::size_t i) { return (byte(at + i) & 0xC0) == 0x80; };
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
-  if ((first & 0xF0) == 0xE0) {
-    const bool whole = follows(1) && follows(2);
-    return whole && !(first == 0xE0 && second < 0xA0) && !(first == 0xED && second > 0x9F) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const bool whole = follows(1) && follows(2) && follows(3);
-    return whole && !(first == 0xF0 && second < 0x90) && !(first == 0xF4 && second > 0x8F) ? 4 : 0;
-  }
-  return 0;
-}
-
-double nearest_double(const std::string& text) {
-  // Not strtod: it reads the decimal point of the process's locale. Not from_chars: Android's library lacks it.
-  std::istringstream stream(text);
-  stream.imbue(std::locale::classic());
-  double value = 0;
-  stream >> value;
-  return value;  // beyond a double: the greatest of its sign, which no caller takes for a size
-}
 
 class Parser {
  public:
@@ -140,7 +115,7 @@ class Parser {
         escape(found);
         continue;
       }
-      const std::size_t bytes = character(text_, at_);
+      const std::size_t bytes = utf8_character(text_, at_);
       if (!bytes) wrong("a string is no valid UTF-8");
       found.append(text_, at_, bytes);
       at_ += bytes;
@@ -226,7 +201,9 @@ class Parser {
     }
     if (at_ - start > kLongestNumber) wrong("a number is too long");
     Number found{std::string(text_.substr(start, at_ - start)), 0, 0, integer};
-    found.value = nearest_double(found.text);
+    // Beyond a double: the greatest of its sign, which no caller takes for a size.
+    constexpr double kGreatest = std::numeric_limits<double>::max();
+    found.value = std::clamp(nearest_double(found.text), -kGreatest, kGreatest);
     if (integer) {
       errno = 0;
       found.integer = std::strtoll(found.text.c_str(), nullptr, 10);
@@ -256,13 +233,6 @@ Value parse(std::string_view text, const char* what, g4rt_status status, int mos
   return Parser(text, what, status, most_nested).whole();
 }
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t bytes = character(text, at);
-    if (!bytes) return false;
-    at += bytes;
-  }
-  return true;
-}
+bool is_utf8(std::string_view text) { return utf8_prefix(text) == text.size(); }
 
 }  // namespace g4::rt::json

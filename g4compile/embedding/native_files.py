@@ -1,0 +1,38 @@
+"""Where the sources, headers and libraries of libg4rt stand: in the package, or in a clone beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from g4compile.errors import MachineError
+from g4compile.runtime.onnx_runtime import ort
+from g4compile.runtime.shared_library import FIX, FOLDER
+
+_PACKAGE = Path(__file__).parents[1]
+# Of the folder `native`, what a project builds the libraries from.
+PARTS = ("CMakeLists.txt", "cmake", "include", "src")
+
+
+def sources() -> Path:
+    """The folder with `PARTS`. Raises MachineError when this install has none."""
+    for folder in (_PACKAGE / "native", _PACKAGE.parent / "native"):
+        if (folder / "include" / "g4rt.h").exists():
+            return folder
+    raise MachineError("this install has no sources of libg4rt", where=str(_PACKAGE), fix=FIX)
+
+
+def libraries(with_ops: bool) -> dict[str, Path]:
+    """Files by their names in a project: libg4rt, ONNX Runtime, and libg4ops where a bundle needs it. Raises
+    MachineError for one that is not here."""
+    found = {name: FOLDER / name for name in ("libg4rt.so", *(("libg4ops.so",) if with_ops else ()))}
+    for name, file in found.items():
+        if not file.exists():
+            raise MachineError(f"the library {name} is not here", where=str(file), fix=FIX)
+    runtime = sorted((Path(ort.__file__).parent / "capi").glob("libonnxruntime.so.*"))
+    if not runtime:
+        raise MachineError(
+            "the package onnxruntime has no libonnxruntime.so",
+            where=str(Path(ort.__file__).parent),
+            fix="install onnxruntime from PyPI, for Linux",
+        )
+    return {**found, "libonnxruntime.so.1": runtime[-1]}

@@ -1,0 +1,1 @@
+"""Tables of a checkpoint's text files: what a runtime without Python reads in their place."""

@@ -1,0 +1,143 @@
+#include "prepacked.h"
+
+#include "failure.h"
+
+#if defined(_WIN32)
+namespace g4::rt {
+std::string prepacked(const Ort&, const Bundle&, const std::string&, const std::string&) {
+  fail(G4RT_UNSUPPORTED, "there is no cache on Windows: leave cache_folder away");
+}
+}  // namespace g4::rt
+#else
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "json.h"
+#include "session_options.h"
+#include "sha256.h"
+
+namespace g4::rt {
+namespace {
+
+constexpr const char *kBegin = "g4rt-", *kUnfinished = ".g4rt-filling-", *kHeader = "g4rt-prepacked.txt";
+constexpr std::uint64_t kLargestGraph = std::uint64_t{2} << 30;
+
+[[noreturn]] void refuse(const std::string& path) {
+  fail(G4RT_MACHINE, "the cache " + path + " cannot be used: " + std::strerror(errno));
+}
+
+// What the layout of rearranged weights depends on beside ONNX Runtime.
+std::string processor() {
+  utsname system;
+  std::string found = ::uname(&system) ? "" : system.machine;
+  if (std::FILE* file = std::fopen("/proc/cpuinfo", "re")) {
+    char line[8192];
+    while (std::fgets(line, sizeof line, file) && line[0] != '\n') {  // of the first core
+      const std::string text = line;
+      for (const char* name : {"model name", "flags", "Features", "CPU part", "CPU implementer"})
+        if (text.rfind(name, 0) == 0) found += text;
+    }
+    std::fclose(file);
+  }
+  return found;
+}
+
+void make_folder(const std::string& cache) {
+  if (::mkdir(cache.c_str(), 0700) && errno != EEXIST) refuse(cache);
+  struct stat found;
+  if (::stat(cache.c_str(), &found)) refuse(cache);
+  const bool own = S_ISDIR(found.st_mode) && found.st_uid == ::geteuid() && !(found.st_mode & (S_IWGRP | S_IWOTH));
+  if (!own)
+    fail(G4RT_BAD_ARGUMENT, "the cache " + cache + " is no folder of this user alone: who writes there decides what the model computes");
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> found;
+  DIR* opened = ::opendir(folder.c_str());
+  if (!opened) return found;
+  while (const dirent* entry = ::readdir(opened))
+    if (std::strcmp(entry->d_name, ".") && std::strcmp(entry->d_name, "..")) found.emplace_back(entry->d_name);
+  ::closedir(opened);
+  return found;
+}
+
+// Deletes an entry of ours: files that a fill writes, and then the folder, which stays where there is anything else in it.
+void discard(const std::string& entry, const std::string& graph) {
+  for (const std::string& name : {graph, std::string(kData), std::string(kHeader)}) ::unlink(joined(entry, name).c_str());
+  ::rmdir(entry.c_str());
+}
+
+// What tells that a large file is the one that was written, without reading it.
+std::string marks(const std::string& file) {
+  struct stat found;
+  if (::stat(file.c_str(), &found)) return "none";
+  return std::to_string(found.st_size) + " " + std::to_string(found.st_ino) + " " + std::to_string(found.st_mtime);
+}
+
+// What the header of a whole entry says.
+std::string header_of(const std::string& entry, const std::string& graph, const std::string& digest) {
+  const MappedFile model(joined(entry, graph), kLargestGraph, G4RT_MACHINE);
+  return digest + "\n" + sha256_hex(model.bytes()) + "\n" + marks(joined(entry, kData)) + "\n";
+}
+
+bool is_whole(const std::string& entry, const std::string& graph, const std::string& digest) {
+  try {
+    const MappedFile header(joined(entry, kHeader), 1 << 16, G4RT_MACHINE);
+    return header.bytes() == header_of(entry, graph, digest);
+  } catch (const Failure&) {  // a file is missing, or cannot be read: the entry is made again
+    return false;
+  }
+}
+
+void make(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& entry,
+          const std::string& digest) {
+  const std::string partial = entry.substr(0, entry.rfind('/') + 1) + kUnfinished + std::to_string(random_bits());
+  if (::mkdir(partial.c_str(), 0700)) refuse(partial);
+  try {
+    SessionOptions how(ort, 0);
+    how.save_to(joined(partial, graph));
+    how.set("session.save_external_prepacked_constant_initializers", "1");
+    how.set("session.optimized_model_external_initializers_file_name", kData);
+    how.set("session.optimized_model_external_initializers_min_size_in_bytes", "1024");
+    OrtSession* session = nullptr;
+    const std::string file = bundle.file(graph);
+    ort.check(ort.api.CreateSession(ort.env, file.c_str(), how.get(), &session), "ONNX Runtime does not open " + file,
+              G4RT_BAD_BUNDLE);
+    ort.api.ReleaseSession(session);
+    const std::string header = header_of(partial, graph, digest);
+    write_whole(joined(partial, kHeader), [&](const Put& put) { put(header.data(), header.size()); });
+    if (::rename(partial.c_str(), entry.c_str())) {
+      if (errno != EEXIST && errno != ENOTEMPTY) refuse(entry);
+      discard(partial, graph);  // another process was quicker
+    }
+  } catch (...) {
+    discard(partial, graph);
+    throw;
+  }
+}
+
+}  // namespace
+
+std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& cache) {
+  make_folder(cache);
+  const std::string ours = sha256_hex(bundle.manifest().sha256 + graph);
+  const std::string digest = sha256_hex(ours + ort.base->GetVersionString() + processor());
+  const std::string of_graph = kBegin + ours.substr(0, 16) + "-", name = of_graph + digest.substr(0, 16);
+  const std::string entry = joined(cache, name);
+  if (!is_whole(entry, graph, digest)) {
+    discard(entry, graph);
+    make(ort, bundle, graph, entry, digest);
+  }
+  for (const std::string& other : names_in(cache))
+    if (other.rfind(of_graph, 0) == 0 && other != name) discard(joined(cache, other), graph);
+  return joined(entry, graph);
+}
+
+}  // namespace g4::rt
+#endif

@@ -1,0 +1,48 @@
+#include "session_options.h"
+
+#include "failure.h"
+#include "files.h"
+#include "library.h"
+
+#if defined(G4RT_LINKED_OPS)
+extern "C" OrtStatus* g4ops_register(OrtSessionOptions* options, const OrtApiBase* base);
+#endif
+
+namespace g4::rt {
+
+SessionOptions::SessionOptions(const Ort& ort, int threads) : ort_(ort) {
+  ort_.check(ort_.api.CreateSessionOptions(&options_), "ONNX Runtime has no options");
+  ort_.check(ort_.api.SetIntraOpNumThreads(options_, threads), "ONNX Runtime takes no number of threads");
+  ort_.check(ort_.api.SetSessionLogSeverityLevel(options_, static_cast<int>(ORT_LOGGING_LEVEL_ERROR)),
+             "ONNX Runtime takes no level of messages");
+  if (ort_.shares_arena) set("session.use_env_allocators", "1");
+}
+
+void SessionOptions::set(const char* key, const char* value) {
+  ort_.check(ort_.api.AddSessionConfigEntry(options_, key, value), std::string("ONNX Runtime does not take ") + key);
+}
+
+void SessionOptions::add_ops(const char* library) {
+  using Register = OrtStatus* (*)(OrtSessionOptions*, const OrtApiBase*);
+#if defined(G4RT_LINKED_OPS)
+  (void)library;
+  const Register found = g4ops_register;
+#else
+  const auto layout = reinterpret_cast<int (*)()>(library_function(kOps, library, "g4ops_layout_version"))();
+  if (layout != 1)
+    fail(G4RT_MACHINE, "libg4ops reads weights in layout " + std::to_string(layout) + ", and this libg4rt knows layout 1");
+  const auto found = reinterpret_cast<Register>(library_function(kOps, library, "g4ops_register"));
+#endif
+  ort_.check(found(options_, ort_.base), "ONNX Runtime does not take libg4ops");
+}
+
+void SessionOptions::as_it_is() {
+  ort_.check(ort_.api.SetSessionGraphOptimizationLevel(options_, ORT_DISABLE_ALL), "ONNX Runtime takes no level");
+}
+
+void SessionOptions::save_to(const std::string& file) {
+  const auto path = native_path(file);
+  ort_.check(ort_.api.SetOptimizedModelFilePath(options_, path.c_str()), "ONNX Runtime does not write " + file);
+}
+
+}  // namespace g4::rt

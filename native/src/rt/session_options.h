@@ -1,0 +1,26 @@
+// How ONNX Runtime opens a graph.
+#pragma once
+#include <string>
+
+#include "ort.h"
+
+namespace g4::rt {
+
+class SessionOptions {
+ public:
+  SessionOptions(const Ort& ort, int threads);
+  ~SessionOptions() { ort_.api.ReleaseSessionOptions(options_); }
+  SessionOptions(const SessionOptions&) = delete;
+
+  OrtSessionOptions* get() const { return options_; }
+  void add_ops(const char* library);  // those of libg4ops, in the file `library`, or null
+  void as_it_is();                    // a graph that was optimised before
+  void save_to(const std::string& file);
+  void set(const char* key, const char* value);
+
+ private:
+  const Ort& ort_;
+  OrtSessionOptions* options_ = nullptr;
+};
+
+}  // namespace g4::rt

@@ -1,0 +1,54 @@
+// What the rendering of one conversation may still take, and how it ends where it takes more.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "../failure.h"
+
+namespace g4::rt::chat {
+
+struct Table;
+
+constexpr std::size_t kLongest = 1u << 24;       // characters that are written in all
+constexpr std::size_t kLongestText = 1u << 26;   // bytes of one text
+constexpr std::size_t kMostItems = 1u << 20;     // of a list
+constexpr std::size_t kMostNested = 128;         // lists and dicts in each other
+constexpr std::int64_t kMostWritten = 1 << 29;   // bytes of all texts and lists that a conversation makes
+constexpr std::int64_t kMostSteps = 1 << 26;     // instructions, and items of lists
+
+// The conversation does not go with the template, or takes too much.
+[[noreturn]] inline void refuse(std::string why) { fail(G4RT_BAD_ARGUMENT, std::move(why)); }
+
+class Work {
+ public:
+  explicit Work(const Table& table, std::int64_t steps = kMostSteps) : table(table), steps_(steps) {}
+
+  void step(std::size_t count = 1) {
+    steps_ -= static_cast<std::int64_t>(count);
+    if (steps_ < 0) refuse("the template takes too many steps");
+  }
+
+  // A text of `bytes` is searched for one of `other`: at worst that takes the product of both.
+  void search(std::size_t bytes, std::size_t other) { step(1 + bytes / 64 * (1 + other / 64)); }
+
+  // A text of `bytes`, or a part of one, is to be made.
+  void text(std::size_t bytes) {
+    if (bytes > kLongestText || (bytes_ -= static_cast<std::int64_t>(bytes)) < 0) {
+      refuse("the template makes texts that are too long");
+    }
+  }
+
+  // A list of `count` items is to be made.
+  void items(std::size_t count) {
+    if (count > kMostItems) refuse("the template makes lists that are too long");
+    text(16 * count);
+  }
+
+  const Table& table;
+
+ private:
+  std::int64_t steps_, bytes_ = kMostWritten;
+};
+
+}  // namespace g4::rt::chat
