@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from g4compile.bundle.folder import Bundle
-from g4compile.bundle.manifest import CudaSpec, KVSpec
+from g4compile.bundle.manifest import CudaSpec, GraphSpec, KVSpec, TensorSpec
 from g4compile.bundle.requires import KNOWN, required
 from g4compile.errors import BundleError
 from g4compile.runtime.session import load
@@ -276,5 +276,8 @@ def test_what_is_required(engine_bundle):
     assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=cuda) == ("bfloat16-kv", "g4cuda")
     stock = ("bfloat16-kv", "onnxruntime-ops")
     assert required(KVSpec("bfloat16", 16, ()), layouts={"blocks"}, cuda=CudaSpec(16)) == stock
+    fed = GraphSpec("decoder.onnx", (TensorSpec("attention_mask", "int64", ("batch", "total")),), (), "decoder")
+    assert required(KVSpec("float32", 0, ()), graphs=[fed]) == ("onnxruntime-genai",)
     of_onnx = {"bfloat16-kv", "int8-kv", "onnxruntime-ops", "g4ops", "g4cuda", "panels-1", "image-blocks"}
+    of_onnx |= {"onnxruntime-genai"}
     assert manifest.kv.dtype == "bfloat16" and set(required(manifest.kv, two)) == set(KNOWN) - of_onnx

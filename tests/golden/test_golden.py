@@ -50,6 +50,11 @@ def test_legal_graph_with_the_library(variant, legal, request):
     check(f"{variant}.onnx-cpu.int4-g4ops", legal(variant, weights="int4", kernels="g4ops"), request)
 
 
+def test_legal_graph_of_a_package(legal, request):
+    """Buffers and rings that are bound as past and present, logits of the last token."""
+    check("tiny-e2b.onnx-cpu.genai", legal("tiny-e2b", package="genai"), request)
+
+
 @pytest.mark.parametrize(("variant", "weights"), [("tiny-e2b", "bfloat16"), ("tiny-26b-a4b", "int4")])
 def test_legal_graph_for_cuda(variant, weights, checkpoints, traced, request):
     """Per-layer inputs, shared keys and the cut tail in bfloat16; experts, and keys that are values, in codes."""

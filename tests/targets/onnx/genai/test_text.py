@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from g4compile.compiler import compile
 from tests.conftest import VARIANTS
 from tests.targets.onnx.genai.answers import LIMIT, assert_answers, random_ids
 
@@ -77,3 +78,13 @@ def test_weights_of_codes(variant, weights, packages, quantized, driven):
     bundle = quantized(variant, weights)
     assert_answers(bundle, [PROMPT], results["one.tokens"][0], results["one.logits"][0])
     assert np.ptp(results["one.logits"]) > 1
+
+
+@pytest.mark.nightly
+def test_codes_of_a_checkpoint(coded, driven, tmp_path):
+    """Kept as they are, their activations rounded as they were calibrated."""
+    source = coded("tiny-e2b").folder
+    package = compile(source, "onnx-cpu", tmp_path / "package", package="genai", modalities=("text",))
+    bundle = compile(source, "onnx-cpu", tmp_path / "bundle", kernels="onnxruntime", modalities=("text",))
+    results = driven(package, one={"prompt": PROMPT, "new": NEW})
+    assert_answers(bundle, [PROMPT], results["one.tokens"][0], results["one.logits"][0])
