@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.native.building import NATIVE, output
+from tests.native.building import NATIVE, build_once, output
 
 TOOLCHAIN = NATIVE / "cmake" / "aarch64-linux-gnu.cmake"
 LIBRARIES = "/usr/aarch64-linux-gnu"
@@ -22,6 +22,12 @@ def need_arm64(processor="max"):
         pytest.skip(f"this qemu-aarch64 knows no {processor}: QEMU 7.1 or later does")
 
 
-def emulated(processor, program, *arguments, **environment):
-    """What a program says on an emulated processor; it must succeed."""
-    return output("qemu-aarch64", "-cpu", processor, "-L", LIBRARIES, str(program), *arguments, **environment)
+def build_for_arm64(shared):
+    """The folder with the libraries for CPUs, which must link without a warning, and the driver of the kernels."""
+    need_arm64()
+    return build_once(shared, "native-arm64", ("g4ops", "g4rt", "driver"), CMAKE_TOOLCHAIN_FILE=TOOLCHAIN)
+
+
+def emulated(processor, program, *arguments, root=LIBRARIES, **environment):
+    """What a program says on an emulated processor; it must succeed. It sees the files of ``root`` as those of `/`."""
+    return output("qemu-aarch64", "-cpu", processor, "-L", str(root), str(program), *arguments, **environment)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.native.arm64 import TOOLCHAIN, emulated, need_arm64
-from tests.native.building import build_once, output
+from tests.native.arm64 import build_for_arm64, emulated, need_arm64
+from tests.native.building import output
 
 # Processors that QEMU knows, with the kernels that they run; the last ones are chosen.
 RUN = {
@@ -17,9 +17,7 @@ RUN = {
 
 @pytest.fixture(scope="session")
 def arm64(shared):
-    """The folder with the test driver, and with libg4ops, which must link without a warning."""
-    need_arm64()
-    return build_once(shared, "native-arm64", CMAKE_TOOLCHAIN_FILE=TOOLCHAIN)
+    return build_for_arm64(shared)
 
 
 def same_bits(arm64, built, processor, *arguments):
