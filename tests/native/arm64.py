@@ -22,6 +22,6 @@ def need_arm64(processor="max"):
         pytest.skip(f"this qemu-aarch64 knows no {processor}: QEMU 7.1 or later does")
 
 
-def emulated(processor, program, *arguments, **environment):
-    """What a program says on an emulated processor; it must succeed."""
-    return output("qemu-aarch64", "-cpu", processor, "-L", LIBRARIES, str(program), *arguments, **environment)
+def emulated(processor, program, *arguments, root=LIBRARIES, **environment):
+    """What a program says on an emulated processor; it must succeed. It sees the files of ``root`` as those of `/`."""
+    return output("qemu-aarch64", "-cpu", processor, "-L", str(root), str(program), *arguments, **environment)

@@ -16,7 +16,7 @@ _CALLED = """
 calloc close closedir cos dladdr dlerror dlopen dlsym expf fclose fgets fopen free fstat fsync getauxval getenv geteuid
 getpid ldexp llround llroundf log log10 memchr memcmp memcpy memmove memset mkdir mmap munmap open opendir pow read
 pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock readdir realpath rename rmdir sin sincos snprintf sqrt
-sqrtf sscanf stat strcmp strerror strlen strtod strtol strtoll uname unlink vsnprintf write
+sqrtf sscanf stat strcmp strerror strlen strtod strtol strtoll time uname unlink vsnprintf write
 """
 BIONIC = frozenset(_CALLED.split())
 # glibc's headers have other names for what bionic has too.
