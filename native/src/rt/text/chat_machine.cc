@@ -135,6 +135,7 @@ void Machine::values(const Instruction& one) {
     case Op::clear: slot(false, one.y) = Value(); return;
     case Op::resolve: {
       const std::string& name = table_.strings[one.z];
+      work_.step(variables_.size() / 8);
       Value found;
       for (std::size_t i = 0; i < std::size(kFunctions); ++i)
         if (kFunctions[i] == name) found = Value::function(static_cast<Function>(i));

@@ -205,7 +205,9 @@ bool equal(Work& work, const Value& left, const Value& right) {
     case Kind::undefined:
     case Kind::none: return true;
     case Kind::big:
-    case Kind::text: return left.text().bytes == right.text().bytes;
+    case Kind::text:
+      work.step(left.text().bytes.size() / 64);
+      return left.text().bytes == right.text().bytes;
     case Kind::list:
     case Kind::tuple: {
       const std::vector<Value>&a = left.items().values, &b = right.items().values;
@@ -227,7 +229,10 @@ Order order(Work& work, const Value& left, const Value& right) {
   if (is_number(left) && is_number(right)) return order_numbers(left, right);
   if (is_whole_kind(left) && is_whole_kind(right)) return order_big(left, right);
   if (left.kind() == right.kind()) {
-    if (left.is(Kind::text)) return order_plain(left.text().bytes.compare(right.text().bytes), 0);
+    if (left.is(Kind::text)) {
+      work.step(left.text().bytes.size() / 64);
+      return order_plain(left.text().bytes.compare(right.text().bytes), 0);
+    }
     if (left.is(Kind::list) || left.is(Kind::tuple)) {
       const std::vector<Value>&a = left.items().values, &b = right.items().values;
       for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)

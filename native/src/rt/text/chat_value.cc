@@ -49,6 +49,7 @@ void Space::put(std::string_view name, Value value) {
       return;
     }
   }
+  if (attributes.size() >= kMostAttributes) refuse("a namespace has too many names");
   attributes.emplace_back(name, std::move(value));
 }
 

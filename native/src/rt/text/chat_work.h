@@ -13,6 +13,7 @@ struct Table;
 constexpr std::size_t kLongest = 1u << 24;       // characters that are written in all
 constexpr std::size_t kLongestText = 1u << 26;   // bytes of one text
 constexpr std::size_t kMostItems = 1u << 20;     // of a list
+constexpr std::size_t kMostAttributes = 1024;     // of a namespace, each of which is looked at for a name
 constexpr std::size_t kMostNested = 128;         // lists and dicts in each other
 constexpr std::int64_t kMostWritten = 1 << 29;   // bytes of all texts and lists that a conversation makes
 constexpr std::int64_t kMostSteps = 1 << 26;     // instructions, and items of lists
