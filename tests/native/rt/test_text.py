@@ -125,7 +125,7 @@ WAVE = np.sin(np.arange(6_000, dtype=np.float32) / 7) * 0.3
 
 @pytest.mark.parametrize("variant", ["tiny-e2b", "tiny-12b", "tiny-31b"])
 def test_images_and_sounds_in_a_prompt(variant, hearing, seeing, rt):
-    """Two images and, where the model hears, a sound: the ids, the tokens of the answer, logits to the bit."""
+    """Two images and, where the model hears, a sound: the ids, the tokens of the answer, logits."""
     hears = variant != "tiny-31b"
     bundle = hearing(variant) if hears else seeing(variant)
     random = np.random.default_rng(6)
@@ -147,7 +147,9 @@ def test_images_and_sounds_in_a_prompt(variant, hearing, seeing, rt):
         session.reset()
         python.reset()
         session.prefill(ids, media)
-        np.testing.assert_array_equal(session.logits, python.forward(prompt)[0])
+        # Log-mel frames differ in their last bits (test_media.py); pixels and frames of a wave do not.
+        most = 2e-5 if isinstance(bundle.manifest.media.audio, MelSpec) else 0
+        np.testing.assert_allclose(session.logits, python.forward(prompt)[0], rtol=0, atol=most)
         with pytest.raises(Refused) as refused:
             model.encode(text, media[1:])
         assert refused.value.status == "bad-argument"
