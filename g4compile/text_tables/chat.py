@@ -45,6 +45,8 @@ def chat_table(source: str | Mapping[str, str], names: Mapping[str, str], cases:
         writers += statements.routines
     for text in (*templates, *names, *names.values()):
         pool.string(text)
+    if any("\ud800" <= letter <= "\udfff" for text in pool.strings for letter in text):
+        raise NoTable("a special token holds half of a surrogate pair")
     code, lines, bounds = joined(writers)
     if len(code) > _MOST_CODE or len(pool.strings) > _MOST_STRINGS or len(writers) > _MOST_ROUTINES:
         raise NoTable(

@@ -75,6 +75,11 @@ def test_a_refusal_names_the_template():
         chat_table({"default": PLAIN, "tool_use": "\n{{ messages | sort }}"}, NAMES)
 
 
+def test_special_tokens_that_are_no_text():
+    with pytest.raises(NoTable, match="a special token holds half of a surrogate pair"):
+        chat_table("x", {"bos_token": "\ud800"}, CaseTables())
+
+
 def test_variables_of_a_conversation():
     table = plain_table("{{ bos_token }}{{ x }}{{ add_generation_prompt }}{{ documents }}{{ range }}")
     assert walk(table, {**HI, "x": 1, "range": 2}) == "<bos>1TrueNone2"

@@ -40,10 +40,10 @@ ENDLESS = {
 
 @pytest.mark.parametrize("source", ENDLESS)
 def test_an_end(source):
-    table, start = chat_table(source, {}, CaseTables()), time.monotonic()
+    table, start = chat_table(source, {}, CaseTables()), time.process_time()
     with pytest.raises(WalkError, match=ENDLESS[source]):
         walk(table, HI, 1 << 18)
-    assert time.monotonic() - start < 30  # a few seconds of a processor that may be shared
+    assert time.process_time() - start < 30  # the longest takes a few
 
 
 def test_what_is_not_too_much():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import struct
 import sys
@@ -146,11 +147,12 @@ def test_without_tables_of_letters_others_than_ascii_are_refused(chat):
 
 @pytest.mark.parametrize("source", ENDLESS)
 def test_an_end(chat, source):
-    table, start = chat_table(source, {}, CaseTables()), time.monotonic()
+    table, start = chat_table(source, {}, CaseTables()), time.process_time()
     with pytest.raises(Failed) as found:
         chat.render(table, HI)
     assert found.value.status == BAD_ARGUMENT
-    assert time.monotonic() - start < 30  # a second of a processor that may be shared
+    if "G4RT_CHAT_PARTS" not in os.environ:  # a library that checks every read takes its time
+        assert time.process_time() - start < 10  # the longest takes one
 
 
 def test_what_is_not_too_much(chat):
