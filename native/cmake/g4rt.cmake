@@ -28,10 +28,11 @@ if(NOT G4OPS_SANITIZE)
 endif()
 
 if(G4OPS_TESTS)
-  foreach(part chat media text)
+  foreach(part chat files media text)
     add_library(g4rt_${part}_parts SHARED tests/rt_${part}_parts.cc)
     target_link_libraries(g4rt_${part}_parts PRIVATE g4rt_${part})
   endforeach()
+  target_link_libraries(g4rt_files_parts PRIVATE g4rt_chat)  # where JSON is
 endif()
 
 # Of what reads files. `fuzz_NAME FOLDER`, a copy of fuzz/corpus/NAME, runs until it finds something; `replay_NAME FILE...`

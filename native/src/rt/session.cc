@@ -17,11 +17,11 @@ constexpr std::uint64_t kLargestState = std::uint64_t{1} << 46;
 Session::Session(std::shared_ptr<const Model> model)
     : model_(std::move(model)), cache_(model_->ort(), model_->manifest().kv, model_->capacity()) {}
 
-std::unique_lock<std::mutex> Session::turn() {
-  std::unique_lock<std::mutex> lock(running_, std::try_to_lock);
-  if (!lock) fail(G4RT_BUSY, "another thread is in a call of this session: wait until it has ended, or create a session for each thread");
+Session::Turn Session::turn() {
+  if (running_.exchange(true, std::memory_order_acquire))
+    fail(G4RT_BUSY, "another thread is in a call of this session: wait until it has ended, or create a session for each thread");
   cancelled_ = false;
-  return lock;
+  return Turn(running_);
 }
 
 void Session::check_going() const {
@@ -41,15 +41,21 @@ void Session::check(const std::int32_t* ids, std::size_t count) const {
                                 " more are beyond what this session may hold, " + std::to_string(model_->capacity()));
 }
 
-void Session::append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
-  check(ids, count);
-  const KVCache before = cache_;
+template <class Body>
+void Session::whole(const Body& body) {
+  KVCache before = cache_;
   try {
-    forward(ids, count, media);
+    body();
   } catch (...) {
-    cache_ = before;
+    cache_ = std::move(before);
     throw;
   }
+  logits_.swap(fresh_);
+}
+
+void Session::append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
+  check(ids, count);
+  whole([&] { forward(ids, count, media); });
 }
 
 Value Session::rows_of(const Media& media) const {
@@ -132,7 +138,7 @@ void Session::run(const std::int32_t* ids, std::int64_t count, const float* cons
     fail(G4RT_BAD_BUNDLE, "the decoder gave logits of another shape than the manifest says");
   cache_.advance(count, outputs);
   const float* first = static_cast<const float*>(logits.data());
-  logits_.assign(first, first + model_->manifest().vocab_size);
+  fresh_.assign(first, first + model_->manifest().vocab_size);
 }
 
 void Session::rewind(std::int64_t tokens) {
@@ -168,18 +174,14 @@ void Session::restore(const std::string& path) {
 
 void Session::generate(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media, Sampler& sampler,
                        std::size_t limit, const std::function<void(std::int32_t)>& take) {
-  check(ids, count);
   const std::vector<std::int32_t>& stops = model_->manifest().stop_token_ids;
   std::int32_t token = 0;
+  check(ids, count);
   for (std::size_t made = 0; made < limit; ++made) {
-    const KVCache before = cache_;
-    try {  // choosing may fail too, and then the token is not there
-      made ? append(&token, 1, {}) : append(ids, count, media);
-      token = sampler.choose(logits_.data(), logits_.size());
-    } catch (...) {
-      cache_ = before;
-      throw;
-    }
+    whole([&] {  // choosing may fail too, and then the token is not there
+      made ? forward(&token, 1, {}) : forward(ids, count, media);
+      token = sampler.choose(fresh_.data(), fresh_.size());
+    });
     take(token);
     const bool stop = std::find(stops.begin(), stops.end(), token) != stops.end();
     if (stop || cache_.length() >= model_->capacity()) return;

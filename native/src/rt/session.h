@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -37,8 +36,19 @@ class Session {
   void rewind(std::int64_t tokens);
   void reset();
   void cancel() { cancelled_ = true; }
-  // The turn of a caller: throws Failure G4RT_BUSY while another one has it.
-  std::unique_lock<std::mutex> turn();
+  // The turn of a caller, until it is destroyed. A callback of a call asks too, on the thread that has the turn: for a
+  // std::mutex that is undefined.
+  class Turn {
+   public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {}
+    ~Turn() { taken_.store(false, std::memory_order_release); }
+    Turn(const Turn&) = delete;
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+  // Throws Failure G4RT_BUSY while another one has it.
+  Turn turn();
   void check_going() const;  // throws Failure G4RT_CANCELLED
 
   // Tokens until a stop token, `limit`, or a full context, behind a prompt. `take` is given each one.
@@ -60,15 +70,18 @@ class Session {
   void check(const std::int32_t* ids, std::size_t count) const;
   Features features(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const;
   Value rows_of(const Media& media) const;
+  // Runs `body`, which calls `forward`: what it throws leaves the state and the logits as they were.
+  template <class Body>
+  void whole(const Body& body);
   void forward(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
   void run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
            const std::int64_t* ends);
 
   std::shared_ptr<const Model> model_;
   KVCache cache_;
-  std::vector<float> logits_;
+  std::vector<float> logits_, fresh_;  // fresh: of a call that has not ended
   std::atomic<bool> cancelled_{false};
-  std::mutex running_;
+  std::atomic<bool> running_{false};
 };
 
 }  // namespace g4::rt
