@@ -4,6 +4,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "failure.h"
 #include "session.h"
@@ -33,28 +34,27 @@ struct g4rt_stream {
 
 namespace g4::rt {
 
-// Of this thread. Never freed: a thread may fail while the library is on its way out.
-std::string& last_error();
+// Keeps the words of a failure for g4rt_last_error() of this thread; where there is no memory for them, others.
+void remember(std::string_view words, std::string_view front = "") noexcept;
 
-// Runs `body`; the status of what it throws, its words in last_error().
+// Runs `body`; the status of what it throws, its words in g4rt_last_error().
 template <class Body>
 g4rt_status guarded(const Body& body) noexcept {
   try {
-    try {
-      body();
-      return G4RT_OK;
-    } catch (const Failure& failure) {
-      last_error() = failure.words;
-      return failure.status;
-    } catch (const std::bad_alloc&) {
-      last_error() = "there is not enough memory";
-      return G4RT_MACHINE;
-    } catch (const std::exception& error) {
-      last_error() = std::string("a defect of libg4rt: ") + error.what();
-      return G4RT_DEFECT;
-    }
-  } catch (...) {  // the words themselves found no memory
+    body();
+    return G4RT_OK;
+  } catch (const Failure& failure) {
+    remember(failure.words);
+    return failure.status;
+  } catch (const std::bad_alloc&) {
+    remember("there is not enough memory");
     return G4RT_MACHINE;
+  } catch (const std::exception& error) {
+    remember(error.what(), "a defect of libg4rt: ");
+    return G4RT_DEFECT;
+  } catch (...) {
+    remember("an exception of an unknown type", "a defect of libg4rt: ");
+    return G4RT_DEFECT;
   }
 }
 

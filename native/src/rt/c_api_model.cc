@@ -1,11 +1,34 @@
 // Models, and what went wrong.
+#include <utility>
+
 #include "c_api.h"
 
 namespace g4::rt {
 
-std::string& last_error() {
-  thread_local std::string* words = new std::string;
-  return *words;
+namespace {
+
+// Of this thread. Without destructors, so that a thread may fail behind the end of its other variables.
+thread_local std::string* kept = nullptr;
+thread_local const char* last_words = "";
+
+}  // namespace
+
+void remember(std::string_view words, std::string_view front) noexcept {
+  struct Owner {
+    ~Owner() {
+      last_words = "";
+      delete std::exchange(kept, nullptr);
+    }
+  };
+  try {
+    thread_local Owner owner;
+    if (!kept) kept = new std::string;
+    kept->assign(front);
+    kept->append(words);
+    last_words = kept->c_str();
+  } catch (...) {
+    last_words = "there is not enough memory";
+  }
 }
 
 std::vector<const Media*> media_of(const Model& model, const g4rt_media* const* media, std::size_t count) {
@@ -25,7 +48,7 @@ using namespace g4::rt;
 
 const char* g4rt_version(void) { return "1.0"; }
 
-const char* g4rt_last_error(void) { return last_error().c_str(); }
+const char* g4rt_last_error(void) { return last_words; }
 
 const char* g4rt_status_name(g4rt_status status) {
   static constexpr const char* kNames[] = {"ok",           "bad-argument", "bad-bundle", "unsupported", "machine",

@@ -19,6 +19,17 @@ g4rt_status in_turn(g4rt_session* session, const Body& body) {
   });
 }
 
+// What the callback returns. It is the caller's: what it throws is no defect of this library, and ends the answer.
+std::int32_t call(g4rt_on_token on_token, void* user, std::int32_t token, const std::string* text) {
+  try {
+    return on_token(user, token, text ? text->data() : nullptr, text ? text->size() : 0);
+  } catch (const std::exception& error) {
+    fail(G4RT_CANCELLED, std::string("the callback threw an exception, which ended the answer: ") + error.what());
+  } catch (...) {
+    fail(G4RT_CANCELLED, "the callback threw an exception of an unknown type, which ended the answer");
+  }
+}
+
 }  // namespace
 
 g4rt_status g4rt_session_create(const g4rt_model* model, g4rt_session** session) {
@@ -92,7 +103,9 @@ void g4rt_sampler_destroy(g4rt_sampler* sampler) { delete sampler; }
 
 g4rt_status g4rt_sampler_choose(g4rt_sampler* sampler, const float* logits, size_t count, int32_t* id) {
   return guarded([&] {
-    *need(id, "id") = need(sampler, "sampler")->sampler.choose(need(logits, "logits"), std::min<size_t>(count, INT32_MAX));
+    Sampler& of = need(sampler, "sampler")->sampler;
+    need(id, "id");  // before anything is drawn
+    *id = of.choose(need(logits, "logits"), std::min<size_t>(count, INT32_MAX));
   });
 }
 
@@ -107,8 +120,7 @@ g4rt_status g4rt_session_generate(g4rt_session* session, const int32_t* ids, siz
     std::optional<text::TextStream> stream;
     if (of.model().has_tokenizer()) stream.emplace(of.model().tokenizer().stream());
     const auto tell = [&](std::int32_t token) {
-      if (on_token(user, token, stream ? text.data() : nullptr, text.size()))
-        fail(G4RT_CANCELLED, "the callback ended the answer");
+      if (call(on_token, user, token, stream ? &text : nullptr)) fail(G4RT_CANCELLED, "the callback ended the answer");
     };
     of.generate(ids, count, media_of(of.model(), media, media_count), sampler, max_new_tokens, [&](std::int32_t token) {
       ++made;

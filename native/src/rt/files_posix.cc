@@ -2,6 +2,7 @@
 #if !defined(_WIN32)
 #include "files.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -47,6 +48,7 @@ MappedFile::MappedFile(const std::string& path, std::uint64_t most, g4rt_status 
   struct stat found;
   if (::fstat(opened.number, &found)) refuse(words_of(errno));
   if (!S_ISREG(found.st_mode)) refuse("it is no regular file");
+  most = std::min<std::uint64_t>(most, SIZE_MAX);  // what can be mapped where a size_t has 32 bits
   if (static_cast<std::uint64_t>(found.st_size) > most)
     refuse("it has " + std::to_string(found.st_size) + " bytes, and at most " + std::to_string(most) + " are read");
   if (found.st_size == 0) return;

@@ -5,6 +5,7 @@
 #define _CRT_RAND_S
 #include <windows.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "failure.h"
@@ -45,6 +46,7 @@ MappedFile::MappedFile(const std::string& path, std::uint64_t most, g4rt_status 
   LARGE_INTEGER size;
   if (!file.good() || !::GetFileSizeEx(file.value, &size)) refuse(why());
   if (::GetFileType(file.value) != FILE_TYPE_DISK) refuse("it is no regular file");
+  most = std::min<std::uint64_t>(most, SIZE_MAX);  // what can be mapped where a size_t has 32 bits
   if (static_cast<std::uint64_t>(size.QuadPart) > most) refuse("it is larger than " + std::to_string(most) + " bytes");
   if (size.QuadPart == 0) return;
   const Handle mapping(::CreateFileMappingW(file.value, nullptr, PAGE_READONLY, 0, 0, nullptr));

@@ -17,8 +17,8 @@ constexpr std::size_t kLongestNumber = 4096;  // digits that a double or a 64-bi
 
 class Parser {
  public:
-  Parser(std::string_view text, const char* what, g4rt_status status, int most_nested)
-      : text_(text), what_(what), status_(status), left_(most_nested) {}
+  Parser(std::string_view text, const char* what, g4rt_status status, Most most)
+      : text_(text), what_(what), status_(status), left_(most.nested), values_(most.values) {}
 
   Value whole() {
     space();
@@ -46,6 +46,7 @@ class Parser {
   }
 
   Value value() {
+    if (!values_--) wrong("it has too many values");
     switch (peek()) {
       case '{': return object();
       case '[': return array();
@@ -216,6 +217,7 @@ class Parser {
   const char* what_;
   g4rt_status status_;
   int left_;  // levels of nesting
+  std::size_t values_;  // that may follow
   std::size_t at_ = 0;
 };
 
@@ -229,8 +231,8 @@ const Value* Value::find(std::string_view name) const {
   return nullptr;
 }
 
-Value parse(std::string_view text, const char* what, g4rt_status status, int most_nested) {
-  return Parser(text, what, status, most_nested).whole();
+Value parse(std::string_view text, const char* what, g4rt_status status, Most most) {
+  return Parser(text, what, status, most).whole();
 }
 
 bool is_utf8(std::string_view text) { return utf8_prefix(text) == text.size(); }

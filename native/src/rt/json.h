@@ -49,8 +49,14 @@ class Value {
   std::variant<std::monostate, bool, Number, std::string, Array, Object> data_;
 };
 
+// A value takes some 64 bytes, and is written with as few as two.
+struct Most {
+  int nested = 64;
+  std::size_t values = SIZE_MAX;
+};
+
 // The one value that `text` holds. Throws Failure (`status`, words with the byte where it is wrong, begun by `what`).
-Value parse(std::string_view text, const char* what, g4rt_status status, int most_nested = 64);
+Value parse(std::string_view text, const char* what, g4rt_status status, Most most = {});
 
 // Whether `text` is UTF-8 without halves of surrogate pairs.
 bool is_utf8(std::string_view text);

@@ -48,8 +48,14 @@ std::shared_ptr<const Ort> Ort::shared(const std::string& library) {
 }
 
 Ort::Ort(const char* library) : base(base_of(library)), api(table_of(base)) {
-  check(api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "g4rt", &env), "ONNX Runtime does not start");
+  // The environment is one for the process, and its list of allocators has no lock in some versions.
+  static std::mutex one_at_a_time;
+  const std::lock_guard<std::mutex> alone(one_at_a_time);
   check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory), "ONNX Runtime knows no memory of the CPU");
+  if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "g4rt", &env)) {
+    api.ReleaseMemoryInfo(memory);
+    check(status, "ONNX Runtime does not start");
+  }
   // A program that has done so itself gets an error here: then graphs have arenas of their own, as without this.
   OrtStatus* refused = api.CreateAndRegisterAllocator(env, memory, static_cast<const OrtArenaCfg*>(nullptr));
   shares_arena = refused == nullptr;
@@ -104,11 +110,15 @@ std::vector<std::int64_t> Value::shape() const {
 Value zeros(const std::shared_ptr<const Ort>& ort, const std::vector<std::int64_t>& shape, ONNXTensorElementDataType type,
             std::size_t number_bytes) {
   std::size_t bytes = number_bytes;
-  for (const std::int64_t size : shape)
-    if (__builtin_mul_overflow(bytes, static_cast<std::size_t>(size), &bytes)) bytes = SIZE_MAX / 2;
+  bool fits = true;  // sizes are those of a file, and a size_t may have 32 bits
+  std::string words = std::to_string(number_bytes);
+  for (const std::int64_t size : shape) {
+    fits = !__builtin_mul_overflow(bytes, size, &bytes) && fits;
+    words += " x " + std::to_string(size);
+  }
   // calloc: memory that nothing has been written to takes no room yet.
-  std::shared_ptr<void> owner(std::calloc(bytes ? bytes : 1, 1), std::free);
-  if (!owner) fail(G4RT_MACHINE, "there is not enough memory for " + std::to_string(bytes) + " bytes of keys and values");
+  std::shared_ptr<void> owner(fits ? std::calloc(bytes ? bytes : 1, 1) : nullptr, std::free);
+  if (!owner) fail(G4RT_MACHINE, "there is not enough memory for keys or values of " + words + " bytes");
   void* data = owner.get();
   return Value(ort, std::move(owner), data, bytes, shape, type);
 }

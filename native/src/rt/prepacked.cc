@@ -10,6 +10,8 @@ std::string prepacked(const Ort&, const Bundle&, const std::string&, const std::
 }  // namespace g4::rt
 #else
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -17,7 +19,6 @@ std::string prepacked(const Ort&, const Bundle&, const std::string&, const std::
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 
 #include "json.h"
 #include "session_options.h"
@@ -27,7 +28,6 @@ namespace g4::rt {
 namespace {
 
 constexpr const char *kBegin = "g4rt-", *kUnfinished = ".g4rt-filling-", *kHeader = "g4rt-prepacked.txt";
-constexpr std::int64_t kLongestFill = 24 * 3600;  // seconds
 constexpr std::uint64_t kLargestGraph = std::uint64_t{2} << 30;
 
 [[noreturn]] void refuse(const std::string& path) {
@@ -59,6 +59,24 @@ void make_folder(const std::string& cache) {
     fail(G4RT_BAD_ARGUMENT, "the cache " + cache + " is no folder of this user alone: who writes there decides what the model computes");
 }
 
+// One thread of one process at a time: what one has made and is about to open, another one must not find unfinished, and
+// make again.
+struct Lock {
+  explicit Lock(const std::string& cache) : number(::open(cache.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (number < 0) refuse(cache);
+    while (::flock(number, LOCK_EX)) {
+      if (errno == EINTR) continue;
+      const int why = errno;
+      ::close(number);
+      errno = why;
+      refuse(cache);
+    }
+  }
+  ~Lock() { ::close(number); }
+  Lock(const Lock&) = delete;
+  int number;
+};
+
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> found;
   DIR* opened = ::opendir(folder.c_str());
@@ -73,13 +91,6 @@ std::vector<std::string> names_in(const std::string& folder) {
 void discard(const std::string& entry, const std::string& graph) {
   for (const std::string& name : {graph, std::string(kData), std::string(kHeader)}) ::unlink(joined(entry, name).c_str());
   ::rmdir(entry.c_str());
-}
-
-// Whether `name` is what a fill of long ago left, which was killed.
-bool was_killed(const std::string& cache, const std::string& name) {
-  struct stat found;
-  const std::string folder = joined(cache, name);
-  return name.rfind(kUnfinished, 0) == 0 && !::stat(folder.c_str(), &found) && found.st_mtime + kLongestFill < ::time(nullptr);
 }
 
 // What tells that a large file is the one that was written, without reading it.
@@ -135,6 +146,7 @@ void make(const Ort& ort, const Bundle& bundle, const std::string& graph, const 
 
 std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& cache) {
   make_folder(cache);
+  const Lock alone(cache);
   const std::string ours = sha256_hex(bundle.manifest().sha256 + graph);
   const std::string digest = sha256_hex(ours + ort.base->GetVersionString() + processor());
   const std::string of_graph = kBegin + ours.substr(0, 16) + "-", name = of_graph + digest.substr(0, 16);
@@ -143,8 +155,10 @@ std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& g
     discard(entry, graph);
     make(ort, bundle, graph, entry, digest);
   }
-  for (const std::string& other : names_in(cache))
-    if ((other.rfind(of_graph, 0) == 0 && other != name) || was_killed(cache, other)) discard(joined(cache, other), graph);
+  for (const std::string& other : names_in(cache)) {
+    const bool killed = other.rfind(kUnfinished, 0) == 0;  // while it filled: with the lock, nobody does now
+    if (killed || (other.rfind(of_graph, 0) == 0 && other != name)) discard(joined(cache, other), graph);
+  }
   return joined(entry, graph);
 }
 

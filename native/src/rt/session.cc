@@ -17,11 +17,11 @@ constexpr std::uint64_t kLargestState = std::uint64_t{1} << 46;
 Session::Session(std::shared_ptr<const Model> model)
     : model_(std::move(model)), cache_(model_->ort(), model_->manifest().kv, model_->capacity()) {}
 
-std::unique_lock<std::mutex> Session::turn() {
-  std::unique_lock<std::mutex> lock(running_, std::try_to_lock);
-  if (!lock) fail(G4RT_BUSY, "another thread is in a call of this session: wait until it has ended, or create a session for each thread");
+Session::Turn Session::turn() {
+  if (running_.exchange(true, std::memory_order_acquire))
+    fail(G4RT_BUSY, "another thread is in a call of this session: wait until it has ended, or create a session for each thread");
   cancelled_ = false;
-  return lock;
+  return Turn(running_);
 }
 
 void Session::check_going() const {
@@ -44,20 +44,30 @@ void Session::check(const std::int32_t* ids, std::size_t count) const {
 
 void Session::prefill(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
   check(ids, count);
-  // Without media too: an image that was forgotten is no padding.
-  if (media.empty() && model_->manifest().media) places_of(ids, count, {}, *model_->manifest().media);
+  check_placeholders(ids, count, media);
   append(ids, count, media);
+}
+
+// Without media too: an image that was forgotten is no padding.
+void Session::check_placeholders(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const {
+  if (media.empty() && model_->manifest().media) places_of(ids, count, {}, *model_->manifest().media);
+}
+
+template <class Body>
+void Session::whole(const Body& body) {
+  KVCache before = cache_;
+  try {
+    body();
+  } catch (...) {
+    cache_ = std::move(before);
+    throw;
+  }
+  logits_.swap(fresh_);
 }
 
 void Session::append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
   check(ids, count);
-  const KVCache before = cache_;
-  try {
-    forward(ids, count, media);
-  } catch (...) {
-    cache_ = before;
-    throw;
-  }
+  whole([&] { forward(ids, count, media); });
 }
 
 Value Session::rows_of(const Media& media) const {
@@ -105,16 +115,14 @@ void Session::forward(const std::int32_t* ids, std::size_t count, const std::vec
   for (std::int64_t& end : ends) end -= length;
   cache_.detach(tokens);
   const std::int64_t most = cache_.most_new();
-  Logits last = logits_;
   for (const Piece& piece : pieces(ends, most ? std::min(kChunk, most) : kChunk)) {
     check_going();
     const float* const* rows = found.rows.empty() ? nullptr : found.rows.data() + piece.start;
-    last = run(ids + piece.start, piece.stop - piece.start, rows, bounds.starts.data() + piece.start, bounds.ends.data() + piece.start);
+    run(ids + piece.start, piece.stop - piece.start, rows, bounds.starts.data() + piece.start, bounds.ends.data() + piece.start);
   }
-  logits_ = std::move(last);
 }
 
-Session::Logits Session::run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
+void Session::run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
                   const std::int64_t* ends) {
   const std::shared_ptr<const Ort>& ort = model_->ort();
   const auto row_of = [&](std::vector<std::int64_t> numbers) { return integers(ort, std::move(numbers), {1, count}); };
@@ -142,7 +150,7 @@ Session::Logits Session::run(const std::int32_t* ids, std::int64_t count, const 
     fail(G4RT_BAD_BUNDLE, "the decoder gave logits of another shape than the manifest says");
   cache_.advance(count, outputs);
   const float* first = static_cast<const float*>(logits.data());
-  return std::make_shared<const std::vector<float>>(first, first + model_->manifest().vocab_size);
+  fresh_.assign(first, first + model_->manifest().vocab_size);
 }
 
 void Session::rewind(std::int64_t tokens) {
@@ -152,16 +160,16 @@ void Session::rewind(std::int64_t tokens) {
   KVCache after = cache_;  // a failure half-way changes nothing
   after.rewind(tokens);
   cache_ = std::move(after);
-  logits_ = std::make_shared<const std::vector<float>>();
+  logits_.clear();
 }
 
 void Session::reset() {
   cache_ = KVCache(model_->ort(), model_->manifest().kv, model_->capacity());
-  logits_ = std::make_shared<const std::vector<float>>();
+  logits_.clear();
 }
 
 void Session::save(const std::string& path) const {
-  const std::string_view logits(reinterpret_cast<const char*>(logits_->data()), logits_->size() * sizeof(float));
+  const std::string_view logits(reinterpret_cast<const char*>(logits_.data()), logits_.size() * sizeof(float));
   write_state(path, model_->manifest(), {cache_.length(), logits, cache_.lend()});
 }
 
@@ -173,25 +181,20 @@ void Session::restore(const std::string& path) {
   std::vector<float> logits(state.logits.size() / sizeof(float));
   if (!logits.empty()) std::memcpy(logits.data(), state.logits.data(), state.logits.size());
   cache_ = std::move(fresh);
-  logits_ = std::make_shared<const std::vector<float>>(std::move(logits));
+  logits_ = std::move(logits);
 }
 
 void Session::generate(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media, Sampler& sampler,
                        std::size_t limit, const std::function<void(std::int32_t)>& take) {
-  check(ids, count);
   const std::vector<std::int32_t>& stops = model_->manifest().stop_token_ids;
   std::int32_t token = 0;
+  check(ids, count);
+  check_placeholders(ids, count, media);
   for (std::size_t made = 0; made < limit; ++made) {
-    const KVCache before = cache_;
-    const Logits logits = logits_;
-    try {  // choosing may fail too, and then the token is not there
-      made ? decode(token) : prefill(ids, count, media);
-      token = sampler.choose(logits_->data(), logits_->size());
-    } catch (...) {
-      cache_ = before;
-      logits_ = logits;
-      throw;
-    }
+    whole([&] {  // choosing may fail too, and then the token is not there
+      made ? forward(&token, 1, {}) : forward(ids, count, media);
+      token = sampler.choose(fresh_.data(), fresh_.size());
+    });
     take(token);
     const bool stop = std::find(stops.begin(), stops.end(), token) != stops.end();
     if (stop || cache_.length() >= model_->capacity()) return;

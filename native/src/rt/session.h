@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -34,14 +33,25 @@ class Session {
   // Appends one id, of which nothing is asked: a model may choose a placeholder.
   void decode(std::int32_t id) { append(&id, 1, {}); }
   // Logits [vocab_size] behind the last token; empty before the first, and after a rewind.
-  const std::vector<float>& logits() const { return *logits_; }
+  const std::vector<float>& logits() const { return logits_; }
   std::int64_t length() const { return cache_.length(); }
   std::uint64_t kv_bytes() const { return cache_.bytes(); }
   void rewind(std::int64_t tokens);
   void reset();
   void cancel() { cancelled_ = true; }
-  // The turn of a caller: throws Failure G4RT_BUSY while another one has it.
-  std::unique_lock<std::mutex> turn();
+  // The turn of a caller, until it is destroyed. A callback of a call asks too, on the thread that has the turn: for a
+  // std::mutex that is undefined.
+  class Turn {
+   public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {}
+    ~Turn() { taken_.store(false, std::memory_order_release); }
+    Turn(const Turn&) = delete;
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+  // Throws Failure G4RT_BUSY while another one has it.
+  Turn turn();
   void check_going() const;  // throws Failure G4RT_CANCELLED
 
   // Tokens until a stop token, `limit`, or a full context, behind a prompt. `take` is given each one.
@@ -60,20 +70,23 @@ class Session {
     std::vector<Value> held;          // what `rows` point into
     std::vector<std::int64_t> seen;   // places of images
   };
-  using Logits = std::shared_ptr<const std::vector<float>>;
   void append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
   void check(const std::int32_t* ids, std::size_t count) const;
+  void check_placeholders(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const;
   Features features(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const;
   Value rows_of(const Media& media) const;
+  // Runs `body`, which calls `forward`: what it throws leaves the state and the logits as they were.
+  template <class Body>
+  void whole(const Body& body);
   void forward(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
-  Logits run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
+  void run(const std::int32_t* ids, std::int64_t count, const float* const* rows, const std::int64_t* starts,
            const std::int64_t* ends);
 
   std::shared_ptr<const Model> model_;
   KVCache cache_;
-  Logits logits_ = std::make_shared<const std::vector<float>>();
+  std::vector<float> logits_, fresh_;  // fresh: of a call that has not ended
   std::atomic<bool> cancelled_{false};
-  std::mutex running_;
+  std::atomic<bool> running_{false};
 };
 
 }  // namespace g4::rt

@@ -10,8 +10,11 @@ extern "C" OrtStatus* g4ops_register(OrtSessionOptions* options, const OrtApiBas
 
 namespace g4::rt {
 
-SessionOptions::SessionOptions(const Ort& ort, int threads) : ort_(ort) {
+SessionOptions::SessionOptions(const Ort& ort) : ort_(ort) {
   ort_.check(ort_.api.CreateSessionOptions(&options_), "ONNX Runtime has no options");
+}
+
+SessionOptions::SessionOptions(const Ort& ort, int threads) : SessionOptions(ort) {
   ort_.check(ort_.api.SetIntraOpNumThreads(options_, threads), "ONNX Runtime takes no number of threads");
   ort_.check(ort_.api.SetSessionLogSeverityLevel(options_, static_cast<int>(ORT_LOGGING_LEVEL_ERROR)),
              "ONNX Runtime takes no level of messages");

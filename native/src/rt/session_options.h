@@ -19,6 +19,8 @@ class SessionOptions {
   void set(const char* key, const char* value);
 
  private:
+  explicit SessionOptions(const Ort& ort);  // made whole, so that its destructor runs where a setting is refused
+
   const Ort& ort_;
   OrtSessionOptions* options_ = nullptr;
 };

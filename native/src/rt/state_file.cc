@@ -29,9 +29,9 @@ struct Entry {
   std::int64_t held, slots;
 };
 
-// Bytes of a tensor. Its slots are at most twice the context, so that this fits 64 bits.
-std::size_t bytes_of(const StateTensor& one) {
-  return static_cast<std::size_t>(one.layer->heads * one.slots * one.width()) * one.part->bytes;
+// Bytes of a tensor. Its slots are at most twice the context, so that this fits 64 bits; the sum of all need not.
+std::uint64_t bytes_of(const StateTensor& one) {
+  return static_cast<std::uint64_t>(one.layer->heads * one.slots * one.width()) * one.part->bytes;
 }
 
 Header header_of(const Manifest& manifest, const State& state) {
@@ -54,15 +54,21 @@ class Reader {
       for (const KVPart& part : manifest_.kv.parts()) found.tensors.push_back({&layer, &part, 0, 0, {}});
     read_header(found, capacity);
     for (std::size_t i = 0; i < found.tensors.size(); ++i) read_entry(found, i);
-    std::size_t expected = at_ + found.logits.size() + kSum;
-    for (const StateTensor& one : found.tensors) expected += bytes_of(one);
-    if (bytes_.size() != expected) wrong("it has " + std::to_string(bytes_.size()) + " bytes, not " + std::to_string(expected));
+    std::uint64_t left = bytes_.size() - at_;
+    const auto expect = [&](std::uint64_t bytes) {
+      if (bytes > left) wrong("it is too short");
+      left -= bytes;
+    };
+    expect(found.logits.size());
+    for (const StateTensor& one : found.tensors) expect(bytes_of(one));
+    expect(kSum);
+    if (left) wrong("it has " + std::to_string(left) + " bytes more than its tensors");
     Sha256 sum;
     sum.put(bytes_.substr(0, bytes_.size() - kSum));
     const auto digest = sum.digest();
     if (std::memcmp(digest.data(), bytes_.data() + bytes_.size() - kSum, kSum)) wrong("its content was changed");
     found.logits = take(found.logits.size());
-    for (StateTensor& one : found.tensors) one.data = take(bytes_of(one));
+    for (StateTensor& one : found.tensors) one.data = take(static_cast<std::size_t>(bytes_of(one)));
     return found;
   }
 
@@ -93,10 +99,10 @@ class Reader {
       fail(G4RT_CONTEXT_FULL, path_ + " has " + std::to_string(header.tokens) + " tokens, and this session may hold " +
                                   std::to_string(capacity));
     if (header.logits != 0 && header.logits != manifest_.vocab_size) wrong("it has another vocabulary");
-    const std::size_t logits = static_cast<std::size_t>(header.logits) * sizeof(float);
-    if (bytes_.size() - at_ < logits) wrong("it is too short");
+    if ((bytes_.size() - at_) / sizeof(float) < static_cast<std::uint64_t>(header.logits)) wrong("it is too short");
     found.tokens = header.tokens;
-    found.logits = bytes_.substr(at_, logits);  // of this size; where it lies is known behind the entries
+    // Of this size; where it lies is known behind the entries.
+    found.logits = bytes_.substr(at_, static_cast<std::size_t>(header.logits) * sizeof(float));
   }
 
   void read_entry(State& found, std::size_t index) {
@@ -115,18 +121,17 @@ class Reader {
     if (!fits) wrong("the layer " + std::to_string(layer.layer) + " has " + std::to_string(entry.slots) + " slots");
     one.held = entry.held;
     one.slots = entry.slots;
-    // Keys as values, and all full layers alike.
-    const StateTensor* other = index && found.tensors[index - 1].layer == &layer ? &found.tensors[index - 1] : full_;
-    if (!layer.keep) full_ = &one;
-    if (other && (other->layer == &layer || !layer.keep) && (other->slots != one.slots || other->held != one.held))
-      wrong("tensors of one kind have several sizes");
+    const StateTensor* alike = index && found.tensors[index - 1].layer == &layer ? &found.tensors[index - 1] : nullptr;
+    if (!layer.keep) alike = full_ ? full_ : full_ = &one;
+    if (alike && (alike->slots != one.slots || alike->held != one.held))
+      wrong("tensors of one kind have several sizes");  // keys as values, and all full layers alike
   }
 
   std::string_view bytes_;
   const std::string& path_;
   const Manifest& manifest_;
   std::size_t at_ = 0;
-  const StateTensor* full_ = nullptr;  // the last of a full layer
+  const StateTensor* full_ = nullptr;  // the first of a full layer
 };
 
 }  // namespace

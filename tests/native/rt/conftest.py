@@ -13,7 +13,8 @@ from tests.native.rt.g4rt import G4rt
 from tests.native.rt.media_parts import Parts
 from tests.native.rt.text_library import TextLibrary
 
-TARGETS = ("g4rt", "g4rt_chat_parts", "g4rt_media_parts", "g4rt_text_parts")
+PARTS = ("g4rt_chat_parts", "g4rt_files_parts", "g4rt_media_parts", "g4rt_text_parts")
+TARGETS = ("g4rt", *PARTS, "replay_manifest", "replay_state", "replay_tokenizer")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from g4compile.runtime.session import Session
 from tests.conftest import VARIANTS
+from tests.manifests import linked, replace
 from tests.native.building import build_once
 from tests.native.rt.g4rt import ON_TOKEN, G4rt, Refused
 from tests.scenario import window_of
@@ -172,6 +173,44 @@ def test_a_callback_ends_an_answer(opened):
         assert session.length == 3 + 3
 
 
+def test_an_answer_that_fails_leaves_no_logits(bundles, rt, tmp_path):
+    """Damaged weights, which nothing compares with their hash: no token can be chosen, and the session is as it was."""
+    folder = linked(bundles("tiny-e2b").folder, tmp_path / "bundle")
+    size = (folder / "weights.data").stat().st_size
+    replace(folder / "weights.data", b"\xff" * size)  # NaN
+    with rt.open(folder) as model, model.session() as session:
+        with pytest.raises(Refused, match="the greatest logit is not finite") as refused:
+            session.generate([2, 5], 5)
+        assert (refused.value.status, session.length) == ("bad-bundle", 0)
+        with pytest.raises(Refused, match="there are no logits"):
+            _ = session.logits
+
+
+def test_a_call_that_is_cancelled_half_way_leaves_the_logits(opened):
+    """Cancelled at many moments of a prompt of several runs: tokens and logits are those before."""
+    model, _ = opened
+    ids = np.random.default_rng(8).integers(3, 500, 1000).tolist()
+    cancelled = 0
+    with model.session() as session:
+        session.prefill([5, 6, 7])
+        before = session.logits
+        for delay in (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06) * 2:
+            timer = threading.Timer(delay, session.cancel)
+            timer.start()
+            try:
+                session.prefill(ids)
+            except Refused as refused:
+                assert refused.status == "cancelled"
+                cancelled += 1
+            else:
+                session.reset()
+                session.prefill([5, 6, 7])
+            timer.join()
+            assert session.length == 3
+            np.testing.assert_array_equal(session.logits, before)
+    assert cancelled
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -235,6 +274,37 @@ def test_a_cache_of_rearranged_weights(quantized, rt, tmp_path):
     with pytest.raises(Refused, match="of this user alone") as refused:
         answer()
     assert refused.value.status == "bad-argument"
+
+
+def test_a_cache_is_filled_by_one_of_many(quantized, rt, tmp_path):
+    """Eight threads open a bundle with a cache that is empty, or damaged: none meets what another one deletes."""
+    bundle, cache = quantized("tiny-e2b", "int4", "onnxruntime"), tmp_path / "cache"
+    failed = []
+
+    def opening():
+        try:
+            rt.open(bundle.folder, cache=cache).close()
+        except Refused as refused:
+            failed.append(refused)
+
+    for _ in range(4):
+        threads = [threading.Thread(target=opening) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (entry,) = cache.iterdir()
+        (entry / "decoder.onnx").write_bytes(b"damaged")
+    assert not failed
+
+
+def test_what_a_kill_left_in_a_cache_is_deleted(quantized, rt, tmp_path):
+    left = tmp_path / "cache" / ".g4rt-filling-5"
+    left.mkdir(parents=True, mode=0o700)
+    left.parent.chmod(0o700)
+    (left / "weights.data").write_bytes(b"half")
+    rt.open(quantized("tiny-e2b", "int4", "onnxruntime").folder, cache=left.parent).close()
+    assert [entry.name[:5] for entry in left.parent.iterdir()] == ["g4rt-"]
 
 
 def test_the_library_that_is_named_is_the_one(bundles, rt, tmp_path):

@@ -95,7 +95,7 @@ def test_files_that_were_changed_are_refused(saved):
                 assert index % 3 == 0 and other.length == len(PROMPT)
                 other.reset()
                 other.prefill([5, 6])
-    for kind, words in ((b"", "too short"), (data + b"x", "bytes, not")):
+    for kind, words in ((b"", "too short"), (data + b"x", "1 bytes more than")):
         file.write_bytes(kind)
         with pytest.raises(Refused, match=words):
             session.restore(file)
