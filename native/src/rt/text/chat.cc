@@ -22,7 +22,9 @@ Value number(Work& work, const json::Number& from) {
     work.text(from.text.size());
     return Value(new Text(Kind::big, from.text));
   }
-  if (!(std::fabs(from.value) < std::numeric_limits<double>::max())) refuse("the number " + from.text + " is too large");
+  if (!(std::fabs(from.value) < std::numeric_limits<double>::max())) {
+    refuse("the number " + from.text + " is too large");
+  }
   return Value(from.value);
 }
 

@@ -12,9 +12,9 @@ struct Instruction {
 
 enum class Op : std::uint8_t {
   constant = 1, undefined, list, tuple, dict, load, load_outer, store, clear, resolve, copy, copy_outer, need_namespace,
-  set_attribute, skip_given, macro, attribute, item, slice, unary, binary, compare, concat, jump, jump_if_false, and_, or_,
-  chain, drop_under, pop, filter, map, map_attribute, select, test, call, method, text, write, buffer, capture, discard,
-  loop, next, pull, accept, done, end, loop_attribute, unpack, return_, last = return_
+  set_attribute, skip_given, macro, attribute, item, slice, unary, binary, compare, concat, jump, jump_if_false, and_,
+  or_, chain, drop_under, pop, filter, map, map_attribute, select, test, call, method, text, write, buffer, capture,
+  discard, loop, next, pull, accept, done, end, loop_attribute, unpack, return_, last = return_
 };
 
 enum class Unary : std::uint8_t { negative, positive, not_, count };
@@ -24,16 +24,16 @@ enum class LoopAttribute : std::uint8_t {
   index, index0, revindex, revindex0, first, last, length, previtem, nextitem, depth, depth0, count
 };
 enum class Filter : std::uint8_t {
-  capitalize = 1, default_, dictsort, first, items, join, last, length, list, lower, replace, string, tojson, trim, upper,
-  count
+  capitalize = 1, default_, dictsort, first, items, join, last, length, list, lower, replace, string, tojson, trim,
+  upper, count
 };
 enum class Test : std::uint8_t {
-  truth, boolean, defined, divisibleby, eq, even, false_, float_, ge, gt, in, integer, iterable, le, lt, mapping, ne, none,
-  number, odd, sequence, string, true_, undefined, count
+  truth, boolean, defined, divisibleby, eq, even, false_, float_, ge, gt, in, integer, iterable, le, lt, mapping, ne,
+  none, number, odd, sequence, string, true_, undefined, count
 };
 enum class Method : std::uint8_t {
-  capitalize = 1, count_, endswith, find, get, items, join, keys, lower, lstrip, removeprefix, removesuffix, replace, rfind,
-  rsplit, rstrip, split, startswith, strip, upper, values, count
+  capitalize = 1, count_, endswith, find, get, items, join, keys, lower, lstrip, removeprefix, removesuffix, replace,
+  rfind, rsplit, rstrip, split, startswith, strip, upper, values, count
 };
 enum class Function : std::uint8_t { dict, namespace_, raise_exception, range };
 

@@ -11,7 +11,8 @@ namespace {
 constexpr std::int64_t kLongestRange = 100000;  // of Jinja's sandbox
 
 [[noreturn]] void malformed() {
-  fail(G4RT_BAD_BUNDLE, "the chat table is malformed: its code has loops or texts that do not fit; compile the bundle again");
+  fail(G4RT_BAD_BUNDLE,
+       "the chat table is malformed: its code has loops or texts that do not fit; compile the bundle again");
 }
 
 }  // namespace
@@ -160,7 +161,8 @@ bool Machine::knows(const Loop& loop, LoopAttribute attribute) {
 }
 
 Value Machine::of_loop(const Loop& loop, LoopAttribute attribute) const {
-  const std::int64_t length = loop.size >= 0 ? loop.size : loop.index + 1 + static_cast<std::int64_t>(loop.ahead.size());
+  const std::int64_t seen = loop.index + 1 + static_cast<std::int64_t>(loop.ahead.size());
+  const std::int64_t length = loop.size >= 0 ? loop.size : seen;
   switch (attribute) {
     case LoopAttribute::index: return Value(loop.index + 1);
     case LoopAttribute::index0: return Value(loop.index);
@@ -216,7 +218,9 @@ Value Machine::function(Function function, const Value* given, std::size_t count
     if (named) refuse("`range` takes no named values");
     return range(given, count);
   }
-  if (count > 1 || (count == 1 && !given[0].is(Kind::dict))) refuse("`dict` and `namespace` take one dict, and named values");
+  if (count > 1 || (count == 1 && !given[0].is(Kind::dict))) {
+    refuse("`dict` and `namespace` take one dict, and named values");
+  }
   std::vector<Entry> entries;
   if (count) entries = given[0].dict().entries;
   for (std::size_t i = 0; i < named; ++i) {

@@ -12,9 +12,9 @@ namespace {
 using Names = std::string_view;  // each between two spaces
 constexpr Names kOfTexts =
     " capitalize casefold center count encode endswith expandtabs find format format_map index isalnum isalpha isascii "
-    "isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip maketrans "
-    "partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith "
-    "strip swapcase title translate upper zfill ";
+    "isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip "
+    "maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split "
+    "splitlines startswith strip swapcase title translate upper zfill ";
 constexpr Names kOfDicts = " copy fromkeys get items keys values ";
 constexpr Names kOfLists = " copy count index ";
 constexpr Names kOfTuples = " count index ";

@@ -231,13 +231,16 @@ void Machine::values(const Instruction& one) {
     case Op::select: {
       const Op op = static_cast<Op>(one.op);
       const bool leads = op == Op::map_attribute || (op == Op::select && (one.y & 2));
-      const std::size_t count = op == Op::map_attribute ? 1
-                                : op == Op::map         ? static_cast<std::size_t>(arguments(static_cast<Filter>(one.x)))
-                                                        : static_cast<std::size_t>(arguments(static_cast<Test>(one.x)));
+      const int takes = op == Op::map_attribute ? 1
+                        : op == Op::map         ? arguments(static_cast<Filter>(one.x))
+                                                : arguments(static_cast<Test>(one.x));
+      const std::size_t count = static_cast<std::size_t>(takes);
       std::vector<Value> given = take(1 + leads + count);
       std::size_t depth = 0;
       for (const Value& value : given) depth = std::max(depth, value.depth());
-      const auto does = op == Op::map ? Lazy::Does::filter : leads && op != Op::select ? Lazy::Does::attribute : Lazy::Does::select;
+      const auto does = op == Op::map      ? Lazy::Does::filter
+                        : op == Op::select ? Lazy::Does::select
+                                           : Lazy::Does::attribute;
       work_.items(given.size());
       auto* lazy = new Lazy(does, given[0], deeper(depth));
       const Value made(lazy);

@@ -28,7 +28,8 @@ bool ends(const std::string& text, const std::string& other) {
   return text.size() >= other.size() && text.compare(text.size() - other.size(), other.size(), other) == 0;
 }
 
-bool any(Work& work, const std::string& text, const Value& given, bool (*holds)(const std::string&, const std::string&)) {
+bool any(Work& work, const std::string& text, const Value& given,
+         bool (*holds)(const std::string&, const std::string&)) {
   if (!given.is(Kind::tuple)) return holds(text, text_given(work, given));
   for (const Value& one : given.items().values)
     if (holds(text, text_given(work, one))) return true;
@@ -36,7 +37,8 @@ bool any(Work& work, const std::string& text, const Value& given, bool (*holds)(
 }
 
 Value place(const std::string& text, std::size_t at) {
-  return Value(at == kNone ? std::int64_t{-1} : static_cast<std::int64_t>(characters(std::string_view(text).substr(0, at))));
+  if (at == kNone) return Value(std::int64_t{-1});
+  return Value(static_cast<std::int64_t>(characters(std::string_view(text).substr(0, at))));
 }
 
 Value count(Work& work, const Text& text, const std::string& other) {
@@ -118,12 +120,15 @@ Value stripped_of(Work& work, const std::string& text, const Value& chars, Sides
   return make_text(work, std::string(stripped(text, given, sides)));
 }
 
-[[noreturn]] void no_method(Work& work, const Value& value) { wrong(work, "a method that chat tables do not have", value); }
+[[noreturn]] void no_method(Work& work, const Value& value) {
+  wrong(work, "a method that chat tables do not have", value);
+}
 
 }  // namespace
 
 Value called(Work& work, Method method, const Value& value, const Value* given) {
-  const bool of_dict = method == Method::get || method == Method::items || method == Method::keys || method == Method::values;
+  const bool of_dict =
+      method == Method::get || method == Method::items || method == Method::keys || method == Method::values;
   if (!value.is(of_dict ? Kind::dict : Kind::text)) no_method(work, value);
   const auto view = [&](View::Of of) { return Value(new View(value, of, deeper(value.depth()))); };
   if (of_dict) {
@@ -147,7 +152,8 @@ Value called(Work& work, Method method, const Value& value, const Value* given) 
     case Method::lower: return make_text(work, work.table.cases.lower(text));
     case Method::lstrip: return stripped_of(work, text, given[0], Sides::left);
     case Method::removeprefix:
-      return begins(text, text_given(work, given[0])) ? make_text(work, text.substr(given[0].text().bytes.size())) : value;
+      if (!begins(text, text_given(work, given[0]))) return value;
+      return make_text(work, text.substr(given[0].text().bytes.size()));
     case Method::removesuffix:
       return ends(text, text_given(work, given[0]))
                  ? make_text(work, text.substr(0, text.size() - given[0].text().bytes.size()))

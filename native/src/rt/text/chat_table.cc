@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::string_view kMagic("G4CHAT\0\0", 8);
 constexpr std::size_t kLargest = 1 << 24;
-constexpr std::uint32_t kVersion = 1, kMostRoutines = 1 << 12, kMostTaken = 1 << 16, kMostRows = 1 << 20, kMostStrings = 1 << 16;
+constexpr std::uint32_t kVersion = 1, kMostRoutines = 1 << 12, kMostTaken = 1 << 16;
+constexpr std::uint32_t kMostRows = 1 << 20, kMostStrings = 1 << 16;
 
 enum Section : std::size_t {
   string_ends, characters_of, constants_of, variables_of, templates_of, routines_of, parameters_of, code_of, lines_of,
@@ -194,7 +195,9 @@ void read_ranges(const Reader& reader, Section section, std::vector<Cases::Range
   }
 }
 
-bool is_character(std::int64_t number) { return number >= 0 && number < 0x110000 && (number < 0xD800 || number > 0xDFFF); }
+bool is_character(std::int64_t number) {
+  return number >= 0 && number < 0x110000 && (number < 0xD800 || number > 0xDFFF);
+}
 
 void read_changes(const Reader& reader, Section runs, Section special, Cases::Changes& changes) {
   for (std::size_t i = 0, count = reader.rows(runs, 4); i < count; ++i) {
@@ -202,8 +205,8 @@ void read_changes(const Reader& reader, Section runs, Section special, Cases::Ch
                          static_cast<std::int32_t>(reader.number(runs, 4 * i + 3))};
     const std::int64_t first = one.first, last = one.last;
     const bool one_part = (first + one.added < 0xD800) == (last + one.added < 0xD800);
-    if (last < first || !one.every || !is_character(first + one.added) || !is_character(last + one.added) || !one_part ||
-        (i && one.first <= changes.runs.back().last)) {
+    if (last < first || !one.every || !is_character(first + one.added) || !is_character(last + one.added) ||
+        !one_part || (i && one.first <= changes.runs.back().last)) {
       malformed("a change of letters makes no characters");
     }
     changes.runs.push_back(one);
