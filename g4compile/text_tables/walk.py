@@ -28,7 +28,7 @@ from g4compile.text_tables.walk_values import (
     undefined_is_used,
 )
 
-STEPS = 1 << 26  # instructions, and items of lists, that a conversation may take
+STEPS = 1 << 28  # instructions, and items of lists, that a conversation may take
 DEEPEST = 200  # macros in each other
 
 

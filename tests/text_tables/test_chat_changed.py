@@ -26,6 +26,7 @@ WORDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # of a text in a template
 @pytest.mark.parametrize("part", range(4))
 def test_no_table_or_the_same(part, monkeypatch):
     monkeypatch.setattr(text_process, "_SECONDS", 0.5)

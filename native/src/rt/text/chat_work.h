@@ -16,7 +16,7 @@ constexpr std::size_t kMostItems = 1u << 20;     // of a list
 constexpr std::size_t kMostAttributes = 1024;     // of a namespace, each of which is looked at for a name
 constexpr std::size_t kMostNested = 128;         // lists and dicts in each other
 constexpr std::int64_t kMostWritten = 1 << 29;   // bytes of all texts and lists that a conversation makes
-constexpr std::int64_t kMostSteps = 1 << 26;     // instructions, and items of lists
+constexpr std::int64_t kMostSteps = 1 << 28;     // instructions, and items of lists
 
 // The conversation does not go with the template, or takes too much.
 [[noreturn]] inline void refuse(std::string why) { fail(G4RT_BAD_ARGUMENT, std::move(why)); }
