@@ -43,6 +43,10 @@ if(G4OPS_TESTS)
     target_link_libraries(g4rt_${part}_parts PRIVATE g4rt_${part})
   endforeach()
   target_link_libraries(g4rt_files_parts PRIVATE g4rt_chat)  # where JSON is
+  add_executable(rt_driver tests/rt_driver.cc tests/rt_driver_files.cc tests/rt_driver_refusals.cc tests/rt_driver_threads.cc
+    src/rt/sha256.cc)
+  target_include_directories(rt_driver PRIVATE src)
+  target_link_libraries(rt_driver PRIVATE g4rt Threads::Threads)
 endif()
 
 # Of what reads files. `fuzz_NAME FOLDER`, a copy of fuzz/corpus/NAME, runs until it finds something; `replay_NAME FILE...`

@@ -1,5 +1,7 @@
 #include "operands.h"
 
+#include "thread_order.h"
+
 namespace g4::ort {
 
 bool exact_activations(const Node& node, const OrtKernelInfo* info) {
@@ -44,7 +46,9 @@ void* Call::output(const Shape& shape, std::size_t index) const {
 
 void Call::run(void* context, std::size_t tasks, Task task, void* argument) {
   const Call& call = *static_cast<Call*>(context);
-  call.node_.check(call.node_.api().KernelContext_ParallelFor(call.context_, task, tasks, std::size_t{0}, argument));
+  in_order(task, argument, [&](Task each, void* given) {
+    call.node_.check(call.node_.api().KernelContext_ParallelFor(call.context_, each, tasks, std::size_t{0}, given));
+  });
 }
 
 WeightOperands::WeightOperands(const Node& node, const OrtKernelInfo* info, std::size_t first)

@@ -46,6 +46,7 @@ void Sha256::block(const std::uint8_t* data) {
 void Sha256::put(std::string_view given) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(given.data());
   std::size_t left = given.size();
+  if (!left) return;  // its data may be null, which memcpy does not take
   bytes_ += left;
   if (held_) {
     const std::size_t taken = std::min(left, waiting_.size() - held_);

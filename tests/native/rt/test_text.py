@@ -3,18 +3,13 @@
 import numpy as np
 import pytest
 
-from g4compile.bundle.media import MelSpec
 from g4compile.errors import BundleError
-from g4compile.runtime.media.mel import mel_inputs
-from g4compile.runtime.media.patches import image_inputs
-from g4compile.runtime.media.placeholders import Media
-from g4compile.runtime.media.waves import wave_inputs
-from g4compile.runtime.prompt import Prompt
 from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
 from g4compile.text_tables.conversations import conversations
 from tests.manifests import linked, rewrite
 from tests.native.rt.g4rt import Refused
+from tests.native.rt.prompts import BUDGET, prompt_of
 
 TEXTS = (
     "Hello, world!",
@@ -119,7 +114,6 @@ def test_a_changed_table_is_refused(text_bundle, rt, tmp_path):
         rt.open(folder)
 
 
-BUDGET = 70  # tokens of an image: all fit the context
 WAVE = np.sin(np.arange(6_000, dtype=np.float32) / 7) * 0.3
 
 
@@ -161,17 +155,6 @@ def test_images_and_sounds_in_a_prompt(variant, hearing, seeing, rt):
             session.prefill(ids)
         for one in media:
             one.close()
-
-
-def prompt_of(bundle, codec, text, pictures, waves):
-    spec = bundle.manifest.media
-    sound = mel_inputs if isinstance(spec.audio, MelSpec) else wave_inputs
-    media = Media(
-        tuple(image_inputs(picture, spec.image, BUDGET) for picture in pictures),
-        (),
-        tuple(sound(wave, spec.audio) for wave in waves),
-    )
-    return Prompt.from_text(text, media, bundle, codec)
 
 
 def test_media_that_a_bundle_does_not_take(text_bundle, rt):
