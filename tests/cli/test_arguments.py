@@ -18,6 +18,7 @@ NOT_SIZES = ("nan", "inf", "1e400", "-5", "0", "", "x", "1 parsec", "9" * 5000)
 REFUSED = {
     "compile": {
         "--kernels": NOT_NAMES,
+        "--package": NOT_NAMES,
         "--max-memory": NOT_SIZES,
         "--context": (*NOT_COUNTS, *HUGE),
         "--batch": NOT_INTEGERS,
@@ -65,6 +66,7 @@ REFUSED = {
         "--against": NOT_NAMES,
     },
     "inspect": {"--graph": NOT_NAMES[1:]},
+    "embed": {"--platform": NOT_NAMES},
     "opt": {"--passes": (*NOT_NAMES, "{", "a{", "schedule-step{tokens=x}", "quantize-weights{recipe=/dev/zero}")},
     "doctor": {"--no-such-option": ("x",)},
 }
@@ -82,6 +84,7 @@ def right(bundles, checkpoints, tmp_path_factory):
         "synth": ("tiny-31b", ["-o", folder / "checkpoint"]),
         "plan": ("tiny-31b", ["--target", "onnx-cpu"]),
         "compile": (checkpoint, ["--target", "onnx-cpu", "-o", folder / "bundle"]),
+        "embed": (bundle, ["-o", folder / "app", "--platform", "ios"]),
         "inspect": (bundle, []),
         "run": (bundle, ["--ids", "2"]),
         "verify": (bundle, ["--against", checkpoint]),

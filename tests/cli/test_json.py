@@ -44,6 +44,7 @@ def arguments(bundles, checkpoints, tmp_path, graph_file):
         "synth": ["tiny-31b", "-o", tmp_path / "checkpoint"],
         "plan": ["tiny-31b", "--target", "onnx-cpu"],
         "compile": [checkpoint, "--target", "onnx-cpu", "-o", tmp_path / "bundle"],
+        "embed": [bundle, "-o", tmp_path / "app", "--platform", "ios"],
         "inspect": [bundle],
         "run": [bundle, "--ids", "2,5", "--max-new-tokens", 2],
         "verify": [bundle, "--against", checkpoint, "--prompt-tokens", 4, "--new-tokens", 1],

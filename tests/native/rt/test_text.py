@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from g4compile.bundle.media import MelSpec
 from g4compile.errors import BundleError
 from g4compile.runtime.session import Session
 from g4compile.runtime.text import TextCodec
