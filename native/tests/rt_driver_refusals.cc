@@ -28,7 +28,7 @@ void of_models(const Given& given, const g4rt_model* model) {
   }
   options.capacity = 0;
   options.kv_dtype = "float64";
-  REFUSED(open(), G4RT_UNSUPPORTED, "not as float64");
+  REFUSED(open(), G4RT_BAD_ARGUMENT, "none of float32");
   options.kv_dtype = nullptr;
   options.onnxruntime = "/nowhere";
   REFUSED(open(), G4RT_MACHINE, "/nowhere");
