@@ -76,8 +76,8 @@ def test_caches_hold_the_bits_of_hf(bundle, checkpoints):
             ours = session._cache._array(layer, part)[:, :, ids.shape[1] - tokens : ids.shape[1]]
             steps = np.abs(ours.astype(int) - judge.astype(int))
             assert tokens >= window_of(checkpoint) - 1
-            # A neighbour in the cache of a layer moves what later layers compute: by 6e-5 of their greatest value here, which
-            # is several steps of a number near zero.
+            # A neighbour in the cache of a layer moves what later layers compute: here by 6e-5 of their greatest value,
+            # which is several steps of a number near zero.
             moved = np.abs(ours.view(ml_dtypes.bfloat16).astype(np.float32) - theirs.numpy())
             assert moved[steps > 1].max(initial=0) <= 2**-13 * np.abs(theirs.numpy()).max()
             other, compared = other + int(steps.sum()), compared + steps.size
