@@ -340,30 +340,6 @@ def test_models_open_and_close_in_any_order(bundles, rt):
     session.close()
 
 
-def test_a_prompt_that_is_cancelled_leaves_tokens_and_logits(opened):
-    """Of several runs of 256: whenever the other thread comes, the state is the old one or the whole new one."""
-    model, _ = opened
-    ids, ended = np.random.default_rng(1).integers(3, 500, 900).tolist(), []
-    with model.session() as session:
-        for wait in (0.0, 0.002, 0.004, 0.008, 0.016):
-            session.reset()
-            session.prefill([2, 5, 9])
-            before = session.logits
-            timer = threading.Timer(wait, session.cancel)
-            timer.start()
-            try:
-                session.prefill(ids)
-            except Refused as refused:
-                assert refused.status == "cancelled"
-                assert session.length == 3
-                np.testing.assert_array_equal(session.logits, before)
-                ended.append(wait)
-            timer.join()
-            if wait not in ended:
-                assert session.length == 903
-        assert ended
-
-
 def test_a_token_that_cannot_be_chosen_is_not_there(opened):
     model, _ = opened
     with model.session() as session:
