@@ -42,8 +42,8 @@ def need_compiler():
         pytest.skip(f"no C++ compiler ({', '.join(COMPILERS)}): the library cannot be built")
 
 
-def build_once(shared, name="native", targets=("g4ops", "driver"), **settings):
-    """The folder with ``targets`` (libg4ops.so and the test driver), built by whichever worker of a run comes first."""
+def build_once(shared, name="native", targets=("g4ops", "driver", "tasks"), **settings):
+    """The folder with ``targets``, built by whichever worker of a run comes first."""
     need_compiler()
     folder = shared / name
     with FileLock(shared / f"{name}.lock"):

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.native import graphs, reference
+from tests.native.building import output
 from tests.native.layers import geglu
 
 FORMATS = [(2, 0, False), (4, 0, True), (8, 0, False), (2, 64, True), (4, 32, True), (4, 128, False), (8, 128, False)]
@@ -143,6 +144,11 @@ def test_weights_may_be_inputs(library):
     np.testing.assert_array_equal(session.run(None, feeds)[0], expected(x, matrix))
     with pytest.raises(Exception, match=r"codes has shape \[3, 14335\], not \[3, 14336\]|codes has shape"):
         session.run(None, {**feeds, "codes": arrays["codes"][:, :-1]})
+
+
+def test_what_a_task_throws_ends_the_call(built):
+    """And not the process: ONNX Runtime's threads know no exceptions."""
+    assert output(str(built / "tasks")) == "0 wrong\n"
 
 
 def test_threads_and_sessions_do_not_change_a_bit(library):

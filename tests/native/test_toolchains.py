@@ -15,8 +15,9 @@ from tests.native.building import build, need_compiler, output
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_the_driver_under_sanitizers(tmp_path, sanitizers):
     need_compiler()
-    build(tmp_path, "driver", G4OPS_TESTS="ON", G4OPS_SANITIZE=sanitizers, CMAKE_BUILD_TYPE="Debug")
+    build(tmp_path, "driver", "tasks", G4OPS_TESTS="ON", G4OPS_SANITIZE=sanitizers, CMAKE_BUILD_TYPE="Debug")
     assert " 0 wrong" in output(str(tmp_path / "driver"), "quick")
+    assert output(str(tmp_path / "tasks")) == "0 wrong\n"
 
 
 def run_under_the_address_sanitizer(folder, targets, tests, *options, **given):

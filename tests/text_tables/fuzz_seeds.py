@@ -64,7 +64,7 @@ SEEDS = {
     "operators": (
         "{{ i + 1 - 2 * 3 // 2 % 5 }}{{ f / 2 }}{{ -i }}{{ 1 < i <= 3 }}{{ s[1:][::-1] }}{{ l[-1] }}{{ s * 2 + 'x' }}"
         "{{ 'a' in s and 1 not in l or d == {'a': 1} }}{{ l + [(1,)] }}{{ big }}{{ 1 if n }}"
-        "{{ big > f }}{{ l is sequence }}",
+        "{{ big > i }}{{ l is sequence }}",
         {"messages": [HI], **VALUES},
     ),
     "blocks": (

@@ -93,6 +93,7 @@ SAME = [
     "{{ nothing == nothing2 }}",
     "{{ ('a' 'b') ~ 1 ~ none ~ true ~ 2.0 ~ nothing ~ [nothing, 'x'] }}",
     "{{ [1, 2.0, 'a\\'', \"b\\\"\", none, (1,), {'k': {}}] }}{{ () }}{{ range(3) }}{{ range(0, 9, 2) | list }}",
+    "{{ range(-9000000000000000000, 9000000000000000000, 4611686018427387904) | list }}",
     "{% set n = namespace(d, c=1) %}{{ n.a }}{{ n['b'] }}{{ n.c }}{{ n.x is defined }}{{ n == n }}"
     "{% set n.b = n %}{{ 1 if n.b }}",
     "{{ dict(d, b=2, c=3) }}{{ dict() }}",

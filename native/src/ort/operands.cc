@@ -1,6 +1,6 @@
 #include "operands.h"
 
-#include "thread_order.h"
+#include "tasks.h"
 
 namespace g4::ort {
 
@@ -46,7 +46,7 @@ void* Call::output(const Shape& shape, std::size_t index) const {
 
 void Call::run(void* context, std::size_t tasks, Task task, void* argument) {
   const Call& call = *static_cast<Call*>(context);
-  in_order(task, argument, [&](Task each, void* given) {
+  Tasks(task, argument).run([&](Task each, void* given) {
     call.node_.check(call.node_.api().KernelContext_ParallelFor(call.context_, each, tasks, std::size_t{0}, given));
   });
 }

@@ -34,22 +34,25 @@ const OrtApi* table_of(const OrtApiBase* base) {
 }  // namespace
 
 std::shared_ptr<const Ort> Ort::shared(const std::string& library) {
-  static std::mutex opening;
-  static std::weak_ptr<const Ort> last;
-  static std::string its_library;
-  const std::lock_guard<std::mutex> alone(opening);
-  std::shared_ptr<const Ort> found = last.lock();
-  if (!found || its_library != library) {
+  struct Last {
+    std::mutex opening;
+    std::weak_ptr<const Ort> ort;
+    std::string library;
+  };
+  static Last& last = *new Last;  // never destroyed: a thread may open a model while the process ends
+  const std::lock_guard<std::mutex> alone(last.opening);
+  std::shared_ptr<const Ort> found = last.ort.lock();
+  if (!found || last.library != library) {
     found = std::make_shared<const Ort>(library.empty() ? nullptr : library.c_str());
-    last = found;
-    its_library = library;
+    last.ort = found;
+    last.library = library;
   }
   return found;
 }
 
 Ort::Ort(const char* library) : base(base_of(library)), api(table_of(base)) {
   // The environment is one for the process, and its list of allocators has no lock in some versions.
-  static std::mutex one_at_a_time;
+  static std::mutex& one_at_a_time = *new std::mutex;
   const std::lock_guard<std::mutex> alone(one_at_a_time);
   check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory), "ONNX Runtime knows no memory of the CPU");
   if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "g4rt", &env)) {

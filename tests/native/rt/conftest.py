@@ -14,7 +14,8 @@ from tests.native.rt.media_parts import Parts
 from tests.native.rt.text_library import TextLibrary
 
 PARTS = ("g4rt_chat_parts", "g4rt_files_parts", "g4rt_media_parts", "g4rt_text_parts")
-TARGETS = ("g4rt", *PARTS, "replay_manifest", "replay_state", "replay_tokenizer", "rt_driver")
+REPLAYS = ("replay_chat", "replay_manifest", "replay_state", "replay_tokenizer")
+TARGETS = ("g4rt", *PARTS, *REPLAYS, "rt_driver")
 
 
 @pytest.fixture(scope="session")

@@ -28,5 +28,5 @@ def fuzz(folder, name, seconds=60):
     build(folder, f"fuzz_{name}", G4RT_FUZZ="ON", CMAKE_CXX_COMPILER=compiler)
     found = folder / "corpus"
     shutil.copytree(CORPUS / name, found)
-    limits = (f"-max_total_time={seconds}", "-timeout=5", "-rss_limit_mb=1024", "-max_len=8192")
+    limits = (f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=1024", "-max_len=8192")
     output(str(folder / f"fuzz_{name}"), *limits, f"-artifact_prefix={folder}/", str(found))

@@ -25,6 +25,11 @@ def test_text_under_the_address_sanitizer(tmp_path):
     run_under_the_address_sanitizer(tmp_path, ["g4rt_text_parts"], tests, *options, G4RT_BUILD=str(tmp_path))
 
 
+@pytest.mark.nightly
+def test_chat_under_the_address_sanitizer(tmp_path):
+    run_under_the_address_sanitizer(tmp_path, ["g4rt_chat_parts"], ["rt/test_chat.py"], G4RT_BUILD=str(tmp_path))
+
+
 OPTIONS = {
     "address,undefined": {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
     "thread": {"TSAN_OPTIONS": "halt_on_error=0 exitcode=0 history_size=7"},  # reports are sorted out below

@@ -1,4 +1,4 @@
-"""The fuzzer of tokenizer tables: its seeds are whole, and it finds nothing in a minute."""
+"""The fuzzers of tokenizer and chat tables: their seeds are whole, and they find nothing in a minute."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def test_seeds_are_small_whole_and_those_that_are_made_now(text_library, rt_buil
     assert replay(rt_built, "tokenizer") == (len(files), len(files))
 
 
+def test_seeds_of_chat_tables_are_whole(rt_built):
+    """That they are those that are made now: tests/text_tables/test_chat.py."""
+    count = len(list((CORPUS / "chat").iterdir()))
+    assert replay(rt_built, "chat") == (count, count)
+
+
 @pytest.mark.nightly
-def test_a_minute_of_fuzzing(tmp_path):
-    fuzz(tmp_path, "tokenizer")
+@pytest.mark.parametrize("name", ["chat", "tokenizer"])
+def test_a_minute_of_fuzzing(tmp_path, name):
+    fuzz(tmp_path, name)

@@ -134,7 +134,11 @@ struct Dict : Object {  // its names are texts
 struct Range : Object {
   Range(std::int64_t start, std::int64_t stop, std::int64_t step, std::int64_t count)
       : Object(Kind::range, 0), start(start), stop(stop), step(step), count(count) {}
-  std::int64_t at(std::int64_t index) const { return start + index * step; }
+  // Between start and stop; the product alone may have more than 64 bits.
+  std::int64_t at(std::int64_t index) const {
+    const auto bits = [](std::int64_t number) { return static_cast<std::uint64_t>(number); };
+    return static_cast<std::int64_t>(bits(start) + bits(index) * bits(step));
+  }
   std::int64_t start, stop, step, count;
 };
 
