@@ -181,7 +181,8 @@ G4RT_EXPORT g4rt_status g4rt_sampler_choose(g4rt_sampler* sampler, const float* 
 
 /* A token, and the text that it makes certain (not ended by NUL; NULL and 0 where the bundle has no table of its
  * tokenizer). Behind the last token it is called once more with the id -1 where text was held back. Return 0 to go on;
- * anything else ends the answer, with G4RT_CANCELLED. */
+ * anything else ends the answer, with G4RT_CANCELLED. So does an exception of a callback in C++: its
+ * words are in g4rt_last_error. */
 typedef int32_t (*g4rt_on_token)(void* user, int32_t id, const char* text, size_t bytes);
 
 /* Appends a prompt, and chooses tokens until one that ends an answer (given to the callback too), `max_new_tokens`, or a

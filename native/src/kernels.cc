@@ -4,6 +4,8 @@
 #include <cstring>
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace g4 {
@@ -21,19 +23,22 @@ bool has_avx512vnni() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
-#elif defined(__aarch64__)
-// Whether Linux says that the processor has all of these: bits of HWCAP and of HWCAP2.
-bool has([[maybe_unused]] unsigned long first, [[maybe_unused]] unsigned long second) {
-#if defined(__linux__)
-  return (getauxval(AT_HWCAP) & first) == first && (getauxval(AT_HWCAP2) & second) == second;
-#else
-  return false;
-#endif
-}
+#elif defined(__aarch64__) && defined(__linux__)
 constexpr unsigned long kAsimdDp = 1ul << 20, kI8mm = 1ul << 13;  // HWCAP_ASIMDDP, HWCAP2_I8MM
 
-bool has_dotprod() { return has(kAsimdDp, 0); }
-bool has_i8mm() { return has(kAsimdDp, kI8mm); }
+bool has_dotprod() { return getauxval(AT_HWCAP) & kAsimdDp; }
+bool has_i8mm() { return has_dotprod() && getauxval(AT_HWCAP2) & kI8mm; }
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool says(const char* name) {
+  int value = 0;
+  std::size_t size = sizeof value;
+  return ::sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value;
+}
+bool has_dotprod() { return says("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has_dotprod() && says("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(__aarch64__)  // a system whose answer is not known here
+bool has_dotprod() { return false; }
+bool has_i8mm() { return false; }
 #endif
 
 const Entry kEntries[] = {  // the best first

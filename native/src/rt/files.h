@@ -55,6 +55,7 @@ void write_whole(const std::string& path, const std::function<void(const Put&)>&
 // What `path` is for ONNX Runtime: wide characters on Windows.
 #if defined(_WIN32)
 std::wstring native_path(const std::string& path);
+std::string utf8_path(const std::wstring& path);
 #else
 inline const std::string& native_path(const std::string& path) { return path; }
 #endif

@@ -39,6 +39,17 @@ std::wstring native_path(const std::string& path) {
   return wide;
 }
 
+std::string utf8_path(const std::wstring& path) {
+  const auto convert = [&](std::string& to) {
+    return ::WideCharToMultiByte(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), to.data(),
+                                 static_cast<int>(to.size()), nullptr, nullptr);
+  };
+  std::string found;
+  found.resize(static_cast<std::size_t>(convert(found)));  // into no room: how much is needed
+  convert(found);
+  return found;
+}
+
 MappedFile::MappedFile(const std::string& path, std::uint64_t most, g4rt_status status) {
   const auto refuse = [&](const std::string& words) { fail(status, path + " cannot be read: " + words); };
   const DWORD share = FILE_SHARE_READ | FILE_SHARE_DELETE;

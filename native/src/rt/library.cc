@@ -25,11 +25,11 @@ void* loaded(const LibraryName& library, const char* symbol) {
 }
 std::string own_folder() {
   HMODULE own = nullptr;
-  char file[MAX_PATH];
+  wchar_t file[MAX_PATH];
   const DWORD flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
   const bool known = ::GetModuleHandleExA(flags, reinterpret_cast<LPCSTR>(&own_folder), &own) &&
-                     ::GetModuleFileNameA(own, file, sizeof file) < sizeof file;
-  const std::string found = known ? file : "";
+                     ::GetModuleFileNameW(own, file, MAX_PATH) < MAX_PATH;
+  const std::string found = known ? utf8_path(file) : "";
   return found.substr(0, found.find_last_of("\\/") + 1);
 }
 #else
