@@ -124,15 +124,13 @@ void KVCache::advance(std::int64_t tokens, const Graph::Named& outputs) {
     layers_[i].tokens = std::min(layers_[i].tokens + tokens, layer.keep);
     if (layer.in_place()) continue;
     for (std::size_t p = 0; p < layers_[i].values.size(); ++p) {
-      const std::string wanted = name(kPresent, layer, spec_->parts()[p]);
+      const KVPart& part = spec_->parts()[p];
+      const std::string wanted = name(kPresent, layer, part);
       for (const auto& [given, value] : outputs)
         if (given == wanted) layers_[i].values[p] = value;
-      const std::vector<std::int64_t> shape = layers_[i].values[p].shape();
-      layers_[i].slots = shape.size() == 4 ? shape[2] : 0;
-      if (layers_[i].slots != layers_[i].tokens)
-        fail(G4RT_BAD_BUNDLE, "the decoder gave " + std::to_string(layers_[i].slots) + " tokens back as " + wanted + ", not " +
-                                  std::to_string(layers_[i].tokens));
+      check_shape(layers_[i].values[p], {1, layer.heads, layers_[i].tokens, width(layer, part)}, wanted);
     }
+    layers_[i].slots = layers_[i].tokens;
   }
 }
 

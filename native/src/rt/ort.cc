@@ -110,6 +110,17 @@ std::vector<std::int64_t> Value::shape() const {
   return found;
 }
 
+void check_shape(const Value& result, const std::vector<std::int64_t>& shape, const std::string& name) {
+  const std::vector<std::int64_t> found = result.shape();
+  if (found == shape) return;
+  const auto shown = [](const std::vector<std::int64_t>& sizes) {
+    std::string text;
+    for (const std::int64_t size : sizes) text += (text.empty() ? "[" : ", ") + std::to_string(size);
+    return (text.empty() ? "[" : text) + "]";
+  };
+  fail(G4RT_BAD_BUNDLE, "a graph gave " + name + " of the shape " + shown(found) + ", not " + shown(shape));
+}
+
 Value zeros(const std::shared_ptr<const Ort>& ort, const std::vector<std::int64_t>& shape, ONNXTensorElementDataType type,
             std::size_t number_bytes) {
   std::size_t bytes = number_bytes;

@@ -49,6 +49,10 @@ class Value {
   std::shared_ptr<OrtValue> value_;
 };
 
+// Throws Failure G4RT_BAD_BUNDLE where `result`, which the words name, has not this shape: ONNX Runtime only warns of a
+// result that is not what its graph says.
+void check_shape(const Value& result, const std::vector<std::int64_t>& shape, const std::string& name);
+
 // A new tensor of zeros. Throws Failure G4RT_MACHINE without the memory.
 Value zeros(const std::shared_ptr<const Ort>& ort, const std::vector<std::int64_t>& shape, ONNXTensorElementDataType type,
             std::size_t number_bytes);

@@ -15,7 +15,9 @@ constexpr std::uint64_t kLargestState = std::uint64_t{1} << 46;
 }  // namespace
 
 Session::Session(std::shared_ptr<const Model> model)
-    : model_(std::move(model)), cache_(model_->ort(), model_->manifest().kv, model_->capacity()) {}
+    : model_(std::move(model)),
+      cache_(model_->ort(), model_->manifest().kv, model_->capacity()),
+      width_(model_->manifest().graph(kEmbed)->outputs.front().shape.back()) {}
 
 Session::Turn Session::turn() {
   if (running_.exchange(true, std::memory_order_acquire))
@@ -97,11 +99,9 @@ Session::Features Session::features(const std::int32_t* ids, std::size_t count, 
   for (std::size_t i = 0; i < media.size(); ++i) {
     check_going();
     found.held.push_back(rows_of(*media[i]));
-    const std::vector<std::int64_t> shape = found.held.back().shape();
-    if (shape.size() != 2 || shape[0] != static_cast<std::int64_t>(places.items[i].size()))
-      fail(G4RT_BAD_BUNDLE, "an encoder gave another number of features than the prompt has places for");
+    check_shape(found.held.back(), {static_cast<std::int64_t>(places.items[i].size()), width_}, "features");
     const float* row = static_cast<const float*>(found.held.back().data());
-    for (const std::int64_t place : places.items[i]) found.rows[static_cast<std::size_t>(place)] = row, row += shape[1];
+    for (const std::int64_t place : places.items[i]) found.rows[static_cast<std::size_t>(place)] = row, row += width_;
   }
   return found;
 }
@@ -130,11 +130,11 @@ void Session::run(const std::int32_t* ids, std::int64_t count, const float* cons
   Graph::Named inputs;
   for (const Tensor& one : model_->manifest().graph(kEmbed)->outputs) inputs.emplace_back(one.name, Value());
   model_->embed().run({{"input_ids", row_of({ids, ids + count})}}, inputs);
+  check_shape(inputs.front().second, {1, count, width_}, inputs.front().first);
   if (rows) {
-    const std::int64_t width = inputs.front().second.shape().back();
     float* embeds = static_cast<float*>(inputs.front().second.data());
     for (std::int64_t i = 0; i < count; ++i)
-      if (rows[i]) std::memcpy(embeds + i * width, rows[i], static_cast<std::size_t>(width) * sizeof(float));
+      if (rows[i]) std::memcpy(embeds + i * width_, rows[i], static_cast<std::size_t>(width_) * sizeof(float));
   }
   std::vector<std::int64_t> positions;
   for (std::int64_t i = 0; i < count; ++i) positions.push_back(cache_.length() + i);
@@ -146,8 +146,7 @@ void Session::run(const std::int32_t* ids, std::int64_t count, const float* cons
   cache_.bind(inputs, outputs);
   model_->decoder().run(inputs, outputs);
   const Value& logits = outputs.front().second;
-  if (logits.shape() != std::vector<std::int64_t>{1, 1, model_->manifest().vocab_size})
-    fail(G4RT_BAD_BUNDLE, "the decoder gave logits of another shape than the manifest says");
+  check_shape(logits, {1, 1, model_->manifest().vocab_size}, "logits");
   cache_.advance(count, outputs);
   const float* first = static_cast<const float*>(logits.data());
   fresh_.assign(first, first + model_->manifest().vocab_size);

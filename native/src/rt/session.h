@@ -84,6 +84,7 @@ class Session {
 
   std::shared_ptr<const Model> model_;
   KVCache cache_;
+  std::int64_t width_;  // of embeddings and features
   std::vector<float> logits_, fresh_;  // fresh: of a call that has not ended
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> running_{false};
