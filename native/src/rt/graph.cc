@@ -36,19 +36,23 @@ Found tensor_of(const Ort& ort, OrtTypeInfo* info) {
 Graph::Graph(std::shared_ptr<const Ort> ort, const Bundle& bundle, const char* part, const GraphOptions& options)
     : ort_(std::move(ort)), spec_(*bundle.manifest().graph(part)), file_(bundle.file(spec_.file)) {
   bundle.checked(spec_.file);
-  std::string opened = file_;
   SessionOptions how(*ort_, options.threads);
+  const auto open = [&](const std::string& file) {
+    OrtSession* session = nullptr;
+    const auto path = native_path(file);
+    ort_->check(ort_->api.CreateSession(ort_->env, path.c_str(), how.get(), &session), "ONNX Runtime does not open " + file,
+                G4RT_BAD_BUNDLE);
+    session_ = std::shared_ptr<OrtSession>(session, [ort = ort_](OrtSession* gone) { ort->api.ReleaseSession(gone); });
+  };
   if (bundle.manifest().needs("g4ops")) {
     how.add_ops(options.ops);  // which reads panels as they are stored: nothing is rearranged
-  } else if (!options.cache.empty()) {
-    opened = prepacked(*ort_, bundle, spec_.file, options.cache);
+    open(file_);
+  } else if (options.cache.empty()) {
+    open(file_);
+  } else {
     how.as_it_is();
+    with_prepacked(*ort_, bundle, spec_.file, options.cache, open);
   }
-  OrtSession* session = nullptr;
-  const auto path = native_path(opened);
-  ort_->check(ort_->api.CreateSession(ort_->env, path.c_str(), how.get(), &session),
-              "ONNX Runtime does not open " + opened, G4RT_BAD_BUNDLE);
-  session_ = std::shared_ptr<OrtSession>(session, [ort = ort_](OrtSession* gone) { ort->api.ReleaseSession(gone); });
   check_tensors("input", spec_.inputs, false);
   check_tensors("output", spec_.outputs, true);
 }

@@ -4,7 +4,8 @@
 
 #if defined(_WIN32)
 namespace g4::rt {
-std::string prepacked(const Ort&, const Bundle&, const std::string&, const std::string&) {
+void with_prepacked(const Ort&, const Bundle&, const std::string&, const std::string&,
+                    const std::function<void(const std::string&)>&) {
   fail(G4RT_UNSUPPORTED, "there is no cache on Windows: leave cache_folder away");
 }
 }  // namespace g4::rt
@@ -50,17 +51,21 @@ std::string processor() {
   return found;
 }
 
+// Whether this user alone can write to it.
+bool is_private(const struct stat& found) {
+  return found.st_uid == ::geteuid() && !(found.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 void make_folder(const std::string& cache) {
   if (::mkdir(cache.c_str(), 0700) && errno != EEXIST) refuse(cache);
   struct stat found;
   if (::stat(cache.c_str(), &found)) refuse(cache);
-  const bool own = S_ISDIR(found.st_mode) && found.st_uid == ::geteuid() && !(found.st_mode & (S_IWGRP | S_IWOTH));
-  if (!own)
+  if (!S_ISDIR(found.st_mode) || !is_private(found))
     fail(G4RT_BAD_ARGUMENT, "the cache " + cache + " is no folder of this user alone: who writes there decides what the model computes");
 }
 
-// One thread of one process at a time: what one has made and is about to open, another one must not find unfinished, and
-// make again.
+// One thread of one process at a time: what one has made and is about to open, another one must not delete, or find
+// unfinished and make again.
 struct Lock {
   explicit Lock(const std::string& cache) : number(::open(cache.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
     if (number < 0) refuse(cache);
@@ -89,15 +94,33 @@ std::vector<std::string> names_in(const std::string& folder) {
 
 // Deletes an entry of ours: files that a fill writes, and then the folder, which stays where there is anything else in it.
 void discard(const std::string& entry, const std::string& graph) {
-  for (const std::string& name : {graph, std::string(kData), std::string(kHeader)}) ::unlink(joined(entry, name).c_str());
+  for (const std::string& name : names_in(entry))
+    if (name == graph || name == kData || name.rfind(kHeader, 0) == 0) ::unlink(joined(entry, name).c_str());
   ::rmdir(entry.c_str());
 }
 
 // What tells that a large file is the one that was written, without reading it.
 std::string marks(const std::string& file) {
   struct stat found;
-  if (::stat(file.c_str(), &found)) return "none";
-  return std::to_string(found.st_size) + " " + std::to_string(found.st_ino) + " " + std::to_string(found.st_mtime);
+  if (::lstat(file.c_str(), &found)) return "none";
+#if defined(__APPLE__)
+  const timespec written = found.st_mtimespec, changed = found.st_ctimespec;
+#else
+  const timespec written = found.st_mtim, changed = found.st_ctim;
+#endif
+  std::string text = std::to_string(found.st_size) + " " + std::to_string(found.st_ino);
+  for (const timespec& time : {written, changed}) text += " " + std::to_string(time.tv_sec) + "." + std::to_string(time.tv_nsec);
+  return text;
+}
+
+// After a loss of power a file may have its size and no content, which its marks would not tell.
+void sync(const std::string& path) {
+  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool done = opened >= 0 && ::fsync(opened) == 0;
+  const int why = errno;
+  if (opened >= 0) ::close(opened);
+  errno = why;
+  if (!done) refuse(path);
 }
 
 // What the header of a whole entry says.
@@ -107,6 +130,10 @@ std::string header_of(const std::string& entry, const std::string& graph, const 
 }
 
 bool is_whole(const std::string& entry, const std::string& graph, const std::string& digest) {
+  for (const std::string& path : {entry, joined(entry, graph), joined(entry, kData), joined(entry, kHeader)}) {
+    struct stat found;
+    if (::lstat(path.c_str(), &found) || S_ISLNK(found.st_mode) || !is_private(found)) return false;
+  }
   try {
     const MappedFile header(joined(entry, kHeader), 1 << 16, G4RT_MACHINE);
     return header.bytes() == header_of(entry, graph, digest);
@@ -130,11 +157,17 @@ void make(const Ort& ort, const Bundle& bundle, const std::string& graph, const 
     ort.check(ort.api.CreateSession(ort.env, file.c_str(), how.get(), &session), "ONNX Runtime does not open " + file,
               G4RT_BAD_BUNDLE);
     ort.api.ReleaseSession(session);
+    for (const std::string& name : {graph, std::string(kData)}) {
+      const std::string written = joined(partial, name);
+      if (::chmod(written.c_str(), 0600)) refuse(written);
+      sync(written);
+    }
     const std::string header = header_of(partial, graph, digest);
     write_whole(joined(partial, kHeader), [&](const Put& put) { put(header.data(), header.size()); });
     if (::rename(partial.c_str(), entry.c_str())) {
-      if (errno != EEXIST && errno != ENOTEMPTY) refuse(entry);
-      discard(partial, graph);  // another process was quicker
+      if (errno == EEXIST || errno == ENOTEMPTY)
+        fail(G4RT_MACHINE, "the cache " + entry + " has files that libg4rt did not write: delete it");
+      refuse(entry);
     }
   } catch (...) {
     discard(partial, graph);
@@ -144,7 +177,8 @@ void make(const Ort& ort, const Bundle& bundle, const std::string& graph, const 
 
 }  // namespace
 
-std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& cache) {
+void with_prepacked(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& cache,
+                    const std::function<void(const std::string&)>& open) {
   make_folder(cache);
   const Lock alone(cache);
   const std::string ours = sha256_hex(bundle.manifest().sha256 + graph);
@@ -159,7 +193,7 @@ std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& g
     const bool killed = other.rfind(kUnfinished, 0) == 0;  // while it filled: with the lock, nobody does now
     if (killed || (other.rfind(of_graph, 0) == 0 && other != name)) discard(joined(cache, other), graph);
   }
-  return joined(entry, graph);
+  open(joined(entry, graph));
 }
 
 }  // namespace g4::rt

@@ -1,5 +1,6 @@
 // A folder of weights rearranged for ONNX Runtime's kernels: made by one opening, mapped by later ones.
 #pragma once
+#include <functional>
 #include <string>
 
 #include "bundle.h"
@@ -7,11 +8,13 @@
 
 namespace g4::rt {
 
-// The file to open in place of the graph `graph` of `bundle`: found whole in the folder `cache`, or made there. An entry
-// belongs to one graph, one ONNX Runtime and one processor; one that is damaged is made again; those of the same graph for
-// another ONNX Runtime or processor are deleted, and what a kill left. Nothing else in the folder is touched. One call at a
-// time works in it, of all processes. Throws Failure: G4RT_MACHINE where the folder cannot be written, G4RT_BAD_ARGUMENT
-// where others than this user can write to it, G4RT_UNSUPPORTED on Windows.
-std::string prepacked(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& cache);
+// Calls `open` with the file to open in place of the graph `graph` of `bundle`: found whole in the folder `cache`, or made
+// there. An entry belongs to one graph, one ONNX Runtime and one processor; one that is damaged, or that others than this
+// user can write to, is made again; those of the same graph for another ONNX Runtime or processor are deleted, and what a
+// kill left. Nothing else in the folder is touched. One call at a time works in it, of all processes, until `open` returns.
+// Throws Failure: G4RT_MACHINE where the folder cannot be written, G4RT_BAD_ARGUMENT where others than this user can write
+// to it, G4RT_UNSUPPORTED on Windows, and what `open` throws.
+void with_prepacked(const Ort& ort, const Bundle& bundle, const std::string& graph, const std::string& cache,
+                    const std::function<void(const std::string& file)>& open);
 
 }  // namespace g4::rt

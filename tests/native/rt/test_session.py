@@ -1,6 +1,7 @@
 """Sessions of libg4rt give what Python's sessions give: tokens, logits, and the state that a call leaves."""
 
 import ctypes
+import os
 import threading
 
 import numpy as np
@@ -250,6 +251,14 @@ def test_weights_are_mapped_once_for_all_sessions(quantized, g4ops, rt):
         assert first.memory.weight_bytes == bundle.manifest.files["weights.data"].bytes
 
 
+def spoil_unseen(file):
+    """Another content of the same size, and the time at which it was written before."""
+    found = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(b"\0" * found.st_size)
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
 def test_a_cache_of_rearranged_weights(quantized, rt, tmp_path):
     """Made once, then mapped; damaged, it is made again; what is not ours stays."""
     bundle, cache = quantized("tiny-e2b", "int4", "onnxruntime"), tmp_path / "cache"
@@ -270,6 +279,20 @@ def test_a_cache_of_rearranged_weights(quantized, rt, tmp_path):
     assert answer() == expected
     assert header.stat().st_mtime_ns != made
     assert (cache / "own.txt").read_text() == "mine"
+    weights = entry / "weights.data"
+    assert weights.stat().st_mode & 0o777 == 0o600
+    for spoil in (lambda: spoil_unseen(weights), lambda: weights.chmod(0o660), lambda: entry.chmod(0o777)):
+        made = header.stat().st_mtime_ns
+        spoil()
+        assert answer() == expected
+        assert header.stat().st_mtime_ns != made
+    weights.unlink()
+    (entry / "foreign").write_text("mine")
+    with pytest.raises(Refused, match="has files that libg4rt did not write: delete it") as refused:
+        answer()
+    assert refused.value.status == "machine"
+    assert [file.name for file in entry.iterdir()] == ["foreign"]
+    assert {file.name for file in cache.iterdir()} == {"own.txt", entry.name}
     cache.chmod(0o777)
     with pytest.raises(Refused, match="of this user alone") as refused:
         answer()
