@@ -206,7 +206,10 @@ class Conversation {
   template <class Take>
   std::size_t answer(std::string_view prompt, Take&& take, const Answer& how = {}) {
     std::vector<std::int32_t> ids = model_->encode(prompt, how.media);
-    if (how.media.empty() && ids.size() > held_.size() && std::equal(held_.begin(), held_.end(), ids.begin())) {
+    // What else was called of the session shows in its length, which is 0 while another thread is in a call.
+    const bool known = !held_.empty() && held_.size() == session_.length();
+    const bool goes_on = known && how.media.empty() && ids.size() > held_.size();
+    if (goes_on && std::equal(held_.begin(), held_.end(), ids.begin())) {
       ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(held_.size()));
     } else {
       reset();

@@ -5,12 +5,15 @@
 //
 // SCRATCH: a folder that is empty. Parts: answers, refusals, threads, files; without one, all. The last line says how
 // many things were wrong.
+#include <cmath>
 #include <cstring>
 
 #include "rt_driver.h"
 
 namespace g4::test {
 namespace {
+
+constexpr float kOtherOrder = 1e-3f;  // of logits up to 10: a token and a prompt are summed in several orders
 
 void print(const char* name, const Ids& ids) {
   std::printf("%s:", name);
@@ -49,6 +52,33 @@ void texts(const g4rt::Model& model) {
   print("chat", model.encode(chat));
 }
 
+// A conversation goes on where it stands, and begins anew where its session was used otherwise, or the turns differ.
+void conversations(const g4rt::Model& model) {
+  g4rt::Answer how;
+  how.max_new_tokens = 1;  // which is not appended: the next turn begins with the whole prompt before
+  const auto answered = [&](g4rt::Conversation& talk, const std::string& prompt) {
+    Ids found;
+    talk.answer(prompt, [&](std::int32_t id, std::string_view) { return found.push_back(id), true; }, how);
+    EXPECT(talk.session().length() == model.encode(prompt).size());
+    return found;
+  };
+  g4rt::Conversation talk(model);
+  std::string prompt;
+  const auto turn = [&](const std::string& text) {
+    g4rt::Conversation fresh(model);
+    prompt += text;
+    EXPECT(answered(talk, prompt) == answered(fresh, prompt));
+  };
+  turn("Hello, world");
+  turn(" and more");
+  talk.session().prefill({5, 6});
+  turn(" of it");
+  talk.session().reset();
+  turn(" all");
+  prompt = "Something else";
+  turn(" now");
+}
+
 void states(const Given& given, const g4rt::Model& model, const Ids& ids) {
   const std::string path = given.scratch + "/state";
   g4rt::Session session(model), other(model);
@@ -76,6 +106,7 @@ void steps(const g4rt::Model& model, const Ids& ids) {
   session.decode(ids[ids.size() - 2]);
   session.decode(ids.back());
   EXPECT(session.logits().size() == whole.size() && session.length() == ids.size());
+  for (std::size_t i = 0; i < whole.size(); ++i) EXPECT(std::abs(session.logits()[i] - whole[i]) < kOtherOrder);
   g4rt_sampler* sampler = nullptr;
   g4rt::check(g4rt_sampler_create(nullptr, &sampler));
   std::int32_t likeliest = -1;
@@ -101,7 +132,7 @@ void answers(const Given& given) {
   print("facts", {facts.vocab_size, facts.context, facts.bos_token_id, facts.pad_token_id, facts.text, facts.chat,
                   facts.image, facts.audio});
   print("stops", stops);
-  if (facts.text) texts(model);
+  if (facts.text) texts(model), conversations(model);
   const Ids ids = prompt(facts, 40);
   g4rt::Session session(model);
   g4rt::Answer how;

@@ -9,13 +9,20 @@ namespace {
 constexpr std::uint64_t kLargestManifest = 16 << 20, kLargestFile = std::uint64_t{1} << 50;
 constexpr const char* kAgain = ": compile it again, or copy the whole folder";
 
-// Files that the bundle in the folder `real` may link to: its own, and in a snapshot of the Hugging Face Hub's cache
-// (`models--NAME/snapshots/REVISION`) those of its model.
+// The folder that `path` stands in, and its own name.
+std::pair<std::string, std::string> split(const std::string& path) {
+  const std::size_t last = path.find_last_of("/\\");
+  if (last == path.npos) return {"", path};
+  return {path.substr(0, last), path.substr(last + 1)};
+}
+
+// Where files of the bundle in the folder `real` may lie: there, and of a snapshot in the cache of the Hugging Face Hub
+// (`models--ID/snapshots/REVISION`, links to `models--ID/blobs`) in the folder of the model.
 std::string root_of(const std::string& real) {
-  const std::size_t last = real.find_last_of("/\\");
-  const std::size_t before = last == real.npos || last == 0 ? real.npos : real.find_last_of("/\\", last - 1);
-  if (before == real.npos || real.substr(before + 1, last - before - 1) != "snapshots") return real;
-  return real.substr(0, before);
+  const auto [snapshots, revision] = split(real);
+  const auto [model, name] = split(snapshots);
+  const bool in_cache = name == "snapshots" && split(model).second.rfind("models--", 0) == 0;
+  return in_cache && !real_folder(joined(model, "blobs")).empty() ? model : real;
 }
 
 }  // namespace

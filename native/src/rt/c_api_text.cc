@@ -24,10 +24,11 @@ template <class Body>
 g4rt_status next_piece(g4rt_stream* stream, const char** text, size_t* bytes, const Body& body) {
   return guarded([&] {
     g4rt_stream& of = *need(stream, "stream");
+    need(text, "text"), need(bytes, "bytes");  // before a token is taken
     of.text.clear();
     body(of);
-    *need(text, "text") = of.text.data();
-    *need(bytes, "bytes") = of.text.size();
+    *text = of.text.data();
+    *bytes = of.text.size();
   });
 }
 

@@ -122,11 +122,11 @@ MediaSpec read_media(const Field& field, std::int64_t vocab_size) {
   const Field tokens = field.at("tokens");
   for (const auto& [name, to] : {std::pair{"image", &spec.image}, {"video", &spec.video}, {"audio", &spec.audio}}) {
     to->text = tokens.at(name).at("text").text(64);
-    to->id = static_cast<std::int32_t>(tokens.at(name).at("id").integer(0, std::int64_t{1} << 31) & 0x7FFFFFFF);
     if (to->text.empty()) tokens.at(name).wrong("has no text");
     // What the bundle does not take may have an id beyond a small vocabulary; it is then among no ids.
-    if (field.at(name).given() && tokens.at(name).at("id").integer(0, std::int64_t{1} << 31) >= vocab_size)
-      tokens.at(name).wrong("has an id beyond the vocabulary");
+    const std::int64_t id = tokens.at(name).at("id").integer(0, std::int64_t{1} << 31);
+    to->id = id < vocab_size ? static_cast<std::int32_t>(id) : -1;
+    if (to->id < 0 && field.at(name).given()) tokens.at(name).wrong("has an id beyond the vocabulary");
   }
   for (const auto& [name, to] : {std::pair{"boi", &spec.boi}, {"eoi", &spec.eoi}, {"boa", &spec.boa}, {"eoa", &spec.eoa}})
     *to = tokens.at(name).text(64);

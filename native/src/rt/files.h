@@ -40,7 +40,7 @@ struct FileFacts {
   std::string real;  // where it stands, links followed
 };
 
-// Facts of `path`; nothing is opened, so that a pipe holds up nobody.
+// Facts of `path`; nothing is opened, so that a pipe holds up nobody. Throws Failure where the system does not tell.
 FileFacts file_facts(const std::string& path);
 // Where the folder `path` stands, links followed; empty where there is none.
 std::string real_folder(const std::string& path);

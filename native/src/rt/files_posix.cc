@@ -19,6 +19,9 @@ namespace {
 
 std::string words_of(int error) { return std::strerror(error); }
 
+// Whether it is not the file that is wrong: no memory, no descriptors, or a disk that does not answer.
+bool of_the_machine(int error) { return error == ENOMEM || error == EMFILE || error == ENFILE || error == EIO || error == EAGAIN; }
+
 struct Descriptor {
   explicit Descriptor(int number) : number(number) {}
   ~Descriptor() {
@@ -43,17 +46,21 @@ std::string joined(const std::string& folder, const std::string& name) {
 
 MappedFile::MappedFile(const std::string& path, std::uint64_t most, g4rt_status status) {
   const auto refuse = [&](const std::string& why) { fail(status, path + " cannot be read: " + why); };
+  const auto refuse_errno = [&](int error) {
+    if (of_the_machine(error)) status = G4RT_MACHINE;
+    refuse(words_of(error));
+  };
   const Descriptor opened(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (opened.number < 0) refuse(words_of(errno));
+  if (opened.number < 0) refuse_errno(errno);
   struct stat found;
-  if (::fstat(opened.number, &found)) refuse(words_of(errno));
+  if (::fstat(opened.number, &found)) refuse_errno(errno);
   if (!S_ISREG(found.st_mode)) refuse("it is no regular file");
   most = std::min<std::uint64_t>(most, SIZE_MAX);  // what can be mapped where a size_t has 32 bits
   if (static_cast<std::uint64_t>(found.st_size) > most)
     refuse("it has " + std::to_string(found.st_size) + " bytes, and at most " + std::to_string(most) + " are read");
   if (found.st_size == 0) return;
   void* mapped = ::mmap(nullptr, static_cast<std::size_t>(found.st_size), PROT_READ, MAP_PRIVATE, opened.number, 0);
-  if (mapped == MAP_FAILED) refuse(words_of(errno));
+  if (mapped == MAP_FAILED) refuse_errno(errno);
   data_ = mapped;
   size_ = static_cast<std::size_t>(found.st_size);
 }
@@ -64,7 +71,10 @@ MappedFile::~MappedFile() {
 
 FileFacts file_facts(const std::string& path) {
   struct stat found;
-  if (::stat(path.c_str(), &found)) return {FileKind::none, 0, ""};
+  if (::stat(path.c_str(), &found)) {
+    if (errno == ENOENT || errno == ENOTDIR) return {FileKind::none, 0, ""};
+    fail(of_the_machine(errno) ? G4RT_MACHINE : G4RT_BAD_BUNDLE, path + " cannot be read: " + words_of(errno));
+  }
   if (!S_ISREG(found.st_mode)) return {FileKind::other, 0, ""};
   return {FileKind::regular, static_cast<std::uint64_t>(found.st_size), real_folder(path)};
 }

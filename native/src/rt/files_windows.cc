@@ -85,12 +85,8 @@ std::string real_folder(const std::string& path) {
                                     FILE_FLAG_BACKUP_SEMANTICS, nullptr));
   if (!opened.good()) return "";
   std::wstring wide(32768, L'\0');
-  wide.resize(::GetFinalPathNameByHandleW(opened.value, wide.data(), static_cast<DWORD>(wide.size()), 0));
-  const int length = static_cast<int>(wide.size());
-  const int bytes = ::WideCharToMultiByte(CP_UTF8, 0, wide.data(), length, nullptr, 0, nullptr, nullptr);
-  std::string real(static_cast<std::size_t>(bytes), '\0');
-  ::WideCharToMultiByte(CP_UTF8, 0, wide.data(), length, real.data(), bytes, nullptr, nullptr);
-  return real;
+  const DWORD length = ::GetFinalPathNameByHandleW(opened.value, wide.data(), static_cast<DWORD>(wide.size()), 0);
+  return length < wide.size() ? utf8_path(wide.substr(0, length)) : "";
 }
 
 void write_whole(const std::string& path, const std::function<void(const Put&)>& fill) {

@@ -26,10 +26,11 @@ void* loaded(const LibraryName& library, const char* symbol) {
 std::string own_folder() {
   HMODULE own = nullptr;
   wchar_t file[MAX_PATH];
+  DWORD length = 0;
   const DWORD flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
   const bool known = ::GetModuleHandleExA(flags, reinterpret_cast<LPCSTR>(&own_folder), &own) &&
-                     ::GetModuleFileNameW(own, file, MAX_PATH) < MAX_PATH;
-  const std::string found = known ? utf8_path(file) : "";
+                     (length = ::GetModuleFileNameW(own, file, MAX_PATH)) < MAX_PATH;
+  const std::string found = known ? utf8_path({file, length}) : "";
   return found.substr(0, found.find_last_of("\\/") + 1);
 }
 #else

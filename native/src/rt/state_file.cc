@@ -29,7 +29,7 @@ struct Entry {
   std::int64_t held, slots;
 };
 
-// Bytes of a tensor. Its slots are at most twice the context, so that this fits 64 bits; the sum of all need not.
+// Bytes of a tensor. Its slots are bounded by `read_entry`, so that this fits 64 bits; the sum of all need not.
 std::uint64_t bytes_of(const StateTensor& one) {
   return static_cast<std::uint64_t>(one.layer->heads * one.slots * one.width()) * one.part->bytes;
 }
@@ -115,8 +115,10 @@ class Reader {
     const std::int64_t least_held = layer.keep ? std::min(tokens, layer.window - 1) : 0;
     if (entry.held < least_held || entry.held > std::min(tokens, layer.keep))
       wrong("the layer " + std::to_string(layer.layer) + " holds " + std::to_string(entry.held) + " tokens");
+    // Rings are made larger where tokens of an image see each other, and the graph takes larger ones.
+    const std::int64_t largest = manifest_.needs("image-blocks") ? std::max(layer.slots, layer.keep + most) : layer.slots;
     const bool fits = !layer.keep   ? entry.slots >= tokens && entry.slots <= most
-                      : layer.slots ? entry.slots >= layer.slots && entry.slots <= std::max(layer.slots, layer.keep + most)
+                      : layer.slots ? entry.slots >= layer.slots && entry.slots <= largest
                                     : entry.slots == entry.held;
     if (!fits) wrong("the layer " + std::to_string(layer.layer) + " has " + std::to_string(entry.slots) + " slots");
     one.held = entry.held;

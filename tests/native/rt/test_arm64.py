@@ -1,8 +1,8 @@
 """Bundles on an emulated arm64 Linux: libg4rt and libg4ops cross-compiled, with ONNX Runtime's own library for arm64.
 
-What libg4ops computes has the bits of this machine (`tests/native/test_arm64.py`). The rest is ONNX Runtime's: products of
-float32 bundles, and the last norm of all. Logits differ by `NOISE` at most, and tokens are the same where no two are so
-near to each other, as with these bundles and prompts.
+What libg4ops computes has the bits of this machine (`tests/native/test_arm64.py`). The rest is ONNX Runtime's: products
+of float32 bundles, and the last norm of all. Logits differ by `NOISE` at most, and tokens are the same where no two are
+so near to each other, as with these bundles and prompts.
 """
 
 from __future__ import annotations

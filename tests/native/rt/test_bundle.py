@@ -74,7 +74,7 @@ def test_a_graph_that_is_another_one(rt, copy, bundles):
         (os.mkfifo, "no regular file"),
         (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
         (lambda path: path.symlink_to("/etc/hostname"), "leads out of the bundle|not valid|valid JSON"),
-        (lambda path: path.symlink_to(path.name), "lacks its file|no bundle"),
+        (lambda path: path.symlink_to(path.name), "levels of symbolic links"),
         (lambda path: path.write_bytes(b""), "bytes|valid JSON"),
         (lambda path: None, "lacks its file|no bundle"),
     ],
@@ -101,6 +101,22 @@ def test_files_are_links_in_a_hub_cache(rt, bundles, tmp_path):
         os.link(file, blobs / file.name)
         (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
     rt.open(snapshot).close()
+    for name in ("models-a", "models--a--c"):  # no cache by its name; and one without the folder of the files
+        other = tmp_path / name / "snapshots" / "abc"
+        other.mkdir(parents=True)
+        for file in source.iterdir():
+            os.link(file, other.parent / file.name)
+            (other / file.name).symlink_to(Path("..") / file.name)
+        refused(rt, other, "leads out of the bundle")
+
+
+def test_an_id_of_media_that_are_not_taken_may_be_any(rt, seeing, tmp_path):
+    """And is among no ids: 2^31, cut to 31 bits, would be the padding."""
+    folder = linked(seeing("tiny-e2b").folder, tmp_path / "bundle")
+    rewrite(folder, put(("media", "tokens", "audio", "id"), 1 << 31))
+    with rt.open(folder) as model, model.session() as session:
+        session.prefill([0, 5, 0])
+        assert session.length == 3
 
 
 @pytest.mark.parametrize(

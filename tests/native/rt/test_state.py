@@ -127,6 +127,23 @@ def test_sizes_that_lie_are_refused(saved, offset, kind, value, words):
     assert session.length == len(PROMPT)
 
 
+def test_larger_rings_than_the_graph_takes_are_refused(quantized, g4ops, rt, tmp_path):
+    """Sums and sizes agree: only the graph would not run."""
+    bundle, file = quantized("tiny-31b", "int4", "g4ops"), tmp_path / "state"
+    layers = bundle.manifest.kv.layers
+    ring = next(index for index, layer in enumerate(layers) if layer.slots)
+    with rt.open(bundle.folder) as model, model.session() as session:
+        session.save(file)
+        data = bytearray(file.read_bytes())
+        row = layers[ring].heads * layers[ring].head_dim * 4
+        for part in (0, 1):
+            struct.pack_into("<q", data, 64 + 16 * (2 * ring + part) + 8, layers[ring].slots + 1)
+        file.write_bytes(fixed(bytes(data[:-32]) + b"\0" * (2 * row) + bytes(32)))
+        with pytest.raises(Refused, match=f"has {layers[ring].slots + 1} slots") as refused:
+            session.restore(file)
+        assert refused.value.status == "bad-bundle"
+
+
 def test_a_state_of_another_bundle_or_of_more_tokens_than_fit(bundles, rt, tmp_path):
     with rt.open(bundles("tiny-e2b").folder) as model, model.session() as session:
         session.prefill(PROMPT)

@@ -1,5 +1,7 @@
 """Text of libg4rt: ids, words and streams of Python's codec; media in prompts; what a bundle lacks."""
 
+from ctypes import byref, c_size_t
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,14 @@ def test_an_answer_comes_with_its_text(text_bundle, codec, rt):
             session.reset()
             tokens = session.generate(model.encode("Tell me"), 60, temperature=2.0, seed=seed)
             assert b"".join(session.pieces).decode() == codec.decode(tokens)
+
+
+def test_a_piece_for_which_there_is_no_room_is_not_lost(text_bundle, rt):
+    with rt.open(text_bundle.folder) as model, model.stream() as stream:
+        (token, *_) = [id for id in model.encode("x") if model.decode([id])]
+        with pytest.raises(Refused, match="text is NULL"):
+            stream.call("g4rt_stream_push", token, None, byref(c_size_t()))
+        assert stream.push(token) + stream.end() == model.decode([token])
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"abc\xed\xa0\x80", b"\xc3", b"\xf5\x80\x80\x80"])

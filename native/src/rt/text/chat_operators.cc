@@ -65,7 +65,7 @@ Value many(Work& work, const Value& value, std::int64_t times) {
     const std::string& bytes = value.text().bytes;
     if (bytes.empty()) times = 0;
     if (times > static_cast<std::int64_t>(kLongestText)) work.text(kLongestText + 1);
-    work.text(bytes.size() * static_cast<std::size_t>(times));
+    work.text(std::uint64_t{bytes.size()} * static_cast<std::uint64_t>(times));
     std::string made;
     while (times--) made += bytes;
     return Value(new Text(Kind::text, std::move(made)));
@@ -73,7 +73,7 @@ Value many(Work& work, const Value& value, std::int64_t times) {
   const std::vector<Value>& values = value.items().values;
   if (values.empty()) times = 0;
   if (times > static_cast<std::int64_t>(kMostItems)) work.items(kMostItems + 1);
-  work.items(values.size() * static_cast<std::size_t>(times));
+  work.items(std::uint64_t{values.size()} * static_cast<std::uint64_t>(times));
   std::vector<Value> made;
   while (times--) made.insert(made.end(), values.begin(), values.end());
   return make_list(work, std::move(made), value.kind());

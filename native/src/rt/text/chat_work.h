@@ -25,23 +25,24 @@ class Work {
  public:
   explicit Work(const Table& table, std::int64_t steps = kMostSteps) : table(table), steps_(steps) {}
 
-  void step(std::size_t count = 1) {
+  // Counts have 64 bits on every system: products of sizes come in.
+  void step(std::uint64_t count = 1) {
+    if (count > static_cast<std::uint64_t>(steps_)) refuse("the template takes too many steps");
     steps_ -= static_cast<std::int64_t>(count);
-    if (steps_ < 0) refuse("the template takes too many steps");
   }
 
   // A text of `bytes` is searched for one of `other`: at worst that takes the product of both.
-  void search(std::size_t bytes, std::size_t other) { step(1 + bytes / 64 * (1 + other / 64)); }
+  void search(std::uint64_t bytes, std::uint64_t other) { step(1 + bytes / 64 * (1 + other / 64)); }
 
   // A text of `bytes`, or a part of one, is to be made.
-  void text(std::size_t bytes) {
+  void text(std::uint64_t bytes) {
     if (bytes > kLongestText || (bytes_ -= static_cast<std::int64_t>(bytes)) < 0) {
       refuse("the template makes texts that are too long");
     }
   }
 
   // A list of `count` items is to be made.
-  void items(std::size_t count) {
+  void items(std::uint64_t count) {
     if (count > kMostItems) refuse("the template makes lists that are too long");
     text(16 * count);
   }
