@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
@@ -14,6 +16,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from g4compile.cli.render.messages import error as show_error
+from g4compile.cli.render.messages import warning as show_warning
 from g4compile.cli.streams import stdout_to_stderr, write_json
 from g4compile.errors import Defect, G4Error, InputError, MachineError
 from g4compile.inputs.documents import is_text, shown
@@ -66,7 +69,8 @@ def _answer(function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) ->
     """What ``function`` returns, or the error that says why it returns nothing."""
     try:
         _check_text(kwargs)
-        return function(*args, **kwargs)
+        with _warnings_shown():
+            return function(*args, **kwargs)
     except G4Error as problem:
         return problem
     except ModuleNotFoundError as problem:
@@ -81,6 +85,24 @@ def _answer(function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) ->
         return MachineError("the memory of this machine is not enough", why=str(problem), fix="free some memory")
     except Exception as problem:
         return _unexpected(problem)
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Show what is warned about as one line, and not as a place in a source."""
+    given = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category is UserWarning:
+            show_warning(str(message))
+        else:  # for whoever develops the library that warns
+            given(message, category, *where, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = given
 
 
 def _check_text(given: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 from g4compile.errors import MachineError
@@ -19,6 +20,22 @@ def sources() -> Path:
         if (folder / "include" / "g4rt.h").exists():
             return folder
     raise MachineError("this install has no sources of libg4rt", where=str(_PACKAGE), fix=FIX)
+
+
+def licenses(with_onnxruntime: bool) -> dict[str, Path]:
+    """Texts that go with what a project is made of, by their names in it."""
+    in_clone = _PACKAGE.parent / "native"
+    own = _PACKAGE.parent / "LICENSE" if in_clone.is_dir() else _installed("LICENSE")
+    if not with_onnxruntime:
+        return {"g4compile-LICENSE": own}
+    runtime = Path(ort.__file__).parent
+    names = ("LICENSE", "ThirdPartyNotices.txt")
+    return {"g4compile-LICENSE": own, **{f"onnxruntime-{name}": runtime / name for name in names}}
+
+
+def _installed(name: str) -> Path:
+    """A file beside the metadata of this install."""
+    return next(Path(str(file.locate())) for file in metadata.files("g4compile") or () if file.name == name)
 
 
 def libraries(with_ops: bool) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from g4compile.bundle.folder import Bundle
 from g4compile.bundle.manifest import MANIFEST
 from g4compile.bundle.requires import G4OPS, GENAI
-from g4compile.embedding.native_files import PARTS, libraries, sources
+from g4compile.embedding.native_files import PARTS, libraries, licenses, sources
 from g4compile.embedding.platforms import PLATFORMS, Platform
 from g4compile.errors import InputError
 from g4compile.inputs.system import system_errors
@@ -48,7 +49,11 @@ def embed(bundle: Bundle, output: Path, platform: str) -> Project:
     output = Path(os.path.abspath(output))  # noqa: PTH100 - without following a link
     with system_errors("writing the project", output, InputError):
         if os.path.lexists(output):
-            raise InputError(f"{output} is there already", fix="name a new folder")
+            raise _there_already(output)
+        if Path(os.path.realpath(output.parent)).is_relative_to(os.path.realpath(bundle.folder)):
+            raise InputError(
+                f"the project {output} lies in the bundle, which must be a bundle alone", fix="name a folder beside it"
+            )
         output.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         try:
@@ -61,12 +66,22 @@ def embed(bundle: Bundle, output: Path, platform: str) -> Project:
                     _copy(native / "include" / name, partial / "include" / name)
             for name, file in given.items():
                 _copy(file, partial / "lib" / name)
+            _copy_licenses(chosen.libraries, partial / "licenses")
             partial.chmod(0o755)
-            partial.rename(output)
+            try:
+                partial.rename(output)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # it has come since
+                    raise _there_already(output) from None
+                raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     found = [file for file in output.rglob("*") if file.is_file()]
     return Project(output, chosen, len(found), sum(file.stat().st_size for file in found), linked)
+
+
+def _there_already(output: Path) -> InputError:
+    return InputError(f"{output} is there already", fix="name a new folder")
 
 
 def _check_runs(bundle: Bundle) -> None:
@@ -97,6 +112,11 @@ def _copy_bundle(bundle: Bundle, folder: Path) -> bool:
             linked = False
             shutil.copyfile(file, folder / name)
     return linked
+
+
+def _copy_licenses(with_onnxruntime: bool, folder: Path) -> None:
+    for name, file in licenses(with_onnxruntime).items():
+        _copy(file, folder / name)
 
 
 def _copy_sources(native: Path, folder: Path) -> None:

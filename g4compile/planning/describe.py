@@ -95,6 +95,8 @@ def describe_compiled(bundle: Bundle, facts: ModelFacts) -> dict[str, Any]:
     }
     if manifest.engine is None:
         data["modality_bytes"] = {one: stored_bytes(bundle, PARTS[one]) for one in manifest.modalities if one in PARTS}
+    if manifest.text_tables is not None:
+        data["text_tables"] = msgspec.to_builtins(manifest.text_tables)
     if manifest.engine is None and manifest.cuda is None and manifest.quantized:
         data["kernels"] = "g4ops" if G4OPS in manifest.requires else "onnxruntime"
     if GENAI in manifest.requires:

@@ -20,7 +20,7 @@ namespace g4rt {
 
 class Error : public std::runtime_error {
  public:
-  explicit Error(g4rt_status status) : std::runtime_error(g4rt_last_error()), status(status) {}
+  explicit Error(g4rt_status given) : std::runtime_error(g4rt_last_error()), status(given) {}
   g4rt_status status;
 };
 

@@ -142,7 +142,7 @@ void of_sampling() {
   REFUSED(g4rt_sampler_choose(sampler, logits.data(), 3, nullptr), G4RT_BAD_ARGUMENT, "id is NULL");
   for (const auto& one : {damaged, infinite})
     REFUSED(g4rt_sampler_choose(sampler, one.data(), one.size(), &id), G4RT_BAD_BUNDLE, "not finite");
-  REFUSED(g4rt_sampler_choose(sampler, logits.data(), 0, &id), G4RT_BAD_BUNDLE, "not finite");
+  REFUSED(g4rt_sampler_choose(sampler, logits.data(), 0, &id), G4RT_BAD_ARGUMENT, "there are no logits");
   EXPECT(id == -7 && g4rt_sampler_choose(sampler, logits.data(), 3, &id) == G4RT_OK && id >= 0 && id < 3);
   g4rt_sampler_destroy(sampler);
   g4rt_sampler_destroy(nullptr);

@@ -42,12 +42,28 @@ def test_a_linux_project_chats(bundles, quantized, g4ops, libraries, tmp_path, r
     (tmp_path / "app").rename(moved)
     output("cmake", "-S", str(moved), "-B", str(moved / "build"))
     output("cmake", "--build", str(moved / "build"))
+    moved = moved.rename(tmp_path / "again")  # what is built finds the libraries from where it stands
     done = subprocess.run(
         [moved / "build" / "chat"], cwd=moved, input=b"Hi\nAgain \xff\nAgain\n\n", capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(b"\n> ") == 3 and b"UTF-8" in done.stdout
     Bundle.open(moved / "bundle").check_hashes()
+    licenses = {file.name for file in (moved / "licenses").iterdir()}
+    assert licenses == {"g4compile-LICENSE", "onnxruntime-LICENSE", "onnxruntime-ThirdPartyNotices.txt"}
+
+
+def test_two_projects_at_once(bundles, libraries, tmp_path, monkeypatch):
+    """The one that is written first stands, and the other says so."""
+
+    def come_first(*_):
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "file").touch()
+
+    monkeypatch.setattr("g4compile.embedding.project._copy_licenses", come_first)
+    with pytest.raises(InputError, match="is there already"):
+        embed(bundles("tiny-e2b"), tmp_path / "app", "linux")
+    assert [file.name for file in tmp_path.iterdir() if file.name != "lib"] == ["app"]
 
 
 def test_the_verb(bundles, libraries, tmp_path):
@@ -67,6 +83,8 @@ def test_what_is_refused(bundles, engine_bundle, libraries, tmp_path):
         embed(bundle, tmp_path / "app", "windows")
     with pytest.raises(InputError, match="does not run bundles of the target tensorrt-rtx"):
         embed(engine_bundle, tmp_path / "app", "linux")
+    with pytest.raises(InputError, match="lies in the bundle"):
+        embed(bundle, bundle.folder / "inside" / "app", "linux")
     (tmp_path / "there").mkdir()
     for there in (tmp_path / "there", Path(), Path("..")):
         with pytest.raises(InputError, match="is there already"):
@@ -140,7 +158,7 @@ def test_every_platform_has_a_readme_that_names_what_is_there(platform, bundles,
     folder = embed(bundles("tiny-e2b"), tmp_path / "app", platform).folder
     text = (folder / "README.md").read_text()
     named = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
-    assert len(named) == 3
+    assert len(named) == 4
     for name in named:
         for one in re.findall(r"`([^`]+)`", name):
             assert (folder / one).exists(), one

@@ -9,7 +9,7 @@ from g4compile.errors import MachineError
 from g4compile.requirements import BASE, BROKEN, COMPILE, RUNTIME, Requirement, install_command
 from g4compile.runtime.cuda.present import present
 from g4compile.runtime.native import find_library
-from g4compile.runtime.shared_library import FIX
+from g4compile.runtime.shared_library import FIX, FOLDER
 
 _KINDS = {
     COMPILE: "whole: compiles, verifies and runs",
@@ -40,6 +40,20 @@ def library_row() -> tuple[str, dict[str, str]]:
     if found is None:
         return f"not here; products with codes are ONNX Runtime's own  {FIX}", {"fix": FIX}
     return f"{found.file}, kernels {found.kernels}", {"file": str(found.file), "kernels": found.kernels}
+
+
+def embedding_row() -> tuple[str, dict[str, str]]:
+    """Whether libg4rt and its sources are here, which `embed` puts into projects: for people and as data."""
+    from g4compile.embedding.native_files import sources  # which imports ONNX Runtime
+
+    file, fix = FOLDER / "libg4rt.so", {"fix": FIX}
+    try:
+        found = {"sources": str(sources())}
+    except MachineError as error:
+        return f"{error.what}  {FIX}", fix
+    if not file.exists():
+        return f"not here; `embed` writes no project for linux  {FIX}", found | fix
+    return f"{file}, for `embed`", {"file": str(file), **found}
 
 
 def cuda_rows() -> tuple[dict[str, str], dict[str, dict[str, str]]]:

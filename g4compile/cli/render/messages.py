@@ -1,4 +1,4 @@
-"""Errors, notes and verdicts: in colour on a terminal only, plain text everywhere else."""
+"""Errors, warnings, notes and verdicts: in colour on a terminal only, plain text everywhere else."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def note(text: str) -> None:
     """What was done that nobody asked for, on stderr."""
     with contextlib.suppress(OSError):
         _write("note:", "bold", f" {_printable(text)}", sys.stderr)
+
+
+def warning(text: str) -> None:
+    """What went otherwise than one may expect, on stderr."""
+    with contextlib.suppress(OSError):
+        _write("warning:", "bold yellow", f" {_printable(text)}", sys.stderr)
 
 
 def verdict(good: bool, text: str) -> None:

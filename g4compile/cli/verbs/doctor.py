@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from g4compile.cli.render.installs import builder_rows, cuda_rows, install_rows, library_row
+from g4compile.cli.render.installs import (
+    builder_rows,
+    cuda_rows,
+    embedding_row,
+    install_rows,
+    library_row,
+)
 from g4compile.cli.render.tables import table
 from g4compile.cli.verb import Answer, Json, verb
 
@@ -44,6 +50,7 @@ def doctor(
         "targets": targets,
     }
     library, data["libg4ops"] = library_row()
+    embedding, data["libg4rt"] = embedding_row()
     cuda, data["cuda"] = cuda_rows()
     data["builders"] = builders
     failed = None
@@ -55,6 +62,7 @@ def doctor(
         **install_rows(kind, versions, found, targets),
         **builder_rows(builders),
         "libg4ops": library,
+        "libg4rt": embedding,
         **cuda,
     }
     return Answer(data, lambda: table("g4compile doctor", rows), failed)

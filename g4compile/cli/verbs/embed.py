@@ -45,7 +45,9 @@ def embed(
     if made.platform.not_run:
         rows["not run"] = made.platform.not_run
     if not data["tokenizer"]:
-        rows["no text"] = "the bundle has no table of its tokenizer: the program gives token ids"
+        rows["no text"] = "the bundle has no table of its tokenizer: change the program to take and give token ids"
     elif not data["chat"]:
-        rows["no chat"] = "the bundle has no table of its chat template: the program gives plain text"
+        rows["no chat"] = (
+            "the bundle has no table of its chat template: each message is given to the model as plain text"
+        )
     return Answer(data, lambda: table(f"wrote {output}", rows))

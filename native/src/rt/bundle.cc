@@ -32,7 +32,12 @@ Bundle::Bundle(const std::string& folder) : folder_(folder) {
   if (found.kind == FileKind::none)
     fail(G4RT_BAD_BUNDLE, "there is no bundle at " + folder + ": give the folder that `g4compile compile` wrote");
   if (found.kind == FileKind::other) fail(G4RT_BAD_BUNDLE, file(kManifest) + " is no regular file");
-  manifest_ = read_manifest(MappedFile(file(kManifest), kLargestManifest, G4RT_BAD_BUNDLE).bytes());
+  const MappedFile manifest(file(kManifest), kLargestManifest, G4RT_BAD_BUNDLE);
+  try {
+    manifest_ = read_manifest(manifest.bytes());
+  } catch (const Failure& failure) {  // which does not know where it stands
+    fail(failure.status, folder + ": " + failure.words + (failure.status == G4RT_BAD_BUNDLE ? kAgain : ""));
+  }
   check_files();
 }
 

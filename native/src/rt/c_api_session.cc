@@ -19,6 +19,11 @@ g4rt_status in_turn(g4rt_session* session, const Body& body) {
   });
 }
 
+const char* named(const char* path) {
+  if (!*need(path, "path")) fail(G4RT_BAD_ARGUMENT, "path is empty");
+  return path;
+}
+
 // What the callback returns. It is the caller's: what it throws is no defect of this library, and ends the answer.
 std::int32_t call(g4rt_on_token on_token, void* user, std::int32_t token, const std::string* text) {
   try {
@@ -78,11 +83,11 @@ void g4rt_session_cancel(g4rt_session* session) {
 }
 
 g4rt_status g4rt_session_save(g4rt_session* session, const char* path) {
-  return in_turn(session, [&](Session& of) { of.save(need(path, "path")); });
+  return in_turn(session, [&](Session& of) { of.save(named(path)); });
 }
 
 g4rt_status g4rt_session_restore(g4rt_session* session, const char* path) {
-  return in_turn(session, [&](Session& of) { of.restore(need(path, "path")); });
+  return in_turn(session, [&](Session& of) { of.restore(named(path)); });
 }
 
 g4rt_status g4rt_session_memory(const g4rt_session* session, g4rt_memory* memory) {

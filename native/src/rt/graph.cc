@@ -38,11 +38,7 @@ Graph::Graph(std::shared_ptr<const Ort> ort, const Bundle& bundle, const char* p
   bundle.checked(spec_.file);
   SessionOptions how(*ort_, options.threads);
   const auto open = [&](const std::string& file) {
-    OrtSession* session = nullptr;
-    const auto path = native_path(file);
-    ort_->check(ort_->api.CreateSession(ort_->env, path.c_str(), how.get(), &session), "ONNX Runtime does not open " + file,
-                G4RT_BAD_BUNDLE);
-    session_ = std::shared_ptr<OrtSession>(session, [ort = ort_](OrtSession* gone) { ort->api.ReleaseSession(gone); });
+    session_ = std::shared_ptr<OrtSession>(how.open(file), [ort = ort_](OrtSession* gone) { ort->api.ReleaseSession(gone); });
   };
   if (bundle.manifest().needs("g4ops")) {
     how.add_ops(options.ops);  // which reads panels as they are stored: nothing is rearranged

@@ -11,7 +11,7 @@ constexpr int kMostThreads = 1024;
 
 [[noreturn]] void no_table(const Manifest& manifest, const char* kind, const char* fix) {
   const auto why = manifest.no_table.find(kind);
-  fail(G4RT_UNSUPPORTED, std::string("this bundle has no table of the ") + kind + ", so that C has none: " +
+  fail(G4RT_UNSUPPORTED, std::string("this bundle has no table of the ") + kind + " for C: " +
                              (why == manifest.no_table.end() ? "the checkpoint had none when it was compiled" : why->second) + ": " + fix);
 }
 
@@ -23,7 +23,7 @@ Model::Model(const std::string& folder, ModelOptions options) : options_(std::mo
   if (threads < 0 || threads > kMostThreads)
     fail(G4RT_BAD_ARGUMENT, "threads is " + std::to_string(threads) + ", not from 0 to " + std::to_string(kMostThreads));
   if (options_.capacity < 0 || options_.capacity > found.context)
-    fail(G4RT_BAD_ARGUMENT, "capacity is " + std::to_string(options_.capacity) + ", and the context of this bundle is " +
+    fail(G4RT_BAD_ARGUMENT, "capacity is " + std::to_string(options_.capacity) + ", not from 0 to the context of this bundle, " +
                                 std::to_string(found.context));
   const std::string& dtype = options_.kv_dtype;
   if (!dtype.empty() && dtype != "float32" && dtype != "bfloat16" && dtype != "int8")

@@ -1,6 +1,7 @@
 #include "ort.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 
 #include "failure.h"
@@ -63,6 +64,11 @@ Ort::Ort(const char* library) : base(base_of(library)), api(table_of(base)) {
   OrtStatus* refused = api.CreateAndRegisterAllocator(env, memory, static_cast<const OrtArenaCfg*>(nullptr));
   shares_arena = refused == nullptr;
   if (refused) api.ReleaseStatus(refused);
+}
+
+int Ort::minor_version() const {
+  const char* const point = std::strchr(base->GetVersionString(), '.');
+  return point ? std::atoi(point + 1) : 0;
 }
 
 Ort::~Ort() {

@@ -18,6 +18,7 @@ class Ort {
   ~Ort();
   Ort(const Ort&) = delete;
 
+  int minor_version() const;  // 27 of 1.27.0
   // Throws Failure (`status`) with ONNX Runtime's words behind `what`. Memory that it did not get is G4RT_MACHINE.
   void check(OrtStatus* result, const std::string& what, g4rt_status status = G4RT_MACHINE) const;
 

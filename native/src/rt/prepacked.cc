@@ -32,7 +32,8 @@ constexpr const char *kBegin = "g4rt-", *kUnfinished = ".g4rt-filling-", *kHeade
 constexpr std::uint64_t kLargestGraph = std::uint64_t{2} << 30;
 
 [[noreturn]] void refuse(const std::string& path) {
-  fail(G4RT_MACHINE, "the cache " + path + " cannot be used: " + std::strerror(errno));
+  const char* const fix = errno == ENOENT ? ": make the folder that it is to stand in" : "";
+  fail(G4RT_MACHINE, "the cache " + path + " cannot be used: " + std::strerror(errno) + fix);
 }
 
 // What the layout of rearranged weights depends on beside ONNX Runtime.
@@ -61,7 +62,7 @@ void make_folder(const std::string& cache) {
   struct stat found;
   if (::stat(cache.c_str(), &found)) refuse(cache);
   if (!S_ISDIR(found.st_mode) || !is_private(found))
-    fail(G4RT_BAD_ARGUMENT, "the cache " + cache + " is no folder of this user alone: who writes there decides what the model computes");
+    fail(G4RT_BAD_ARGUMENT, "the cache " + cache + " is no folder of this user alone, and who writes there decides what the model computes: chmod 700, or name another one");
 }
 
 // One thread of one process at a time: what one has made and is about to open, another one must not delete, or find
@@ -152,11 +153,7 @@ void make(const Ort& ort, const Bundle& bundle, const std::string& graph, const 
     how.set("session.save_external_prepacked_constant_initializers", "1");
     how.set("session.optimized_model_external_initializers_file_name", kData);
     how.set("session.optimized_model_external_initializers_min_size_in_bytes", "1024");
-    OrtSession* session = nullptr;
-    const std::string file = bundle.file(graph);
-    ort.check(ort.api.CreateSession(ort.env, file.c_str(), how.get(), &session), "ONNX Runtime does not open " + file,
-              G4RT_BAD_BUNDLE);
-    ort.api.ReleaseSession(session);
+    ort.api.ReleaseSession(how.open(bundle.file(graph)));
     for (const std::string& name : {graph, std::string(kData)}) {
       const std::string written = joined(partial, name);
       if (::chmod(written.c_str(), 0600)) refuse(written);

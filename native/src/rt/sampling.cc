@@ -13,12 +13,12 @@ namespace {
 
 void check_settings(const g4rt_sampling& given) {
   const auto refuse = [](const char* what, const char* range) {
-    fail(G4RT_BAD_ARGUMENT, std::string(what) + " is not " + range);
+    fail(G4RT_BAD_ARGUMENT, std::string(what) + " must be " + range);
   };
   if (given.temperature != 0 && !(given.temperature >= 0.00001 && std::isfinite(given.temperature)))
     refuse("temperature", "0, or a number of at least 0.00001");
   if (given.top_k < 0) refuse("top_k", "0 or more");
-  if (given.top_p != 0 && !(given.top_p >= 0.000000001 && given.top_p <= 1)) refuse("top_p", "from 0.000000001 to 1");
+  if (given.top_p != 0 && !(given.top_p >= 0.000000001 && given.top_p <= 1)) refuse("top_p", "from 0.000000001 to 1, or 0 for 1");
 }
 
 // Falling logits; of equal ones the lower token first. -0 equals 0.
@@ -70,13 +70,14 @@ Sampler::Sampler(const g4rt_sampling* settings) {
 }
 
 std::int32_t Sampler::choose(const float* logits, std::size_t count) {
+  if (!count) fail(G4RT_BAD_ARGUMENT, "there are no logits");
   std::size_t best = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (std::isnan(logits[i])) best = i;
     if (std::isnan(logits[best])) break;
     if (logits[i] > logits[best]) best = i;
   }
-  if (!count || !std::isfinite(logits[best]))
+  if (!std::isfinite(logits[best]))
     fail(G4RT_BAD_BUNDLE, "the greatest logit is not finite, so no token can be chosen: a weight was damaged");
   if (temperature_ == 0) return static_cast<std::int32_t>(best);
   likeliest_.resize(count);

@@ -39,8 +39,8 @@ void Session::check(const std::int32_t* ids, std::size_t count) const {
                                   " is not one of the vocabulary, 0 to " + std::to_string(manifest.vocab_size - 1));
   const std::size_t room = static_cast<std::size_t>(model_->capacity() - cache_.length());
   if (count > room)
-    fail(G4RT_CONTEXT_FULL, std::to_string(cache_.length()) + " tokens and " + std::to_string(count) +
-                                " more are beyond what this session may hold, " + std::to_string(model_->capacity()) +
+    fail(G4RT_CONTEXT_FULL, std::to_string(count) + " tokens behind " + std::to_string(cache_.length()) +
+                                " are beyond what this session may hold, " + std::to_string(model_->capacity()) +
                                 ": give fewer, or reset the session");
 }
 
@@ -173,6 +173,7 @@ void Session::save(const std::string& path) const {
 }
 
 void Session::restore(const std::string& path) {
+  if (file_facts(path).kind == FileKind::none) fail(G4RT_BAD_ARGUMENT, "there is no saved state at " + path);
   const MappedFile mapped(path, kLargestState, G4RT_BAD_BUNDLE);
   const State state = read_state(mapped.bytes(), path, model_->manifest(), model_->capacity());
   KVCache fresh(model_->ort(), model_->manifest().kv, model_->capacity());

@@ -9,6 +9,12 @@ extern "C" OrtStatus* g4ops_register(OrtSessionOptions* options, const OrtApiBas
 #endif
 
 namespace g4::rt {
+namespace {
+
+// Of what compiled graphs are made of: 1.24 lacks kernels of opset 24, 1.22 does not read the format.
+constexpr int kFirstForAll = 25;
+
+}  // namespace
 
 SessionOptions::SessionOptions(const Ort& ort) : ort_(ort) {
   ort_.check(ort_.api.CreateSessionOptions(&options_), "ONNX Runtime has no options");
@@ -23,6 +29,19 @@ SessionOptions::SessionOptions(const Ort& ort, int threads) : SessionOptions(ort
 
 void SessionOptions::set(const char* key, const char* value) {
   ort_.check(ort_.api.AddSessionConfigEntry(options_, key, value), std::string("ONNX Runtime does not take ") + key);
+}
+
+OrtSession* SessionOptions::open(const std::string& file) const {
+  OrtSession* session = nullptr;
+  const auto path = native_path(file);
+  OrtStatus* status = ort_.api.CreateSession(ort_.env, path.c_str(), options_, &session);
+  if (ort_.minor_version() >= kFirstForAll) {
+    ort_.check(status, "ONNX Runtime does not open " + file, G4RT_BAD_BUNDLE);
+  } else {
+    ort_.check(status, std::string("ONNX Runtime ") + ort_.base->GetVersionString() + " does not open " + file +
+                           ", and is older than 1." + std::to_string(kFirstForAll) + ", which opens all bundles");
+  }
+  return session;
 }
 
 void SessionOptions::add_ops(const char* library) {

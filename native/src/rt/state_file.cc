@@ -56,7 +56,7 @@ class Reader {
     for (std::size_t i = 0; i < found.tensors.size(); ++i) read_entry(found, i);
     std::uint64_t left = bytes_.size() - at_;
     const auto expect = [&](std::uint64_t bytes) {
-      if (bytes > left) wrong("it is too short");
+      if (bytes > left) wrong("it was cut off");
       left -= bytes;
     };
     expect(found.logits.size());

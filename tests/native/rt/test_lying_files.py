@@ -65,7 +65,7 @@ def test_a_sum_of_bytes_beyond_64_bits(read):
     header = struct.pack("<8sII32sqq", b"g4state", 1, 2 * LAYERS, digest, SLOTS, 0)
     whole = header + struct.pack("<qq", 0, SLOTS) * (2 * LAYERS)
     status, words = read(manifest, whole + hashlib.sha256(whole).digest())
-    assert (status, words) == ("bad-bundle", "state is no saved state of this bundle: it is too short")
+    assert (status, words) == ("bad-bundle", "state is no saved state of this bundle: it was cut off")
 
 
 def test_a_graph_of_very_many_tensors_takes_seconds(read):

@@ -113,7 +113,7 @@ def test_a_context_is_filled_and_not_exceeded(opened, rt):
         assert (refused.value.status, session.length) == ("context-full", 60)
         assert len(session.generate([7], 100)) == 4  # the prompt's logits, and three tokens more that fit
         assert session.length == 64
-    with pytest.raises(Refused, match=f"the context of this bundle is {context}"):
+    with pytest.raises(Refused, match=f"not from 0 to the context of this bundle, {context}"):
         rt.open(python.bundle.folder, capacity=context + 1)
 
 

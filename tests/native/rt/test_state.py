@@ -161,10 +161,18 @@ def test_what_cannot_be_written_or_read(bundles, rt, tmp_path):
     with rt.open(bundles("tiny-e2b").folder) as model, model.session() as session:
         session.prefill([5])
         os.mkfifo(tmp_path / "pipe")
-        for path in (tmp_path / "pipe", tmp_path, tmp_path / "nowhere"):
+        for path, status in (
+            (tmp_path / "pipe", "bad-bundle"),
+            (tmp_path, "bad-bundle"),
+            (tmp_path / "nowhere", "bad-argument"),
+        ):
             with pytest.raises(Refused) as refused:
                 session.restore(path)
-            assert refused.value.status == "bad-bundle"
+            assert refused.value.status == status
+        for call in (session.restore, session.save):
+            with pytest.raises(Refused, match="path is empty") as refused:
+                call("")
+            assert refused.value.status == "bad-argument"
         for path in (tmp_path / "nowhere" / "state", "/dev/full/state"):
             with pytest.raises(Refused, match="cannot be written") as refused:
                 session.save(path)

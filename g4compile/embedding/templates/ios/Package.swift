@@ -1,8 +1,8 @@
 // swift-tools-version:5.9
 import PackageDescription
 
-// libg4rt and libg4ops from their sources, linked in, and ONNX Runtime as Microsoft packages it. One C++ target an
-// instruction set: their flags differ.
+// libg4rt and libg4ops from their sources, linked in, and ONNX Runtime as Microsoft builds it. One C++ target an
+// instruction set: their flags differ. For arm64 alone.
 let exact = CXXSetting.unsafeFlags(["-ffp-contract=off"])
 let search: [CXXSetting] = [.headerSearchPath("include"), .headerSearchPath("src"), .headerSearchPath("src/rt")]
 
@@ -10,16 +10,13 @@ let package = Package(
     name: "G4rt",
     platforms: [.iOS(.v16), .macOS(.v13)],
     products: [.library(name: "G4rt", targets: ["G4rt"])],
-    dependencies: [
-        .package(url: "https://github.com/microsoft/onnxruntime-swift-package-manager", from: "1.20.0")
-    ],
     targets: [
         .target(name: "G4rt", dependencies: ["CG4rt"]),
+        .binaryTarget(name: "onnxruntime", path: "onnxruntime.xcframework"),  // README.md says where it comes from
         .target(
             name: "CG4rt",
             dependencies: [
-                "CG4opsDot", "CG4opsI8mm",
-                .product(name: "onnxruntime", package: "onnxruntime-swift-package-manager"),
+                "CG4opsDot", "CG4opsI8mm", "onnxruntime",
             ],
             path: "native",
             exclude: [

@@ -42,18 +42,23 @@ int main(int count, char** words) try {
       std::cout << text << std::flush;
       return true;
     };
+    const auto ask = [&] { chat.answer(has_template ? model.render_chat(conversation(messages)) : line, show, how); };
     try {
-      chat.answer(has_template ? model.render_chat(conversation(messages)) : line, show, how);
+      try {
+        ask();
+      } catch (const g4rt::Error& error) {
+        if (error.status != G4RT_CONTEXT_FULL || messages.size() == 1) throw;
+        std::cout << "(the context is full: the conversation begins anew)\n";
+        messages = {line};
+        ask();
+      }
       messages.push_back(answer);
     } catch (const g4rt::Error& error) {
       std::cout << "(" << error.what() << ")";
       messages.pop_back();  // this message was not answered
-      if (error.status == G4RT_CONTEXT_FULL) {
-        std::cout << " (the conversation begins anew)";
-        messages.clear();
-      }
     }
   }
+  std::cout << "\n";
 } catch (const std::exception& error) {
   std::cerr << error.what() << "\n";
   return 1;

@@ -40,13 +40,18 @@ public final class G4rt {
         var options = g4rt_options()
         options.threads = threads
         options.capacity = capacity
-        try check(g4rt_open(bundle.path, &options, &model))
+        // The properties stay nil until both calls are done: `deinit` may run where this throws.
+        var opened: OpaquePointer?
+        var made: OpaquePointer?
+        try check(g4rt_open(bundle.path, &options, &opened))
         do {
-            try check(g4rt_session_create(model, &session))
+            try check(g4rt_session_create(opened, &made))
         } catch {
-            g4rt_close(model)
+            g4rt_close(opened)
             throw error
         }
+        model = opened
+        session = made
     }
 
     deinit {
@@ -89,7 +94,7 @@ public final class G4rt {
             }
             return withUnsafeMutablePointer(to: &call) { user in
                 g4rt_session_generate(
-                    session, ids, ids.count, nil, 0, &sampling, maxNewTokens,
+                    session, ids, ids.count, nil, 0, &sampling, max(0, maxNewTokens),
                     { user, _, text, bytes in
                         let take = user!.assumingMemoryBound(to: ((String) -> Bool).self).pointee
                         let piece = UnsafeRawBufferPointer(start: text, count: bytes)
