@@ -18,6 +18,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from g4compile.bundle.folder import Bundle
 from g4compile.compiler import compile
@@ -46,6 +47,13 @@ from tests.targets.tensorrt.bindings import bindings  # noqa: F401, a fixture
 CAPACITIES = Capacities(context=256, batch=1, chunk=16)  # of emitted networks
 GIVEN_LIBRARY = os.environ.pop("G4OPS_LIBRARY", "")
 VARIANTS = ("tiny-e2b", "tiny-e4b", "tiny-12b", "tiny-26b-a4b", "tiny-31b")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What Hypothesis draws is the same in every run by day, and new every night."""
+    settings.register_profile("repeatable", derandomize=True)
+    if "nightly" not in config.option.markexpr.split() or "not" in config.option.markexpr.split():
+        settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

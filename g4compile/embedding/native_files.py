@@ -6,36 +6,44 @@ from importlib import metadata
 from pathlib import Path
 
 from g4compile.errors import MachineError
-from g4compile.runtime.onnx_runtime import ort
 from g4compile.runtime.shared_library import FIX, FOLDER
 
 _PACKAGE = Path(__file__).parents[1]
+_CLONE = _PACKAGE.parent
 # Of the folder `native`, what a project builds the libraries from.
 PARTS = ("CMakeLists.txt", "cmake", "include", "src")
 
 
 def sources() -> Path:
     """The folder with `PARTS`. Raises MachineError when this install has none."""
-    for folder in (_PACKAGE / "native", _PACKAGE.parent / "native"):
+    for folder in (_PACKAGE / "native", _CLONE / "native"):
         if (folder / "include" / "g4rt.h").exists():
             return folder
     raise MachineError("this install has no sources of libg4rt", where=str(_PACKAGE), fix=FIX)
 
 
 def licenses(with_onnxruntime: bool) -> dict[str, Path]:
-    """Texts that go with what a project is made of, by their names in it."""
-    in_clone = _PACKAGE.parent / "native"
-    own = _PACKAGE.parent / "LICENSE" if in_clone.is_dir() else _installed("LICENSE")
+    """Texts that go with what a project is made of, by their names in it. Raises MachineError."""
+    own = _CLONE / "LICENSE" if sources().parent == _CLONE else _installed("LICENSE")
     if not with_onnxruntime:
         return {"g4compile-LICENSE": own}
-    runtime = Path(ort.__file__).parent
+    runtime = _onnxruntime()
     names = ("LICENSE", "ThirdPartyNotices.txt")
     return {"g4compile-LICENSE": own, **{f"onnxruntime-{name}": runtime / name for name in names}}
 
 
 def _installed(name: str) -> Path:
     """A file beside the metadata of this install."""
-    return next(Path(str(file.locate())) for file in metadata.files("g4compile") or () if file.name == name)
+    for file in metadata.files("g4compile") or ():
+        if file.name == name:
+            return Path(str(file.locate()))
+    raise MachineError(f"this install of g4compile has lost its file {name}", where=str(_PACKAGE), fix=FIX)
+
+
+def _onnxruntime() -> Path:
+    from g4compile.runtime.onnx_runtime import ort  # late: `doctor` asks for sources where it is missing
+
+    return Path(ort.__file__).parent
 
 
 def libraries(with_ops: bool) -> dict[str, Path]:
@@ -45,11 +53,12 @@ def libraries(with_ops: bool) -> dict[str, Path]:
     for name, file in found.items():
         if not file.exists():
             raise MachineError(f"the library {name} is not here", where=str(file), fix=FIX)
-    runtime = sorted((Path(ort.__file__).parent / "capi").glob("libonnxruntime.so.*"))
+    package = _onnxruntime()
+    runtime = sorted((package / "capi").glob("libonnxruntime.so.*"))
     if not runtime:
         raise MachineError(
             "the package onnxruntime has no libonnxruntime.so",
-            where=str(Path(ort.__file__).parent),
+            where=str(package),
             fix="install onnxruntime from PyPI, for Linux",
         )
     return {**found, "libonnxruntime.so.1": runtime[-1]}

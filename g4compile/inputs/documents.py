@@ -41,7 +41,7 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
     """``data`` as JSON: objects as dicts, lists, str, int, float, bool, None; no NaN and no Infinity.
 
     Raises ``kind.error`` with the reason: no JSON, nested deeper than 64, a name twice in one object, a number of more
-    than 400 digits, a string that is no Unicode text.
+    than 400 digits or beyond the greatest float, a string that is no Unicode text.
     """
 
     def refuse(why: str) -> NoReturn:
@@ -59,6 +59,12 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
             refuse(f"a number has {len(digits):,} digits")
         return int(digits)
 
+    def real(digits: str) -> float:
+        found = float(digits)
+        if math.isinf(found):
+            refuse(f"the number {shown(digits)} is beyond what 64 bits hold")
+        return found
+
     text = decode_text(data, kind, where)
     if _depth(data) > _DEEPEST:
         refuse(f"it is nested deeper than {_DEEPEST}")
@@ -67,6 +73,7 @@ def decode_json(data: bytes, kind: Kind, where: str | Path) -> Any:
             text,
             object_pairs_hook=pairs,
             parse_int=integer,
+            parse_float=real,
             parse_constant=lambda word: refuse(f"{word} is no number of JSON"),
         )
     except json.JSONDecodeError as error:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import Template, nodes
-from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 LONGEST = 1 << 24  # characters of a rendered chat: some ten times the longest context
+_DIGITS = 640  # of a whole number that every setting of Python reads
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # names of it in messages; templates read the first
 
 
@@ -66,7 +67,12 @@ def check_syntax(source: str) -> None:
 
 def parsed(source: str) -> nodes.Template:
     """The tree of ``source``. Raises Jinja's TemplateSyntaxError, and RecursionError."""
-    return _environment().parse(source)
+    environment = _environment()
+    try:
+        return environment.parse(source)
+    except ValueError as error:  # of a whole number that Python does not read
+        lines = (line for line, kind, text in environment.lex(source) if kind == "integer" and len(text) > _DIGITS)
+        raise TemplateSyntaxError(str(error), next(lines, 1)) from error
 
 
 @functools.lru_cache(maxsize=4)

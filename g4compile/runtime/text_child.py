@@ -14,15 +14,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MEMORY = 2 << 30  # bytes of addresses: the tokenizer of 262,144 tokens takes a tenth
 _LONGEST_WHY = 400  # characters of a reason
+_Do = Callable[[Any, dict[str, Any]], Any]  # of the tokenizer, where one is open, and the request
 
 
-def serve() -> None:
-    """Answer requests until standard input ends."""
+def serve(more: Mapping[str, _Do] | None = None) -> None:
+    """Answer requests until standard input ends. ``more``: other requests than the own ones, by their names."""
+    does = {**_DO, **(more or {})}
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     _limit()
@@ -36,7 +38,7 @@ def serve() -> None:
                 tokenizer = _Tokenizer(sys.stdin.buffer.read(request["bytes"]))
                 answer = {"value": tokenizer.special()}
             else:
-                answer = {"value": _DO[request["do"]](tokenizer, request)}
+                answer = {"value": does[request["do"]](tokenizer, request)}
         except ModuleNotFoundError as error:  # not of a template, which imports nothing
             answer = {"error": _why(error), "fatal": True, "module": error.name}
         except Exception as error:  # whatever a template makes Python raise, and the libraries' own types
@@ -80,7 +82,7 @@ def _render(_: Any, request: dict[str, Any]) -> str:
     return text
 
 
-_DO: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+_DO: dict[str, _Do] = {
     "encode": _Tokenizer.encode,
     "decode": _Tokenizer.decode,
     "word": _Tokenizer.word,

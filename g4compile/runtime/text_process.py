@@ -23,8 +23,10 @@ from g4compile.runtime.text_child import MEMORY
 _SECONDS = 4.0  # of processor time for a request, and one more for each megabyte that it holds
 _PATIENCE = 10  # times as long by the clock on the wall: a machine can be busy
 _LONGEST = 1 << 28  # bytes of an answer
+CHILD = "g4compile.runtime.text_child"
 _START = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from g4compile.runtime.text_child import serve; serve()"
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from importlib import import_module; import_module(sys.argv[2]).serve()"
 )
 _DOING = {
     "open": "tokenizer.json cannot be used",
@@ -32,6 +34,7 @@ _DOING = {
     "decode": "the bundle's tokenizer cannot decode these tokens",
     "word": "the bundle's tokenizer cannot decode these tokens",
     "render": "the chat template cannot be rendered",
+    "walk": "the chat table cannot be walked",
 }
 
 
@@ -39,10 +42,10 @@ class TextProcess:
     """A process that does what is asked, one request after another. It starts with the first, and again after one that
     ended it."""
 
-    def __init__(self, read: Callable[[], bytes] | None, where: Path) -> None:
+    def __init__(self, read: Callable[[], bytes] | None, where: Path, child: str = CHILD) -> None:
         """``read`` gives the bytes of tokenizer.json; None: only templates are rendered.
-        ``where``: the bundle's folder, for errors."""
-        self._read, self._where = read, str(where)
+        ``where``: the bundle's folder, for errors. ``child``: the module whose `serve` answers."""
+        self._read, self._where, self._child = read, str(where), child
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._asking = threading.Lock()
@@ -79,7 +82,7 @@ class TextProcess:
             raise MachineError("this Python does not know its own program, and text is worked on in a second one")
         with system_errors("starting a process for the tokenizer", sys.executable):
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, json.dumps(_folders())],
+                [sys.executable, "-I", "-c", _START, json.dumps(_folders()), self._child],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -47,7 +47,7 @@ def read_added(
             if flag(fields, option, where):
                 raise NoTable(f"{where} has {option}")
         normalized = flag(fields, "normalized", where)
-        sought = normalize(text) if normalized else text
+        sought = normalize(text) if normalized and len(text) <= LONGEST else text
         if not 0 < len(sought.encode()) <= LONGEST:
             raise NoTable(f"{where} has no byte, or more than {LONGEST:,}")
         size += len(sought.encode())
@@ -56,8 +56,11 @@ def read_added(
         index = ids.get(text, pieces.get(text))
         if index is None:
             index, following = following, following + 1
+        special = flag(fields, "special", where)
+        if text in ids and found[index].special != special:  # `tokenizers` has it special by its text from then on
+            raise NoTable(f"{where} stands twice, and is special once")
         ids[text] = index
-        found[index] = AddedToken(text, sought, normalized, flag(fields, "special", where))
+        found[index] = AddedToken(text, sought, normalized, special)
     return found
 
 

@@ -14,6 +14,7 @@ from g4compile.text_tables.chat_unicode import CaseTables, case_tables
 from g4compile.text_tables.chat_writer import Pool, Writer
 from g4compile.text_tables.no_table import NoTable
 
+_LARGEST = 1 << 24  # bytes of a table
 _MOST_CODE, _MOST_STRINGS, _MOST_ROUTINES = 1 << 20, 1 << 16, 1 << 12  # that walkers take
 
 
@@ -56,4 +57,7 @@ def chat_table(source: str | Mapping[str, str], names: Mapping[str, str], cases:
         Routine(one.name, *bound, len(one.slots), one.parameters) for one, bound in zip(writers, bounds, strict=True)
     ]
     given = case_tables() if cases is None else cases
-    return encode(Program(list(pool.strings), pool.values, dict(names), templates, routines, code, lines, given))
+    made = encode(Program(list(pool.strings), pool.values, dict(names), templates, routines, code, lines, given))
+    if len(made) > _LARGEST:
+        raise NoTable(f"its table has {len(made):,} bytes, and walkers take {_LARGEST:,}")
+    return made

@@ -90,7 +90,7 @@ class Calls:
             if number and not part.isascii():
                 raise refused(node, f"the attribute `{part}`")
             scope.writer.constant(node, int(part) if number else part)
-        scope.writer.emit(node, Op.TUPLE, z=len(parts))
+        scope.writer.many(node, Op.TUPLE, len(parts))
 
     def test(self, node: nodes.Test, scope: Scope) -> None:
         _check_plain(node, f"the test `{node.name}`")

@@ -53,7 +53,7 @@ class Expressions(Calls):
     def _items(self, node: nodes.List | nodes.Tuple, scope: Scope) -> None:
         for item in node.items:
             self.expression(item, scope)
-        scope.writer.emit(node, Op.LIST if isinstance(node, nodes.List) else Op.TUPLE, z=len(node.items))
+        scope.writer.many(node, Op.LIST if isinstance(node, nodes.List) else Op.TUPLE, len(node.items))
 
     def _dict(self, node: nodes.Dict, scope: Scope) -> None:
         for pair in node.items:
@@ -61,12 +61,12 @@ class Expressions(Calls):
                 raise refused(pair, "a dict with a key that is no string")
             self.expression(pair.key, scope)
             self.expression(pair.value, scope)
-        scope.writer.emit(node, Op.DICT, z=len(node.items))
+        scope.writer.many(node, Op.DICT, len(node.items))
 
     def _concat(self, node: nodes.Concat, scope: Scope) -> None:
         for part in node.nodes:
             self.expression(part, scope)
-        scope.writer.emit(node, Op.CONCAT, z=len(node.nodes))
+        scope.writer.many(node, Op.CONCAT, len(node.nodes))
 
     def _binary(self, node: nodes.BinExpr, scope: Scope) -> None:
         self.expression(node.left, scope)

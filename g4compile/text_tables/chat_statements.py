@@ -17,6 +17,7 @@ from g4compile.text_tables.chat_expressions import Expressions
 from g4compile.text_tables.chat_writer import (
     MOST_LOOPS,
     MOST_PARAMETERS,
+    MOST_SLOTS,
     OpenLoop,
     Pool,
     Scope,
@@ -39,6 +40,9 @@ class Statements(Expressions):
     def template(self, tree: nodes.Template) -> None:
         """Write the code of ``tree``. Raises NoTable."""
         writer = self._begin("template", None)
+        names = {node.name for node in tree.find_all(nodes.Name)}
+        if len(names) > MOST_SLOTS:  # before Jinja's analysis, which copies them for every `if`
+            raise refused(tree, f"more than {MOST_SLOTS:,} variables")
         symbols = Symbols()
         symbols.analyze_node(tree)
         scope = Scope(writer, symbols, toplevel=True)
@@ -148,7 +152,7 @@ class Statements(Expressions):
         if isinstance(target, nodes.Tuple):
             for one in target.items:
                 self._load(one, scope)
-            scope.writer.emit(target, Op.TUPLE, z=len(target.items))
+            scope.writer.many(target, Op.TUPLE, len(target.items))
         elif isinstance(target, nodes.Name):
             self.expression(nodes.Name(target.name, "load", lineno=target.lineno), scope)
 
@@ -162,7 +166,7 @@ class Statements(Expressions):
             outer, slot = scope.place(target, scope.symbols.ref(target.name))
             writer.emit(target, Op.SET_ATTRIBUTE, int(outer), slot, self.pool.string(target.attr))
         elif isinstance(target, nodes.Tuple):
-            writer.emit(target, Op.UNPACK, z=len(target.items))
+            writer.many(target, Op.UNPACK, len(target.items))
             for one in target.items:
                 self._store(one, scope)
         else:

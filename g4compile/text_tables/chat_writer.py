@@ -22,6 +22,7 @@ from g4compile.text_tables.chat_code import Constant, Instruction, Op
 from g4compile.text_tables.no_table import NoTable
 
 MOST_SLOTS, MOST_PARAMETERS, MOST_LOOPS = 1000, 100, 30  # of a routine; walkers refuse more
+MOST_TAKEN = 1 << 16  # values that one instruction takes from the stack
 _WIDEST = 1 << 63
 
 
@@ -89,6 +90,12 @@ class Writer:
         """Let ``jumps`` lead to the next instruction."""
         for one in jumps:
             self.code[one] = self.code[one]._replace(z=len(self.code))
+
+    def many(self, node: nodes.Node, op: Op, count: int) -> None:
+        """What takes ``count`` values from the stack. Raises NoTable for more than walkers take."""
+        if count >= MOST_TAKEN:
+            raise refused(node, f"{count:,} values in one list, dict or text")
+        self.emit(node, op, z=count)
 
     def constant(self, node: nodes.Node, value: Constant) -> None:
         """Put ``value`` on the stack. Raises NoTable for what has no place in a table."""

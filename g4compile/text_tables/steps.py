@@ -13,6 +13,7 @@ from g4compile.text_tables.no_table import NoTable
 from g4compile.text_tables.pattern import Item, literal_pattern, parse_pattern
 
 LONGEST_REPLACED = 64  # bytes of what a replacement seeks, and of what it puts
+MOST_REPLACEMENTS = 8  # of a decoder, each of which reads every token
 BEHAVIORS = {"Removed": 1, "Isolated": 2, "MergedWithPrevious": 3, "MergedWithNext": 4, "Contiguous": 5}
 # As tokenizers' `ByteFallback` reads a token: Rust's `from_str_radix` takes a sign.
 _BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
@@ -92,6 +93,8 @@ def read_decoder(value: object) -> list[Replacement]:
     replaced = names.count("Replace")
     if names[replaced:] not in (["ByteFallback"], ["ByteFallback", "Fuse"]):
         raise NoTable(f"the decoder is {shown(names)}, and only Replace, ByteFallback, Fuse has a table")
+    if replaced > MOST_REPLACEMENTS:
+        raise NoTable(f"the decoder replaces {replaced:,} texts, and at most {MOST_REPLACEMENTS} are read")
     return [_replacement(fields, "the decoder") for _, fields in kinds[:replaced]]
 
 

@@ -60,8 +60,6 @@ def tokenizer_table(data: bytes) -> bytes:
     added = read_added(listed, model.pieces, normalizer.in_text if normalizer else str)
     decoded = _decoded(model.pieces, added, read_decoder(fields.get("decoder")))
     texts = b"".join(piece.text for piece in decoded)
-    if len(texts) > MOST_TEXT:
-        raise NoTable(f"tokens have more than {MOST_TEXT:,} bytes")
     bits, buckets, merges = hashed(model.merges)
     pages, ids = characters(model.pieces)
     sections = Sections(
@@ -98,25 +96,31 @@ def _decoded(
         raise NoTable(f"there are more than {MOST_IDS:,} tokens")
     special = {token.text for token in added.values() if token.special}
     found = [_Decoded(_NONE, b"")] * (max(written, default=-1) + 1)
+    size = 0
     for index, token in written.items():
         is_special = index in added and added[index].special
         if is_special != (token in special):
             raise NoTable(f"the token {shown(token)} is special by its text or by its id, and not by both")
         found[index] = _Decoded(_SPECIAL, b"") if is_special else _visible(token, replacements)
+        size += len(found[index].text)
+        if size > MOST_TEXT:
+            raise NoTable(f"tokens have more than {MOST_TEXT:,} bytes")
     return found
 
 
 def _visible(token: str, replacements: list[Replacement]) -> _Decoded:
     text = token
+    _check_length(token, text)
     for replacement in replacements:
         text = replacement.in_text(text)
+        _check_length(token, text)
     byte = byte_of(token, text)
-    if byte is not None:
-        return _Decoded(_BYTE, bytes([byte]))
-    data = text.encode()
-    if len(data) > LONGEST_PIECE:
+    return _Decoded(_TEXT, text.encode()) if byte is None else _Decoded(_BYTE, bytes([byte]))
+
+
+def _check_length(token: str, text: str) -> None:
+    if len(text.encode()) > LONGEST_PIECE:
         raise NoTable(f"the token {shown(token)} has more than {LONGEST_PIECE:,} bytes")
-    return _Decoded(_TEXT, data)
 
 
 def _tree(added: Mapping[int, AddedToken], normalized: bool) -> bytes:

@@ -62,7 +62,7 @@ void use(std::string_view bytes, std::int64_t capacity) {
     if (!state.logits.empty() && state.logits.size() != 4 * sizeof(float)) __builtin_trap();
     std::size_t sum = state.logits.size();
     for (const StateTensor& one : state.tensors) {  // all of it is there, and read
-      const auto expected = static_cast<std::size_t>(one.layer->heads * one.slots * one.width()) * one.part->bytes;
+      const auto expected = static_cast<std::size_t>(one.bytes());
       if (one.data.size() != expected || one.held > state.tokens || one.slots < one.held) __builtin_trap();
       sum += std::string(one.data).size();
     }

@@ -34,6 +34,8 @@ def test_any_json_is_what_it_was(value):
         (b"9" * 5000, "5,000 digits"),
         (b'{"a": NaN}', "NaN is no number"),
         (b"[-Infinity]", "-Infinity is no number"),
+        (b'{"a": 1e999}', "1e999' is beyond"),
+        (b"[-1.5e400]", "-1.5e400' is beyond"),
         (b'["\\ud800"]', "half of a pair"),
         (b'{"a\\uDFFFb": 1}', "half of a pair"),
     ],

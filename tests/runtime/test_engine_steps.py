@@ -53,23 +53,24 @@ def test_the_first_run_is_filled_up_where_the_last_cannot_be():
 
 
 class Ring:
-    """Of each slot, whose key it holds: a position, and whether it is padding's."""
+    """Of each slot, the position whose key it holds, or -1 where that is padding's."""
 
     def __init__(self, slots):
-        self.slots, self.held = slots, [(-1, True)] * slots
+        self.held = np.full(slots, -1)
 
     def write(self, start, real, tokens):
-        assert start % self.slots + tokens <= self.slots, "a step wraps"
-        for at in range(start, start + tokens):
-            self.held[at % self.slots] = at, at >= start + real
+        first = start % len(self.held)
+        assert first + tokens <= len(self.held), "a step wraps"
+        positions = np.arange(start, start + tokens)
+        self.held[first : first + tokens] = np.where(positions < start + real, positions, -1)
 
-    def sees(self, query, last, window):
-        """What the mask of a step lets ``query`` see, when ``last`` is the step's last position: the masks of
+    def seen(self, queries, last, window):
+        """Of each of ``queries`` (in order) and each slot: the position that the mask of a step takes the slot for, and
+        whether it lets the query see it, when ``last`` is the step's last position: the masks of
         `targets/lowering/fixed_caches.py` take each slot for the newest position up to it."""
-        for slot, held in enumerate(self.held):
-            at = last - (last - slot) % self.slots
-            if query - window < at <= query and at >= 0:
-                yield at, held
+        positions = last - (last - np.arange(len(self.held))) % len(self.held)
+        behind = queries[:, None] - positions
+        return positions, (behind >= 0) & (behind < window) & (positions >= 0)
 
 
 @pytest.mark.parametrize(("window", "chunk"), [(1, 16), (8, 16), (17, 16), (24, 16), (40, 32), (5, 512), (600, 512)])
@@ -91,9 +92,10 @@ def test_a_token_sees_its_window_whatever_padding_was_written(window, chunk):
                 held.write(state.length, real, tokens)
                 reach = max(reach, state.length + tokens)
                 state.writes(state.length + tokens)
-                for query in range(state.length, state.length + real):
-                    seen = dict(held.sees(query, state.length + tokens - 1, window))
-                    assert seen == {at: (at, False) for at in range(max(0, query - window + 1), query + 1)}
+                queries = np.arange(state.length, state.length + real)
+                positions, seen = held.seen(queries, state.length + tokens - 1, window)
+                assert (seen.sum(1) == np.minimum(queries + 1, window)).all()  # positions of slots are all different
+                assert (positions == held.held)[seen.any(0)].all()
                 state.length += real
             back = int(random.integers(0, 2 * chunk))
             if back <= state.length and random.integers(2):

@@ -119,11 +119,11 @@ def test_a_difference_is_told_with_both_texts():
 def test_what_one_of_both_cannot_render():
     fails = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}x"
     with pytest.raises(
-        NoTable, match=r"^conversation 2 \(system, user\) is rendered by the table, but not by jinja2: no s"
+        NoTable, match=r"^conversation 2 \(system, user\) is rendered by the table, but not by jinja2: 'no s"
     ):
         check_chat_table(plain_table("x"), fails, NAMES, WHERE)
     with pytest.raises(
-        NoTable, match=r"conversation 2 .*is rendered by jinja2, but not by the table: no system \(line 1\)"
+        NoTable, match=r"conversation 2 .*is rendered by jinja2, but not by the table: 'no system \(line 1\)'"
     ):
         check_chat_table(plain_table(fails), "x", NAMES, WHERE)
 
@@ -140,6 +140,20 @@ def test_a_hostile_template_has_no_table(name, monkeypatch):
     monkeypatch.setattr(text_process, "_SECONDS", 0.5)
     with pytest.raises(NoTable):
         check_chat_table(plain_table(HOSTILE[name]), HOSTILE[name], NAMES, WHERE)
+
+
+DEEP = "{% if false %}" + "{% for a in b %}" * 25 + "{% endfor %}" * 25 + "{% endif %}"
+
+
+@pytest.mark.parametrize("source", [
+    "{% set n = namespace(l='a') %}{% set l = n.l * 4000000 %}{{ l.strip('b' * 4000000 ~ n.l) }}",
+    "{% set n = namespace(l=[]) %}{% for i in range(500) %}{% set n.l = n.l + [[1] * 1000000] %}{% endfor %}",
+], ids=["time", "memory"])  # fmt: skip
+def test_a_walk_has_limits_too(source, monkeypatch):
+    """Jinja's code of loops in each other Python does not compile, so that jinja2 fails at once."""
+    monkeypatch.setattr(text_process, "_SECONDS", 1.5)
+    with pytest.raises(NoTable, match=r"takes too much: it took more than|takes too much: .*of memory|MemoryError"):
+        check_chat_table(plain_table(DEEP + source), DEEP + source, NAMES, WHERE)
 
 
 def test_a_template_of_many_constructs_is_refused_for_its_time():

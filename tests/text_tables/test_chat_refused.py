@@ -91,6 +91,9 @@ REFUSED = {
     "{{ {1: 2} }}": "a dict with a key that is no string",
     "{{ 9223372036854775808 }}": "a whole number of more than 64 bits",
     "{{ 1e999 }}": "a number that is not finite",
+    "\n{{ " + "9" * 5000 + " }}": "line 2: Exceeds the limit",
+    "".join(f"{{{{ a{i} }}}}{{% if a{i} %}}{{% endif %}}" for i in range(6000)): "more than 1,000 variables",
+    "{{ [" + "1, " * 70_000 + "] }}": "70,000 values in one list",
     "{{ '\\ud800' }}": "half of a surrogate pair",
     "\ud800": "half of a surrogate pair",
     "".join(f"{{% set a{i} = 1 %}}" for i in range(1001)): "more than 1,000 variables",
@@ -102,6 +105,11 @@ REFUSED = {
 def test_is_refused(source):
     with pytest.raises(NoTable, match=re.escape(REFUSED[source])):
         chat_table(source, {}, CaseTables())
+
+
+def test_a_table_that_walkers_do_not_take():
+    with pytest.raises(NoTable, match=r"its table has 16,77\d,\d\d\d bytes, and walkers take 16,777,216"):
+        chat_table("{{ bos_token }}", {"bos_token": "x" * (1 << 24)}, CaseTables())
 
 
 def test_with_its_line():

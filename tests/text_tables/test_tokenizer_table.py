@@ -95,6 +95,11 @@ REFUSED = {
         decoded_by({**DECODERS[0], "pattern": {"String": "\n"}, "content": "<0x41>"}, *DECODERS[1:]),
         "is decoded as a byte and not written as one",
     ),
+    "a decoder that grows": (
+        decoded_by(*[{**DECODERS[0], "pattern": {"String": "a"}, "content": "a" * 64}] * 6, *DECODERS[1:]),
+        "has more than 4,096 bytes",
+    ),
+    "a decoder of many steps": (decoded_by(*DECODERS[:1] * 9, *DECODERS[1:]), "the decoder replaces 9 texts"),
     "another post-processor": (with_fields(post_processor={"type": "ByteLevel"}), "the post-processor is 'ByteLevel'"),
     "a text twice": (
         posted(single=[{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]),
@@ -104,6 +109,11 @@ REFUSED = {
     "stripped": (with_added(added("ab", lstrip=True)), "the added token 'ab' has lstrip"),
     "stripped behind": (with_added(added("ab", rstrip=True)), "the added token 'ab' has rstrip"),
     "a long token": (with_added(added("a" * 1025)), "has no byte, or more than 1,024"),
+    "a very long token": (with_added(added(" " * (1 << 22), normalized=True)), "has no byte, or more than 1,024"),
+    "special once of two times": (
+        with_added(added("zz", special=True), added("zz", special=False)),
+        "the added token 'zz' stands twice, and is special once",
+    ),
     "many tokens": (with_added(*(added(f"{n:1000}") for n in range(1100))), "added tokens have more than 1,048,576"),
     "special by its text": (
         with_added(added("a b", special=True, normalized=True)),

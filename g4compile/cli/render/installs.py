@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from g4compile.bundle.requires import G4OPS
+from g4compile.embedding.native_files import sources
 from g4compile.errors import MachineError
 from g4compile.requirements import BASE, BROKEN, COMPILE, RUNTIME, Requirement, install_command
 from g4compile.runtime.cuda.present import present
@@ -44,8 +45,6 @@ def library_row() -> tuple[str, dict[str, str]]:
 
 def embedding_row() -> tuple[str, dict[str, str]]:
     """Whether libg4rt and its sources are here, which `embed` puts into projects: for people and as data."""
-    from g4compile.embedding.native_files import sources  # which imports ONNX Runtime
-
     file, fix = FOLDER / "libg4rt.so", {"fix": FIX}
     try:
         found = {"sources": str(sources())}

@@ -94,7 +94,7 @@ g4rt_status g4rt_model_facts(const g4rt_model* model, g4rt_facts* facts) {
     found.weight_bytes = of.bundle().weight_bytes();
     for (const KVLayer& layer : manifest.kv.layers)
       for (const KVPart& part : manifest.kv.parts())
-        if (!layer.keep) found.kv_bytes_per_token += static_cast<std::uint64_t>(layer.heads * (part.scale ? 1 : layer.head_dim)) * part.bytes;
+        if (!layer.keep) found.kv_bytes_per_token += static_cast<std::uint64_t>(layer.bytes(part));
     *need(facts, "facts") = found;
   });
 }

@@ -43,7 +43,7 @@ ExpectedTensors kv_tensors(const KVSpec& kv, const char* begin, bool growing) {
   for (const KVLayer& layer : kv.layers)
     for (const KVPart& part : kv.parts())
       found[begin + std::to_string(layer.layer) + "." + part.name] = {
-          part.dtype, {-1, layer.heads, growing || !layer.slots ? -1 : layer.slots, part.scale ? 1 : layer.head_dim}};
+          part.dtype, {-1, layer.heads, growing || !layer.slots ? -1 : layer.slots, layer.width(part)}};
   return found;
 }
 
@@ -111,8 +111,7 @@ void check_layer(const Field& field, const KVLayer& layer, const KVSpec& kv, std
   if (layer.slots && layer.slots <= layer.keep)
     field.wrong("has " + std::to_string(layer.slots) + " slots, no more than the tokens that it keeps");
   std::int64_t bytes = 0;
-  for (const KVPart& part : kv.parts())
-    bytes += layer.heads * static_cast<std::int64_t>(part.bytes) * (part.scale ? 1 : layer.head_dim);
+  for (const KVPart& part : kv.parts()) bytes += layer.bytes(part);
   if (bytes != bytes_per_token)
     field.wrong("has " + std::to_string(bytes_per_token) + " bytes a token, and its heads have " + std::to_string(bytes));
 }

@@ -139,7 +139,7 @@ class Parser {
         if (low < 0xDC00 || low > 0xDFFF) wrong("half of a surrogate pair");
         point = 0x10000 + ((point - 0xD800) << 10 | (low - 0xDC00));
       }
-      append(to, point);
+      append_utf8(to, point);
     } else {
       wrong("an escape that JSON does not have");
     }
@@ -157,23 +157,6 @@ class Parser {
       found = found << 4 | static_cast<std::uint32_t>(number);
     }
     return found;
-  }
-
-  static void append(std::string& to, std::uint32_t point) {
-    const auto put = [&](std::uint32_t byte) { to += static_cast<char>(byte); };
-    if (point < 0x80) return put(point);
-    if (point < 0x800) {
-      put(0xC0 | point >> 6);
-    } else {
-      if (point < 0x10000) {
-        put(0xE0 | point >> 12);
-      } else {
-        put(0xF0 | point >> 18);
-        put(0x80 | (point >> 12 & 0x3F));
-      }
-      put(0x80 | (point >> 6 & 0x3F));
-    }
-    put(0x80 | (point & 0x3F));
   }
 
   void digits() {

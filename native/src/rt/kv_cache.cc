@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::int64_t kBlock = 256;  // slots by which full buffers grow: copies stay small beside what attention reads
 
-std::int64_t width(const KVLayer& layer, const KVPart& part) { return part.scale ? 1 : layer.head_dim; }
-
 std::string name(const char* begin, const KVLayer& layer, const KVPart& part) {
   return begin + std::to_string(layer.layer) + "." + part.name;
 }
@@ -28,14 +26,14 @@ KVCache::KVCache(std::shared_ptr<const Ort> ort, const KVSpec& spec, std::int64_
 }
 
 Value KVCache::empty(const KVLayer& layer, const KVPart& part, std::int64_t slots) const {
-  return zeros(ort_, {1, layer.heads, slots, width(layer, part)}, part.type, part.bytes);
+  return zeros(ort_, {1, layer.heads, slots, layer.width(part)}, part.type, part.bytes);
 }
 
 std::uint64_t KVCache::bytes() const {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i)
     for (const KVPart& part : spec_->parts())
-      sum += static_cast<std::uint64_t>(spec_->layers[i].heads * layers_[i].slots * width(spec_->layers[i], part)) * part.bytes;
+      sum += static_cast<std::uint64_t>(spec_->layers[i].bytes(part) * layers_[i].slots);
   return sum;
 }
 
@@ -49,24 +47,33 @@ std::int64_t KVCache::most_new() const {
   return least;
 }
 
-// A tensor of `slots` with `count` tokens from the position `first` of another one.
-Value KVCache::moved(const KVLayer& layer, const KVPart& part, const Value& from, std::int64_t old_slots, std::int64_t slots,
-                     std::int64_t first, std::int64_t count, bool ring) const {
+// A tensor of `slots`, with the first `count` of another one, of `old_slots`.
+Value KVCache::copied(const KVLayer& layer, const KVPart& part, const Value& from, std::int64_t old_slots, std::int64_t slots,
+                      std::int64_t count) const {
   Value made = empty(layer, part, slots);
   if (!count) return made;
-  const std::size_t row = static_cast<std::size_t>(width(layer, part)) * part.bytes;
-  const char* source = static_cast<const char*>(from.data());
-  char* target = static_cast<char*>(made.data());
+  const std::size_t row = static_cast<std::size_t>(layer.bytes(part) / layer.heads);
+  const char* old = static_cast<const char*>(from.data());
+  char* fresh = static_cast<char*>(made.data());
   for (std::int64_t head = 0; head < layer.heads; ++head) {
-    const char* old = source + static_cast<std::size_t>(head * old_slots) * row;
-    char* fresh = target + static_cast<std::size_t>(head * slots) * row;
-    if (!ring) {
-      std::memcpy(fresh, old + static_cast<std::size_t>(first) * row, static_cast<std::size_t>(count) * row);
-      continue;
-    }
-    for (std::int64_t at = first; at < first + count; ++at)
-      std::memcpy(fresh + static_cast<std::size_t>(at % slots) * row, old + static_cast<std::size_t>(at % old_slots) * row, row);
+    std::memcpy(fresh, old, static_cast<std::size_t>(count) * row);
+    old += static_cast<std::size_t>(old_slots) * row;
+    fresh += static_cast<std::size_t>(slots) * row;
   }
+  return made;
+}
+
+// A ring of `slots`, with what another one, of `old_slots`, holds of the tokens so far.
+Value KVCache::larger_ring(const KVLayer& layer, const KVPart& part, const Value& from, std::int64_t old_slots,
+                           std::int64_t slots) const {
+  Value made = empty(layer, part, slots);
+  const std::size_t row = static_cast<std::size_t>(layer.bytes(part) / layer.heads);
+  const auto slot = [&](const Value& of, std::int64_t index) {
+    return static_cast<char*>(of.data()) + static_cast<std::size_t>(index) * row;
+  };
+  for (std::int64_t head = 0; head < layer.heads; ++head)
+    for (std::int64_t at = std::max<std::int64_t>(0, length_ - old_slots); at < length_; ++at)
+      std::memcpy(slot(made, head * slots + at % slots), slot(from, head * old_slots + at % old_slots), row);
   return made;
 }
 
@@ -77,7 +84,7 @@ void KVCache::detach(std::int64_t tokens) {
     const std::int64_t slots = layers_[i].slots;
     for (std::size_t p = 0; p < layers_[i].values.size(); ++p) {
       const KVPart& part = spec_->parts()[p];
-      layers_[i].values[p] = moved(layer, part, layers_[i].values[p], slots, slots, 0, slots, false);
+      layers_[i].values[p] = copied(layer, part, layers_[i].values[p], slots, slots, slots);
     }
   }
 }
@@ -97,9 +104,11 @@ void KVCache::reserve(std::int64_t tokens) {
                                : layer.slots ? std::max(held.slots, layer.keep + tokens)
                                              : held.slots;
     if (slots == held.slots) continue;
-    const std::int64_t first = layer.keep ? std::max<std::int64_t>(0, length_ - held.slots) : 0;
-    for (std::size_t p = 0; p < held.values.size(); ++p)
-      held.values[p] = moved(layer, spec_->parts()[p], held.values[p], held.slots, slots, first, length_ - first, layer.keep != 0);
+    for (std::size_t p = 0; p < held.values.size(); ++p) {
+      const KVPart& part = spec_->parts()[p];
+      held.values[p] = layer.keep ? larger_ring(layer, part, held.values[p], held.slots, slots)
+                                  : copied(layer, part, held.values[p], held.slots, slots, length_);
+    }
     held.slots = slots;
   }
   layers_ = std::move(grown);
@@ -128,7 +137,7 @@ void KVCache::advance(std::int64_t tokens, const Graph::Named& outputs) {
       const std::string wanted = name(kPresent, layer, part);
       for (const auto& [given, value] : outputs)
         if (given == wanted) layers_[i].values[p] = value;
-      check_shape(layers_[i].values[p], {1, layer.heads, layers_[i].tokens, width(layer, part)}, wanted);
+      check_shape(layers_[i].values[p], {1, layer.heads, layers_[i].tokens, layer.width(part)}, wanted);
     }
     layers_[i].slots = layers_[i].tokens;
   }
@@ -149,7 +158,7 @@ void KVCache::rewind(std::int64_t tokens) {
     held.tokens -= tokens;
     if (layer.in_place()) continue;
     for (std::size_t p = 0; p < held.values.size(); ++p)
-      held.values[p] = moved(layer, spec_->parts()[p], held.values[p], held.slots, held.tokens, 0, held.tokens, false);
+      held.values[p] = copied(layer, spec_->parts()[p], held.values[p], held.slots, held.tokens, held.tokens);
     held.slots = held.tokens;
   }
   length_ = left;
@@ -160,9 +169,8 @@ std::vector<StateTensor> KVCache::lend() const {
   for (std::size_t i = 0; i < layers_.size(); ++i)
     for (std::size_t p = 0; p < layers_[i].values.size(); ++p) {
       StateTensor one{&spec_->layers[i], &spec_->parts()[p], layers_[i].tokens, layers_[i].slots, {}};
-      const std::int64_t numbers = one.layer->heads * one.slots * one.width();
-      if (numbers)
-        one.data = {static_cast<const char*>(layers_[i].values[p].data()), static_cast<std::size_t>(numbers) * one.part->bytes};
+      const auto bytes = static_cast<std::size_t>(one.bytes());
+      if (bytes) one.data = {static_cast<const char*>(layers_[i].values[p].data()), bytes};
       found.push_back(one);
     }
   return found;

@@ -44,8 +44,10 @@ class KVCache {
   };
   std::int64_t slots_for(std::int64_t tokens) const;  // of full layers that hold `tokens`
   Value empty(const KVLayer& layer, const KVPart& part, std::int64_t slots) const;
-  Value moved(const KVLayer& layer, const KVPart& part, const Value& from, std::int64_t old_slots, std::int64_t slots,
-              std::int64_t first, std::int64_t count, bool ring) const;
+  Value copied(const KVLayer& layer, const KVPart& part, const Value& from, std::int64_t old_slots, std::int64_t slots,
+               std::int64_t count) const;
+  Value larger_ring(const KVLayer& layer, const KVPart& part, const Value& from, std::int64_t old_slots,
+                    std::int64_t slots) const;
 
   std::shared_ptr<const Ort> ort_;
   const KVSpec* spec_;

@@ -24,13 +24,6 @@ struct GraphSpec {
   std::vector<Tensor> inputs, outputs;
 };
 
-struct KVLayer {
-  std::int64_t layer, heads, head_dim;
-  std::int64_t window, keep;  // 0: a full layer
-  std::int64_t slots;         // of a ring; 0 where a layer is none
-  bool in_place() const { return keep == 0 || slots != 0; }
-};
-
 // A tensor of each layer, as graphs name it behind `past_key_values.N.` and `present.N.`
 struct KVPart {
   const char* name;
@@ -38,6 +31,17 @@ struct KVPart {
   ONNXTensorElementDataType type;
   std::size_t bytes;  // of a number
   bool scale;         // one number a token and head, not head_dim
+};
+
+struct KVLayer {
+  std::int64_t layer, heads, head_dim;
+  std::int64_t window, keep;  // 0: a full layer
+  std::int64_t slots;         // of a ring; 0 where a layer is none
+  bool in_place() const { return keep == 0 || slots != 0; }
+
+  // Numbers of a token and head, and bytes of a token. Sizes are those that a manifest may have: the product fits.
+  std::int64_t width(const KVPart& part) const { return part.scale ? 1 : head_dim; }
+  std::int64_t bytes(const KVPart& part) const { return heads * width(part) * static_cast<std::int64_t>(part.bytes); }
 };
 
 struct KVSpec {

@@ -1,7 +1,6 @@
 #include "ort.h"
 
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 
 #include "failure.h"
@@ -67,8 +66,9 @@ Ort::Ort(const char* library) : base(base_of(library)), api(table_of(base)) {
 }
 
 int Ort::minor_version() const {
-  const char* const point = std::strchr(base->GetVersionString(), '.');
-  return point ? std::atoi(point + 1) : 0;
+  const std::string version = base->GetVersionString();
+  const std::size_t point = version.find('.');
+  return point == version.npos ? 0 : static_cast<int>(std::strtol(version.c_str() + point + 1, nullptr, 10));
 }
 
 Ort::~Ort() {

@@ -47,7 +47,12 @@ void Session::check(const std::int32_t* ids, std::size_t count) const {
 void Session::prefill(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
   check(ids, count);
   check_placeholders(ids, count, media);
-  append(ids, count, media);
+  whole([&] { forward(ids, count, media); });
+}
+
+void Session::decode(std::int32_t id) {
+  check(&id, 1);
+  whole([&] { forward(&id, 1, {}); });
 }
 
 // Without media too: an image that was forgotten is no padding.
@@ -65,11 +70,6 @@ void Session::whole(const Body& body) {
     throw;
   }
   logits_.swap(fresh_);
-}
-
-void Session::append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) {
-  check(ids, count);
-  whole([&] { forward(ids, count, media); });
 }
 
 Value Session::rows_of(const Media& media) const {

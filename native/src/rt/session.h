@@ -31,7 +31,7 @@ class Session {
   // After a Failure the state is as before.
   void prefill(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
   // Appends one id, of which nothing is asked: a model may choose a placeholder.
-  void decode(std::int32_t id) { append(&id, 1, {}); }
+  void decode(std::int32_t id);
   // Logits [vocab_size] behind the last token; empty before the first, and after a rewind.
   const std::vector<float>& logits() const { return logits_; }
   std::int64_t length() const { return cache_.length(); }
@@ -70,7 +70,6 @@ class Session {
     std::vector<Value> held;          // what `rows` point into
     std::vector<std::int64_t> seen;   // places of images
   };
-  void append(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media);
   void check(const std::int32_t* ids, std::size_t count) const;
   void check_placeholders(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const;
   Features features(const std::int32_t* ids, std::size_t count, const std::vector<const Media*>& media) const;

@@ -29,11 +29,6 @@ struct Entry {
   std::int64_t held, slots;
 };
 
-// Bytes of a tensor. Its slots are bounded by `read_entry`, so that this fits 64 bits; the sum of all need not.
-std::uint64_t bytes_of(const StateTensor& one) {
-  return static_cast<std::uint64_t>(one.layer->heads * one.slots * one.width()) * one.part->bytes;
-}
-
 Header header_of(const Manifest& manifest, const State& state) {
   Header header{{}, kVersion, static_cast<std::uint32_t>(state.tensors.size()), {}, state.tokens,
                 static_cast<std::int64_t>(state.logits.size() / sizeof(float))};
@@ -59,16 +54,16 @@ class Reader {
       if (bytes > left) wrong("it was cut off");
       left -= bytes;
     };
-    expect(found.logits.size());
-    for (const StateTensor& one : found.tensors) expect(bytes_of(one));
+    expect(logits_);
+    for (const StateTensor& one : found.tensors) expect(one.bytes());
     expect(kSum);
     if (left) wrong("it has " + std::to_string(left) + " bytes more than its tensors");
     Sha256 sum;
     sum.put(bytes_.substr(0, bytes_.size() - kSum));
     const auto digest = sum.digest();
     if (std::memcmp(digest.data(), bytes_.data() + bytes_.size() - kSum, kSum)) wrong("its content was changed");
-    found.logits = take(found.logits.size());
-    for (StateTensor& one : found.tensors) one.data = take(static_cast<std::size_t>(bytes_of(one)));
+    found.logits = take(static_cast<std::size_t>(logits_));
+    for (StateTensor& one : found.tensors) one.data = take(static_cast<std::size_t>(one.bytes()));
     return found;
   }
 
@@ -99,10 +94,8 @@ class Reader {
       fail(G4RT_CONTEXT_FULL, path_ + " has " + std::to_string(header.tokens) + " tokens, and this session may hold " +
                                   std::to_string(capacity));
     if (header.logits != 0 && header.logits != manifest_.vocab_size) wrong("it has another vocabulary");
-    if ((bytes_.size() - at_) / sizeof(float) < static_cast<std::uint64_t>(header.logits)) wrong("it is too short");
     found.tokens = header.tokens;
-    // Of this size; where it lies is known behind the entries.
-    found.logits = bytes_.substr(at_, static_cast<std::size_t>(header.logits) * sizeof(float));
+    logits_ = static_cast<std::uint64_t>(header.logits) * sizeof(float);
   }
 
   void read_entry(State& found, std::size_t index) {
@@ -133,6 +126,7 @@ class Reader {
   const std::string& path_;
   const Manifest& manifest_;
   std::size_t at_ = 0;
+  std::uint64_t logits_ = 0;             // bytes
   const StateTensor* full_ = nullptr;  // the first of a full layer
 };
 

@@ -24,7 +24,8 @@ struct StateTensor {
   std::int64_t held, slots;
   std::string_view data;
 
-  std::int64_t width() const { return part->scale ? 1 : layer->head_dim; }
+  // Slots are bounded by `read_state`, so that this fits 64 bits; the sum of all tensors need not.
+  std::uint64_t bytes() const { return static_cast<std::uint64_t>(layer->bytes(*part)) * static_cast<std::uint64_t>(slots); }
 };
 
 struct State {

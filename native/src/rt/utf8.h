@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace g4::rt {
@@ -37,6 +38,24 @@ inline std::uint32_t utf8_number(std::string_view text, std::size_t at, std::siz
   std::uint32_t number = bytes == 1 ? byte(0) : byte(0) & (0x7Fu >> bytes);
   for (std::size_t i = 1; i < bytes; ++i) number = number << 6 | (byte(i) & 0x3F);
   return number;
+}
+
+// Puts the character of `number` behind `to`.
+inline void append_utf8(std::string& to, std::uint32_t number) {
+  const auto put = [&](std::uint32_t byte) { to += static_cast<char>(byte); };
+  if (number < 0x80) return put(number);
+  if (number < 0x800) {
+    put(0xC0 | number >> 6);
+  } else {
+    if (number < 0x10000) {
+      put(0xE0 | number >> 12);
+    } else {
+      put(0xF0 | number >> 18);
+      put(0x80 | (number >> 12 & 0x3F));
+    }
+    put(0x80 | (number >> 6 & 0x3F));
+  }
+  put(0x80 | (number & 0x3F));
 }
 
 }  // namespace g4::rt

@@ -13,10 +13,10 @@ PAGE = 16 * 1024  # of newer devices
 MOST_BYTES = 1_500_000  # of both, stripped, the C++ library in each
 # What we call of the C library, all of which bionic has at API 26 (its libc.map.txt, libm.map.txt and libdl.map.txt).
 _CALLED = """
-calloc close closedir cos dladdr dlerror dlopen dlsym expf fclose fgets flock fopen free fstat fsync getauxval getenv
-geteuid getpid ldexp llround llroundf log log10 memchr memcmp memcpy memmove memset mkdir mmap munmap open opendir pow
-read pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock readdir realpath rename rmdir sin sincos snprintf
-sqrt sqrtf sscanf stat strcmp strerror strlen strtod strtol strtoll time uname unlink vsnprintf write
+calloc chmod close closedir cos dladdr dlerror dlopen dlsym expf fclose fgets flock fopen free fstat fsync getauxval
+getenv geteuid getpid ldexp llround llroundf log log10 lstat memchr memcmp memcpy memmove memset mkdir mmap munmap
+open opendir pow read pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock readdir realpath rename rmdir sin
+sincos snprintf sqrt sqrtf sscanf stat strcmp strerror strlen strtod strtol strtoll time uname unlink vsnprintf write
 """
 BIONIC = frozenset(_CALLED.split())
 # glibc's headers have other names for what bionic has too.

@@ -12,16 +12,21 @@ import pytest
 
 from g4compile.targets.tensorrt.edition import FULL
 from g4compile.targets.tensorrt.launches import Launch
+from tests.conftest import once
 from tests.targets.tensorrt import stubs
 from tests.targets.tensorrt.bindings import INSTALLED, asked
 
 
-@pytest.fixture(scope="module")
-def notes(trt, checkpoints):
+@pytest.fixture(scope="session")
+def notes(trt, shared, checkpoints):
     folders = [str(checkpoints(variant).folder) for variant in ("tiny-e2b", "tiny-26b-a4b")]
-    command = [sys.executable, "-m", "tests.targets.tensorrt.recorder", *folders]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def record(path):
+        command = [sys.executable, "-m", "tests.targets.tensorrt.recorder", *folders]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        path.write_text(done.stdout.splitlines()[-1])
+
+    return json.loads(once(shared, "recorded-notes.json", record).read_text())
 
 
 def test_the_release_is_the_one_that_is_meant(request, bindings, tmp_path):

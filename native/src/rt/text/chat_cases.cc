@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../failure.h"
+#include "../utf8.h"
 #include "chat_text.h"
 
 namespace g4::rt::chat {
@@ -22,7 +23,7 @@ void append_changed(std::string& to, const Cases::Changes& changes, std::uint32_
                        [](const Cases::Special& one, std::uint32_t other) { return one.character < other; });
   if (special != changes.special.end() && special->character == character) {
     for (const std::uint32_t one : special->becomes)
-      if (one) append(to, one);
+      if (one) append_utf8(to, one);
     return;
   }
   const auto run = std::upper_bound(changes.runs.begin(), changes.runs.end(), character,
@@ -33,7 +34,7 @@ void append_changed(std::string& to, const Cases::Changes& changes, std::uint32_
       character += static_cast<std::uint32_t>(found.added);
     }
   }
-  append(to, character);
+  append_utf8(to, character);
 }
 
 }  // namespace
@@ -69,7 +70,7 @@ bool Cases::final_sigma(std::string_view text, std::size_t at) const {
 void Cases::append_lower(std::string& to, std::string_view text, std::size_t at) const {
   const std::uint32_t character = character_at(text, at);
   if (character == kSigma) {
-    append(to, final_sigma(text, at) ? kFinalSigma : kSmallSigma);
+    append_utf8(to, final_sigma(text, at) ? kFinalSigma : kSmallSigma);
   } else {
     append_changed(to, lower_changes, character);
   }

@@ -1,6 +1,7 @@
 // `tojson`, as `json.dumps` of Python writes.
 #include <algorithm>
 
+#include "../utf8.h"
 #include "chat_filters.h"
 #include "chat_text.h"
 
@@ -41,7 +42,7 @@ struct Writer {
       } else if (character < 0x20 || (ascii && character == 0x7F)) {
         unit(character);
       } else if (character < 0x80 || !ascii) {
-        append(made, character);
+        append_utf8(made, character);
       } else if (character < 0x10000) {
         unit(character);
       } else {

@@ -66,6 +66,10 @@ class Machine {
   Value& slot(bool outer, std::uint32_t number);
   Space& space(bool outer, std::uint32_t number);
   Loop& loop();
+  // A loop with a condition (`for x in l if c`) has code that judges an item. An instruction that needs one more item of
+  // any loop asks: `offer` takes it from the source, pushes it and goes to that code. There `accept` puts it into `ahead`,
+  // and `pull` offers the next one in the place of one that was not accepted; both go back to the instruction that asked,
+  // which runs again. Loops without a condition put items into `ahead` at once.
   bool ask(std::size_t loop);
   bool offer(std::size_t loop);
   Value of_loop(const Loop& loop, LoopAttribute attribute) const;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "../decimal.h"
+#include "../utf8.h"
 #include "chat_table.h"
 
 namespace g4::rt::chat {
@@ -58,7 +59,7 @@ void write_quoted(Work& work, std::string& to, const std::string& bytes) {
     } else if (character < 0xA0) {
       escape('x', 2, character);
     } else if (!work.table.cases.hidden(character)) {
-      append(to, character);
+      append_utf8(to, character);
     } else if (character < 0x100) {
       escape('x', 2, character);
     } else {
@@ -101,29 +102,7 @@ std::size_t character_bytes(std::string_view text, std::size_t at) {
 }
 
 std::uint32_t character_at(std::string_view text, std::size_t at) {
-  const std::size_t bytes = character_bytes(text, at);
-  std::uint32_t found = static_cast<unsigned char>(text[at]);
-  if (bytes == 1) return found;
-  found &= 0xFFu >> (bytes + 1);
-  for (std::size_t i = 1; i < bytes; ++i) found = found << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3F);
-  return found;
-}
-
-void append(std::string& to, std::uint32_t character) {
-  const auto put = [&](std::uint32_t byte) { to += static_cast<char>(byte); };
-  if (character < 0x80) return put(character);
-  if (character < 0x800) {
-    put(0xC0 | character >> 6);
-  } else {
-    if (character < 0x10000) {
-      put(0xE0 | character >> 12);
-    } else {
-      put(0xF0 | character >> 18);
-      put(0x80 | (character >> 12 & 0x3F));
-    }
-    put(0x80 | (character >> 6 & 0x3F));
-  }
-  put(0x80 | (character & 0x3F));
+  return utf8_number(text, at, character_bytes(text, at));
 }
 
 std::size_t byte_of(const Text& text, std::size_t index) {

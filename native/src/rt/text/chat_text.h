@@ -13,7 +13,6 @@ std::size_t characters(std::string_view text);
 // Bytes of the character that begins at `at`; text is valid UTF-8 here.
 std::size_t character_bytes(std::string_view text, std::size_t at);
 std::uint32_t character_at(std::string_view text, std::size_t at);
-void append(std::string& to, std::uint32_t character);
 // The byte at which character `index` begins, or the end.
 std::size_t byte_of(const Text& text, std::size_t index);
 bool is_space(std::uint32_t character);  // as `str.isspace`

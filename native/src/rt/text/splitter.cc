@@ -81,6 +81,8 @@ std::size_t Splitter::match(const Alternative& alternative, std::string_view tex
   const std::uint32_t count = alternative.end_item - alternative.first_item;
   const Item* items = items_.data() + alternative.first_item;
   std::size_t here = at;
+  // Items in front of `i` have taken what they take, and `here` is where `i` begins. Each takes as much as it can; where
+  // one does not get its least, one in front gives a character back.
   for (std::uint32_t i = 0;;) {
     taken[i] = 0;
     for (std::size_t bytes; taken[i] < items[i].most && (bytes = one(items[i], text, here)); ++taken[i]) here += bytes;

@@ -124,10 +124,21 @@ def test_sounds_of_the_others(variant, packages, hearing, driven, files):
     check(hearing(variant), results, "one")
 
 
-def test_what_it_refuses(packages, driven, files):
+def test_what_it_refuses(packages, hearing, driven, files, tmp_path):
     """Two sounds in a prompt; more rows of features than places."""
+    media = hearing(HEARING).manifest.media
+    image = Preprocessor(media).image(files["tall.png"], budget=70)
+    np.savez(
+        tmp_path / "tensors.npz",
+        input_ids=np.array([[2, *[media.tokens.image.id] * (image.tokens - 1), 300]], np.int32),
+        pixel_values=image.pixel_values[None],
+        pixel_position_ids=image.pixel_position_ids[None],
+        num_image_tokens=np.array([image.tokens]),
+    )
     results = driven(
         packages(HEARING, ALL),
         sounds={"text": CHAT.format("<|audio|><|audio|>"), "sounds": [files["sound.wav"]] * 2, "new": 1, "refused": 1},
+        rows={"tensors": str(tmp_path / "tensors.npz"), "new": 1, "refused": 1},
     )
     assert "only 1 audio clip per prompt" in str(results["sounds.error"])
+    assert "ScatterND" in str(results["rows.error"])
