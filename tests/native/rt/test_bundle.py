@@ -1,5 +1,6 @@
 """Bundles that libg4rt refuses: what Python's runtime refuses, and with the name of the file or the field."""
 
+import hashlib
 import json
 import os
 import random
@@ -10,7 +11,8 @@ import pytest
 from g4compile.bundle.requires import KNOWN
 from tests.bundle.test_consistency import BFLOAT16_LIES, CONTRADICTIONS, RANGES, put
 from tests.manifests import change, linked, replace, rewrite, with_own_hash
-from tests.native.rt.g4rt import Refused
+from tests.native.building import output
+from tests.native.rt.g4rt import Refused, onnxruntime_library
 
 UNREAD = {("activations",), ("source",)}  # fields for reports
 
@@ -203,3 +205,32 @@ def test_manifests_that_are_none(rt, copy, text, words):
 def test_a_folder_without_a_bundle(rt, tmp_path):
     refused(rt, tmp_path, "there is no bundle at")
     refused(rt, tmp_path / "nowhere", "there is no bundle at")
+
+
+OLD = """
+#include <dlfcn.h>
+typedef struct { const void* (*api)(unsigned); const char* (*version)(void); } Base;
+static const char* version(void) { return "1.22.0"; }
+const Base* OrtGetApiBase(void) {
+  static Base base;
+  const Base* (*real)(void) = (const Base* (*)(void))dlsym(dlopen("%s", RTLD_NOW), "OrtGetApiBase");
+  base.api = real()->api;
+  base.version = version;
+  return &base;
+}
+"""
+
+
+def test_an_old_onnx_runtime_is_asked_to_be_replaced(rt, copy, tmp_path):
+    """Where it does not open a graph: nobody would look for that in the bundle."""
+    data = b"an operator of tomorrow"
+    replace(copy / "embed.onnx", data)
+    spec = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    change(copy, files=lambda files: {**files, "embed.onnx": spec})
+    refused(rt, copy, r"ONNX Runtime does not open .*embed\.onnx")
+    (tmp_path / "old.c").write_text(OLD % onnxruntime_library())
+    library = tmp_path / "libonnxruntime.so"
+    output("cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "old.c"), "-ldl")
+    with pytest.raises(Refused, match=r"ONNX Runtime 1\.22\.0 does not open .*, and is older than 1\.25") as caught:
+        rt.open(copy, onnxruntime=library)
+    assert caught.value.status == "machine"
