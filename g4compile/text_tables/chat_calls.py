@@ -20,9 +20,7 @@ from g4compile.text_tables.chat_code import (
     Op,
     Signature,
 )
-from g4compile.text_tables.chat_writer import Scope, refused
-
-_MOST = 100  # arguments of a call
+from g4compile.text_tables.chat_writer import MOST_PARAMETERS, Scope, refused
 
 
 class Calls:
@@ -151,8 +149,8 @@ def _check_plain(node: nodes.Filter | nodes.Test | nodes.Call, what: str) -> Non
         raise refused(node, f"{what} with arguments that are unpacked")
     if len({one.key for one in _named(node)}) < len(node.kwargs):
         raise refused(node, f"{what} with one name twice")
-    if len(node.args) + len(node.kwargs) > _MOST:
-        raise refused(node, f"{what} with more than {_MOST} arguments")
+    if len(node.args) + len(node.kwargs) > MOST_PARAMETERS:
+        raise refused(node, f"{what} with more than {MOST_PARAMETERS} arguments")
 
 
 def _named(node: nodes.Filter | nodes.Test | nodes.Call) -> list[nodes.Keyword]:

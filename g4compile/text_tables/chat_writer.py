@@ -21,7 +21,7 @@ from jinja2.idtracking import (
 from g4compile.text_tables.chat_code import Constant, Instruction, Op
 from g4compile.text_tables.no_table import NoTable
 
-MOST_SLOTS, MOST_PARAMETERS, MOST_LOOPS = 1000, 100, 30  # of a routine; walkers refuse more
+MOST_SLOTS, MOST_PARAMETERS, MOST_LOOPS = 1000, 100, 30  # of a routine, and arguments of a call; walkers refuse more
 MOST_TAKEN = 1 << 16  # values that one instruction takes from the stack
 _WIDEST = 1 << 63
 

@@ -140,7 +140,8 @@ class _Walker(Machine):
             frame.at = z
 
     def _ask(self, frame: Frame, loop: Loop) -> bool:
-        """One more item; false where code has to judge it, behind which this instruction is to run again."""
+        """One more item; false where code has to judge it. `ACCEPT` and `PULL` of that code go back to the instruction
+        that asked, `NEXT` or `LOOP_ATTRIBUTE`, which runs again."""
         again = frame.at - 1
         if self._offer(frame, loop):
             return True

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from g4compile.text_tables import chat, chat_writer, walk, walk_values
 from g4compile.text_tables.chat_code import (
     FILTERS,
     GLOBALS,
@@ -18,8 +19,9 @@ from g4compile.text_tables.chat_format import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "chat-tables.md").read_text(encoding="utf-8")
-HEADER = (ROOT / "native" / "src" / "rt" / "text" / "chat_code.h").read_text(encoding="utf-8")
-TABLE = (ROOT / "native" / "src" / "rt" / "text" / "chat_table.cc").read_text(encoding="utf-8")
+SOURCES = ROOT / "native" / "src" / "rt" / "text"
+HEADER = (SOURCES / "chat_code.h").read_text(encoding="utf-8")
+TABLE = (SOURCES / "chat_table.cc").read_text(encoding="utf-8")
 
 
 def names(kind, text=HEADER):
@@ -40,6 +42,34 @@ def test_of_c_and_python():
     assert names("Test") == ["truth", *TESTS]
     assert names("Method") == list(METHODS)
     assert [one.removesuffix("_of") for one in names("Section", TABLE)] == list(SECTIONS)
+
+
+LIMITS = {
+    "kLargest": chat._LARGEST,
+    "kMostRows": chat._MOST_CODE,
+    "kMostStrings": chat._MOST_STRINGS,
+    "kMostRoutines": chat._MOST_ROUTINES,
+    "kMostSlots": chat_writer.MOST_SLOTS,
+    "kMostArguments": chat_writer.MOST_PARAMETERS,
+    "kMostLoops": chat_writer.MOST_LOOPS,
+    "kMostTaken": chat_writer.MOST_TAKEN,
+    "kLongest": walk_values.LONGEST,
+    "kMostItems": walk_values.MOST_ITEMS,
+    "kMostWritten": walk_values.MOST_WRITTEN,
+    "kMostSteps": walk.STEPS,
+}
+
+
+def test_limits_of_c_and_python():
+    """What Python writes, C++ takes."""
+    sources = "".join(
+        (SOURCES / f"chat_{name}").read_text(encoding="utf-8") for name in ("table.cc", "table.h", "work.h")
+    )
+    found = {}
+    for name in LIMITS:
+        number, shift = re.search(rf"\b{name} = (\d+)u?(?: << (\d+))?[,;]", sources).groups()
+        found[name] = int(number) << int(shift or 0)
+    assert found == LIMITS
 
 
 def test_of_the_page():
