@@ -155,6 +155,11 @@ def test_an_end(chat, source):
         assert time.process_time() - start < 10  # the longest takes one
 
 
+def test_as_many_values_as_one_instruction_takes(chat):
+    source = "{% for a in [1, 2] %}{{ a ~ ([0, 0, [" + "1, " * ((1 << 16) - 1) + "]] | last | length) }} {% endfor %}"
+    assert chat.render(chat_table(source, {}, CaseTables()), HI) == "165535 265535 "
+
+
 def test_what_is_not_too_much(chat):
     source = "{% macro m(n) %}{{ m(n - 1) if n else 'end' }}{% endmacro %}{{ m(190) }}{{ ('ab' * 4000000) | length }}"
     assert chat.render(chat_table(source, {}, CaseTables()), HI) == "end8000000"

@@ -10,7 +10,7 @@ namespace g4::rt::chat {
 namespace {
 
 constexpr std::size_t kDeepest = 200;      // macros in each other
-constexpr std::size_t kMostStack = 1 << 16;
+constexpr std::size_t kMostStack = 1 << 17;  // what one instruction may take, and as much below it
 constexpr std::string_view kFunctions[] = {"dict", "namespace", "raise_exception", "range"};
 
 [[noreturn]] void malformed() {
