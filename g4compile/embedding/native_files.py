@@ -10,6 +10,7 @@ from g4compile.runtime.shared_library import FIX, FOLDER
 
 _PACKAGE = Path(__file__).parents[1]
 _CLONE = _PACKAGE.parent
+_FROM_PYPI = "install onnxruntime from PyPI, for Linux"
 # Of the folder `native`, what a project builds the libraries from.
 PARTS = ("CMakeLists.txt", "cmake", "include", "src")
 
@@ -28,8 +29,11 @@ def licenses(with_onnxruntime: bool) -> dict[str, Path]:
     if not with_onnxruntime:
         return {"g4compile-LICENSE": own}
     runtime = _onnxruntime()
-    names = ("LICENSE", "ThirdPartyNotices.txt")
-    return {"g4compile-LICENSE": own, **{f"onnxruntime-{name}": runtime / name for name in names}}
+    found = {f"onnxruntime-{name}": runtime / name for name in ("LICENSE", "ThirdPartyNotices.txt")}
+    for file in found.values():
+        if not file.exists():
+            raise MachineError(f"the package onnxruntime has no {file.name}", where=str(file), fix=_FROM_PYPI)
+    return {"g4compile-LICENSE": own, **found}
 
 
 def _installed(name: str) -> Path:
@@ -59,6 +63,6 @@ def libraries(with_ops: bool) -> dict[str, Path]:
         raise MachineError(
             "the package onnxruntime has no libonnxruntime.so",
             where=str(package),
-            fix="install onnxruntime from PyPI, for Linux",
+            fix=_FROM_PYPI,
         )
     return {**found, "libonnxruntime.so.1": runtime[-1]}

@@ -3,7 +3,6 @@
 // An input is the size of a table (uint32, little-endian), the table, and a conversation in JSON.
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <string_view>
 
 #include "expected.h"

@@ -20,12 +20,17 @@
 #if defined(G4_THREAD_SANITIZER)
 extern "C" void __tsan_acquire(void* order);
 extern "C" void __tsan_release(void* order);
-#else
-inline void __tsan_acquire(void*) {}
-inline void __tsan_release(void*) {}
 #endif
 
 namespace g4::ort {
+
+#if defined(G4_THREAD_SANITIZER)
+inline void acquire(void* order) { __tsan_acquire(order); }
+inline void release(void* order) { __tsan_release(order); }
+#else
+inline void acquire(void*) {}
+inline void release(void*) {}
+#endif
 
 class Tasks {
  public:
@@ -34,22 +39,22 @@ class Tasks {
   // Calls parallel_for(task, argument), which calls the task for each index and returns behind all of these calls.
   template <class ParallelFor>
   void run(const ParallelFor& parallel_for) {
-    __tsan_release(this);
+    release(this);
     parallel_for(one, this);
-    __tsan_acquire(this);
+    acquire(this);
     if (problem_) std::rethrow_exception(problem_);
   }
 
  private:
   static void one(void* tasks, std::size_t index) noexcept {
     auto& all = *static_cast<Tasks*>(tasks);
-    __tsan_acquire(tasks);
+    acquire(tasks);
     try {
       if (!all.failed_.load(std::memory_order_relaxed)) all.task_(all.argument_, index);
     } catch (...) {
       if (!all.failed_.exchange(true)) all.problem_ = std::current_exception();
     }
-    __tsan_release(tasks);
+    release(tasks);
   }
 
   const Task task_;

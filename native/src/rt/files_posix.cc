@@ -20,7 +20,9 @@ namespace {
 std::string words_of(int error) { return std::strerror(error); }
 
 // Whether it is not the file that is wrong: no memory, no descriptors, or a disk that does not answer.
-bool of_the_machine(int error) { return error == ENOMEM || error == EMFILE || error == ENFILE || error == EIO || error == EAGAIN; }
+bool of_the_machine(int error) {
+  return error == ENOMEM || error == EMFILE || error == ENFILE || error == EIO || error == EAGAIN;
+}
 
 struct Descriptor {
   explicit Descriptor(int number) : number(number) {}

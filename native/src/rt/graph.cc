@@ -40,10 +40,9 @@ Graph::Graph(std::shared_ptr<const Ort> ort, const Bundle& bundle, const char* p
   const auto open = [&](const std::string& file) {
     session_ = std::shared_ptr<OrtSession>(how.open(file), [ort = ort_](OrtSession* gone) { ort->api.ReleaseSession(gone); });
   };
-  if (bundle.manifest().needs("g4ops")) {
-    how.add_ops(options.ops);  // which reads panels as they are stored: nothing is rearranged
-    open(file_);
-  } else if (options.cache.empty()) {
+  const bool rearranged = !bundle.manifest().needs("g4ops");  // libg4ops reads panels as they are stored
+  if (!rearranged) how.add_ops(options.ops);
+  if (!rearranged || options.cache.empty()) {
     open(file_);
   } else {
     how.as_it_is();

@@ -14,7 +14,7 @@ android {
         consumerProguardFiles("consumer-rules.pro")
         externalNativeBuild {
             cmake {
-                // Release in debug builds too: without optimisation the kernels are up to twenty times slower.
+                // Release in debug builds too: the kernels are slow without optimisation.
                 arguments += listOf(
                     "-DCMAKE_BUILD_TYPE=Release", "-DANDROID_STL=c++_static", "-DANDROID_SUPPORT_FLEXIBLE_PAGE_SIZES=ON",
                 )
