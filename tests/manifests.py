@@ -47,6 +47,13 @@ def linked(source: Path, folder: Path) -> Path:
     return folder
 
 
+def put_listed(folder: Path, name: str, content: bytes) -> None:
+    """Give the file ``name`` of a bundle another content, and the manifest the size and the hash of that."""
+    replace(folder / name, content)
+    spec = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    change(folder, files=lambda files: {**files, name: {**files[name], **spec}})
+
+
 def replace(file: Path, content: bytes) -> None:
     """Give ``file`` another content, and other names of it none."""
     file.unlink()

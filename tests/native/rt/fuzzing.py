@@ -19,8 +19,9 @@ def replay(folder, name):
     return int(files), int(taken)
 
 
-def fuzz(folder, name, seconds=60):
-    """Build the fuzzer ``name`` and let it run over a copy of its corpus. Fails with what it finds."""
+def fuzz(folder, name, slowest=5, seconds=60):
+    """Build the fuzzer ``name`` and let it run over a copy of its corpus. Fails with what it finds, an input that takes
+    more than ``slowest`` seconds included."""
     need_compiler()
     compiler = shutil.which("clang++") or shutil.which("clang++-16")
     if not compiler:
@@ -28,5 +29,5 @@ def fuzz(folder, name, seconds=60):
     build(folder, f"fuzz_{name}", G4RT_FUZZ="ON", CMAKE_CXX_COMPILER=compiler)
     found = folder / "corpus"
     shutil.copytree(CORPUS / name, found)
-    limits = (f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=1024", "-max_len=8192")
+    limits = (f"-max_total_time={seconds}", f"-timeout={slowest}", "-rss_limit_mb=1024", "-max_len=8192")
     output(str(folder / f"fuzz_{name}"), *limits, f"-artifact_prefix={folder}/", str(found))

@@ -1,6 +1,5 @@
 """Bundles that libg4rt refuses: what Python's runtime refuses, and with the name of the file or the field."""
 
-import hashlib
 import json
 import os
 import random
@@ -10,7 +9,7 @@ import pytest
 
 from g4compile.bundle.requires import KNOWN
 from tests.bundle.test_consistency import BFLOAT16_LIES, CONTRADICTIONS, RANGES, put
-from tests.manifests import change, linked, replace, rewrite, with_own_hash
+from tests.manifests import change, linked, put_listed, replace, rewrite, with_own_hash
 from tests.native.building import output
 from tests.native.rt.g4rt import Refused, onnxruntime_library
 
@@ -223,10 +222,7 @@ const Base* OrtGetApiBase(void) {
 
 def test_an_old_onnx_runtime_is_asked_to_be_replaced(rt, copy, tmp_path):
     """Where it does not open a graph: nobody would look for that in the bundle."""
-    data = b"an operator of tomorrow"
-    replace(copy / "embed.onnx", data)
-    spec = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    change(copy, files=lambda files: {**files, "embed.onnx": spec})
+    put_listed(copy, "embed.onnx", b"an operator of tomorrow")
     refused(rt, copy, r"ONNX Runtime does not open .*embed\.onnx")
     (tmp_path / "old.c").write_text(OLD % onnxruntime_library())
     library = tmp_path / "libonnxruntime.so"

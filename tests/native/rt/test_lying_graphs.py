@@ -3,14 +3,12 @@ past them. The bundle vouches for them with hashes of its own."""
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.manifests import change, linked, replace
+from tests.manifests import linked, put_listed
 from tests.native.rt.g4rt import Refused
 
 
@@ -30,10 +28,7 @@ def cut(folder, graph, name, axis, read):
         helper.make_node("Min", ["least", "one"], ["until"]),
         helper.make_node("Slice", ["whole", "zero", "until", "axis"], [name]),
     ])  # fmt: skip
-    data = model.SerializeToString()
-    replace(folder / graph, data)
-    spec = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    change(folder, files=lambda files: {**files, graph: {**files[graph], **spec}})
+    put_listed(folder, graph, model.SerializeToString())
 
 
 @pytest.fixture
